@@ -78,6 +78,8 @@ class Outside(Protocol):
 
     def derive_id(self, firm: FirmId, *parts: str) -> UUID: ...
 
+    def new_secret(self) -> str: ...
+
 
 @dataclass(slots=True, kw_only=True)
 class Work:
@@ -95,6 +97,7 @@ class Work:
     target: UUID | None = None
     expected_version: int | None = None
     occurred_at: datetime | None = None
+    shown_once: dict[str, str] = field(default_factory=dict)
     made: list[Made] = field(default_factory=list)
     entities: dict[tuple[str, UUID], Entity[Any, Any]] = field(default_factory=dict)
 
@@ -105,6 +108,10 @@ class Work:
     def derive_id(self, *parts: str) -> UUID:
         """The same UUIDv8 for the same parts in this firm: keyed, so that it tells nothing of the parts."""
         return self.outside.derive_id(self.firm, *parts)
+
+    def new_secret(self) -> str:
+        """A fresh secret of at least 160 bits, letters and digits. Put what the caller must see into `shown_once`: it is never stored."""
+        return self.outside.new_secret()
 
     async def find(self, stream: Stream[State, Event], id: UUID) -> Entity[State, Event]:
         """The entity as it stands; `version` 0 when nothing was ever recorded."""
@@ -174,7 +181,7 @@ def command(
     undoable: bool = True,
     creates: bool = False,
 ) -> Callable[[Callable[[C, Work], Awaitable[Answer]]], Callable[[C, Work], Awaitable[Answer]]]:
-    """Declare a command: `@command("deals.move", "POST /deals/{id}:move", permission="deals:write", title="Move a deal", target=DEAL)`.
+    """Declare a command: `@command("deals.move", "POST /deals/{id}:move", permission="deals:write", title="…", target=DEAL)`.
 
     `route` names the path below /v1. Path parameters are fields of the model; `{id}` is the target's. The handler's answer is
     merged into the response; a handler that creates something answers `{"id": ...}` and is declared with `creates=True`.

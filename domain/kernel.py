@@ -78,7 +78,9 @@ def event(name: str) -> Callable[[type[T]], type[T]]:
     return declare
 
 
-def upcast(old: str, new: str) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Callable[[dict[str, Any]], dict[str, Any]]]:
+def upcast(
+    old: str, new: str
+) -> Callable[[Callable[[dict[str, Any]], dict[str, Any]]], Callable[[dict[str, Any]], dict[str, Any]]]:
     """Declare how the decoded data of a retired event version becomes the data of its successor."""
 
     def declare(f: Callable[[dict[str, Any]], dict[str, Any]]) -> Callable[[dict[str, Any]], dict[str, Any]]:

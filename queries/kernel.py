@@ -86,7 +86,7 @@ QUERIES: dict[str, QuerySpec] = {}
 def query(
     name: str, route: str, *, permission: str, title: str, views: tuple[str, ...]
 ) -> Callable[[Callable[[Q, Reader], Awaitable[object]]], Callable[[Q, Reader], Awaitable[object]]]:
-    """Declare a read: `@query("projects.plan", "GET /projects/{id}/plan", permission="projects:read", title="...", views=("tasks",))`.
+    """Declare a read: `@query("projects.plan", "GET /projects/{id}/plan", permission="projects:read", title="…", views=("tasks",))`.
 
     `views` are the views it reads, so that a read with a position can wait for them.
     """

@@ -32,7 +32,7 @@ class Desk:
                 entity.leaf_hash = r.event_id.hex
         return entity
 
-    def make(self, work: Work, entity: Entity[Any, Any], event: Any, occurred_at: datetime) -> Made:
+    def make(self, _work: Work, entity: Entity[Any, Any], event: Any, occurred_at: datetime) -> Made:
         NAMES.update({cls: name for name, cls in EVENTS.items() if cls not in NAMES})
         event_id = uuid4()
         self._pending[event_id] = event
@@ -54,12 +54,17 @@ class Desk:
     def derive_id(self, firm: FirmId, *parts: str) -> UUID:
         return uuid5(firm, hashlib.sha256(repr(parts).encode()).hexdigest())
 
+    def new_secret(self) -> str:
+        return uuid4().hex + uuid4().hex
+
     # --- what a test does
 
     def pass_time(self, **duration: float) -> None:
         self.now += timedelta(**duration)
 
-    async def do(self, command: Command, *, actor: Actor | None = None, permissions: frozenset[str] = frozenset(), **how: Any) -> dict[str, Any]:
+    async def do(
+        self, command: Command, *, actor: Actor | None = None, permissions: frozenset[str] = frozenset(), **how: Any
+    ) -> dict[str, Any]:
         """Carry out one command; the answer holds what the handler answered and the events it recorded."""
         spec = next(s for s in COMMANDS.values() if s.model is type(command))
         work = Work(

@@ -1,4 +1,4 @@
-"""Real inputs that are not ours to ship stand in a folder beside the checkout; continuous integration requires them, a laptop may lack them."""
+"""Real inputs that are not ours to ship stand in a folder beside the checkout: required in CI, optional on a laptop."""
 
 import os
 from pathlib import Path
