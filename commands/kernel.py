@@ -63,7 +63,7 @@ class Made:
     type: str
     occurred_at: datetime
     public: bytes
-    sealed: bytes | None
+    disclosures: tuple[object, ...]
     leaf_hash: str
 
 

@@ -44,7 +44,7 @@ class Desk:
             type=NAMES[type(event)],
             occurred_at=occurred_at,
             public=b"",
-            sealed=None,
+            disclosures=(),
             leaf_hash=event_id.hex,
         )
 
