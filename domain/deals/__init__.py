@@ -6,7 +6,7 @@ D3   Nothing is recorded when nothing changes, and an amendment says only what c
 D4   A deal begins, and begins again, in an open stage. It comes to a won or lost stage by being won or lost.
 D5   An archived deal changes only by being restored.
 D6   An amount and its currency, a code of ISO 4217, go together.
-D7   A party stands in a role once. Free text is sealed for the first contact among the parties.
+D7   A party stands in a role once; an owner is an active member. Free text is sealed for the first contact among the parties.
 D8   A deal is closed on a day that has come, and lost for a reason.
 D9   What another system says happened is recorded as one event each, whatever these rules would have said.
 D10  A deal has many offers, and one accepted offer at most.

@@ -36,6 +36,7 @@ from domain.deals.refusals import (
     DealIsClosed,
     HappenedInTheFuture,
     NoSuchParty,
+    OwnerIsInactive,
     StageCloses,
     StageHasAnotherOutcome,
     StageInAnotherPipeline,
@@ -75,6 +76,7 @@ def open_deal(
     expected_close: date | None = None,
     source: str | None = None,
     owner: UUID | None = None,
+    owner_active: bool = True,
     parties: Sequence[Party] = (),
     lines: Sequence[Line] = (),
     attributes: Mapping[str, str] | None = None,
@@ -82,6 +84,8 @@ def open_deal(
 ) -> list[Event]:
     if stage.kind != "open":
         raise StageIsClosing(stage=str(stage.id))
+    if owner is not None and not owner_active:
+        raise OwnerIsInactive
     amount, currency = money_of(amount, currency)
     those = tuple(dict.fromkeys(parties))
     if len(those) > MOST_PARTIES:
@@ -180,9 +184,14 @@ def itemise(deal: Deal, *, lines: Sequence[Line]) -> list[Event]:
     return [] if wanted == deal.lines else [DealItemised(lines=wanted)]
 
 
-def assign(deal: Deal, *, owner: UUID | None) -> list[Event]:
+def assign(deal: Deal, *, owner: UUID | None, owner_active: bool = True) -> list[Event]:
+    """An owner of None takes it from whoever has it."""
     _not_archived(deal)
-    return [] if owner == deal.owner else [DealAssigned(owner=owner, previous=deal.owner)]
+    if owner == deal.owner:
+        return []
+    if owner is not None and not owner_active:
+        raise OwnerIsInactive
+    return [DealAssigned(owner=owner, previous=deal.owner)]
 
 
 def add_party(deal: Deal, *, party: Party) -> list[Event]:
@@ -207,10 +216,10 @@ def note(deal: Deal, *, text: str, performer: UUID | None = None) -> list[Event]
 
 
 def record_activity(
-    _deal: Deal, *, name: str, details: Mapping[str, str] | None = None, performer: UUID | None = None
+    deal: Deal, *, name: str, details: Mapping[str, str] | None = None, performer: UUID | None = None
 ) -> list[Event]:
     """Whatever the state of the deal: it was done."""
-    return [ActivityRecorded(name=name, details=_attributes(dict(details or {})), performer=performer)]
+    return [ActivityRecorded(name=name, contact=deal.contact, details=_attributes(dict(details or {})), performer=performer)]
 
 
 def win(
@@ -289,7 +298,7 @@ def arrive(
     """
     stood = _stood(deal)
     if (stage.pipeline, stage.id) == (stood.pipeline, stood.id):
-        return [ActivityRecorded(name=stage.name, performer=performer)]
+        return [ActivityRecorded(name=stage.name, contact=deal.contact, performer=performer)]
     if stage.kind == deal.status:
         return [DealMoved(origin=stood.id, target=stage, contact=deal.contact, reason=reason, performer=performer)]
     if stage.kind == "won":

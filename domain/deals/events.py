@@ -1,6 +1,7 @@
 """What happens to a deal and to the offers made in it, as it is stored.
 
-Free text may name people, so it is sealed under the key of the deal's first contact; `contact` in the same event says who that was.
+Titles, free text and custom attributes may name people, and the public record is for ever, so they are sealed under the key of the
+deal's first contact; `contact` in the same event says who that was.
 `performer` is the member who did it, where that is not the one who recorded it.
 """
 
@@ -17,6 +18,7 @@ OfferId = NewType("OfferId", UUID)
 StageKind = Literal["open", "won", "lost"]
 PartyKind = Literal["contact", "organisation"]
 Text = Annotated[str | None, Personal(subject="contact")]
+Texts = Annotated[dict[str, str], Personal(subject="contact")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +67,7 @@ class DealOpened:
     owner: UUID | None = None
     parties: tuple[Party, ...] = ()
     lines: tuple[Line, ...] = ()
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: Texts = field(default_factory=dict)
     performer: UUID | None = None
 
 
@@ -102,7 +104,7 @@ class DealAmended:
     currency: str | None = None
     expected_close: date | None = None
     source: str | None = None
-    attributes: dict[str, str] = field(default_factory=dict)
+    attributes: Texts = field(default_factory=dict)
     attributes_removed: tuple[str, ...] = ()
     cleared: tuple[str, ...] = ()
 
@@ -148,7 +150,8 @@ class ActivityRecorded:
     """Something was done for the deal that neither moved it nor touched an offer."""
 
     name: str
-    details: dict[str, str] = field(default_factory=dict)
+    contact: UUID | None = None
+    details: Texts = field(default_factory=dict)
     performer: UUID | None = None
 
 

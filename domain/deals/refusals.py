@@ -55,6 +55,10 @@ class TooManyOffers(Refused):
     """A deal has at most two hundred offers in its whole life. Open another deal."""
 
 
+class OwnerIsInactive(Refused):
+    """The member is deactivated and can't be given a deal. Choose another owner."""
+
+
 class NoSuchParty(NotFound):
     """The deal has no such party in that role."""
 
