@@ -98,6 +98,10 @@ class DependencyCycle(Refused):
     Each task named waits for the one before it, and the first for the last. Remove another dependency of the circle first.
     """
 
+    def __init__(self, *, cycle: Sequence[UUID]) -> None:
+        self.cycle = tuple(cycle[:MOST_NAMED])
+        super().__init__(cycle=[str(t) for t in self.cycle], length=len(cycle))
+
 
 class DependencyOnItself(Invalid):
     """A task can't depend on itself."""
@@ -173,12 +177,7 @@ def _sound(calendar: Calendar | None) -> Calendar | None:
         return None
     weekdays, days_off = tuple(sorted(set(calendar.weekdays))), tuple(sorted(set(calendar.days_off)))
     works = 1 <= calendar.day_minutes <= 1440 and bool(weekdays) and set(weekdays) <= set(range(1, 8))
-    if (
-        not 1 <= calendar.day_minutes <= 1440
-        or not weekdays
-        or not set(weekdays) <= set(range(1, 8))
-        or len(days_off) > MOST_DAYS_OFF
-    ):
+    if not works or len(days_off) > MOST_DAYS_OFF:
         raise CalendarHasNoWork
     return replace(calendar, weekdays=weekdays, days_off=days_off)
 
@@ -330,9 +329,7 @@ def weigh(project: Project, wanted: Sequence[Dependency]) -> Weighed:
     closing: dict[str, Refused] = {}
     for at, circle in circles.items():
         d = sound.pop(places[at])
-        closing[str(d.id)] = refused[places[at]] = DependencyCycle(
-            cycle=[str(t) for t in circle[:MOST_NAMED]], length=len(circle), dependency_type=d.type
-        )
+        closing[str(d.id)] = refused[places[at]] = DependencyCycle(cycle=circle)
     for place, d in list(unchanged.items()):
         if str(d.id) in closing:
             del unchanged[place]
