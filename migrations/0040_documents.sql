@@ -1,0 +1,130 @@
+SET lock_timeout = '5s';
+
+CREATE TABLE views.folders (
+    firm_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    name text,
+    parent_id uuid,
+    archived boolean NOT NULL,
+    archived_at timestamptz,
+    archive_reason text,
+    PRIMARY KEY (firm_id, id)
+);
+CREATE INDEX folders_by_parent ON views.folders (firm_id, parent_id);
+CALL chancery.own_view('views.folders');
+
+CREATE TABLE views.documents (
+    firm_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    title text,
+    status text NOT NULL,
+    folder_id uuid,
+    description text,
+    tags text[] NOT NULL,
+    language text,
+    number bigint NOT NULL,
+    version_id uuid,
+    sha256 text,
+    size bigint,
+    media_type text,
+    file_name text,
+    author text,
+    comment text,
+    source_time timestamptz,
+    same_content_as bigint,
+    restored_from bigint,
+    contact_ids uuid[] NOT NULL,
+    organisation_ids uuid[] NOT NULL,
+    deal_ids uuid[] NOT NULL,
+    task_ids uuid[] NOT NULL,
+    project_ids uuid[] NOT NULL,
+    on_hold boolean NOT NULL,
+    hold_ids uuid[] NOT NULL,
+    hold_name text,
+    hold_reason text,
+    retain_until date,
+    retention_reason text,
+    archived_at timestamptz,
+    archive_reason text,
+    discarded_at timestamptz,
+    discard_reason text,
+    PRIMARY KEY (firm_id, id)
+);
+CREATE INDEX documents_by_folder ON views.documents (firm_id, folder_id);
+CREATE INDEX documents_by_creation ON views.documents (firm_id, created_at, id);
+CREATE INDEX documents_by_retention ON views.documents (firm_id, retain_until) WHERE retain_until IS NOT NULL;
+CREATE INDEX documents_on_hold ON views.documents (firm_id) WHERE on_hold;
+CALL chancery.own_view('views.documents');
+
+CREATE TABLE views.document_versions (
+    firm_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    document_id uuid NOT NULL,
+    number bigint NOT NULL,
+    sha256 text NOT NULL,
+    size bigint NOT NULL,
+    media_type text NOT NULL,
+    file_name text,
+    author text,
+    comment text,
+    source_time timestamptz,
+    same_content_as bigint,
+    restored_from bigint,
+    added_at timestamptz NOT NULL,
+    added_by text NOT NULL,
+    PRIMARY KEY (firm_id, id)
+);
+CREATE INDEX document_versions_by_document ON views.document_versions (firm_id, document_id, number);
+CREATE INDEX document_versions_by_content ON views.document_versions (firm_id, sha256);
+CALL chancery.own_view('views.document_versions');
+
+CREATE TABLE views.document_holds (
+    firm_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    document_id uuid NOT NULL,
+    name text,
+    reason text,
+    standing boolean NOT NULL,
+    placed_at timestamptz NOT NULL,
+    placed_by text NOT NULL,
+    lifted_at timestamptz,
+    lifted_by text,
+    lift_reason text,
+    PRIMARY KEY (firm_id, id)
+);
+CREATE INDEX document_holds_by_document ON views.document_holds (firm_id, document_id);
+CALL chancery.own_view('views.document_holds');
+
+CREATE TABLE views.document_links (
+    firm_id uuid NOT NULL,
+    id uuid NOT NULL,
+    version bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    position bigint NOT NULL,
+    document_id uuid NOT NULL,
+    kind text NOT NULL,
+    target_id uuid NOT NULL,
+    linked_at timestamptz NOT NULL,
+    linked_by text NOT NULL,
+    PRIMARY KEY (firm_id, id)
+);
+CREATE INDEX document_links_by_target ON views.document_links (firm_id, target_id);
+CREATE INDEX document_links_by_document ON views.document_links (firm_id, document_id);
+CALL chancery.own_view('views.document_links');
