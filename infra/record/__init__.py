@@ -1,0 +1,1 @@
+"""The record: how events are encoded, sealed, appended and read."""

@@ -1,0 +1,356 @@
+"""Carrying out commands: load, decide, make the stored form, append; decide again when another writer was faster.
+
+X1  A command with a caller's id is looked up first: the second time its first answer comes back, whatever the rules say by now.
+X2  Everything a command has read is checked when it is appended, so its decision stands on what was true at that moment.
+X3  A refusal that rests on remembered state is decided once more on state read from the database.
+"""
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from typing import Any, Protocol
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from commands.kernel import COMMANDS, Actor, Command, CommandSpec, Entity, Made, Work
+from domain.kernel import FirmId, Refused, Stream
+from infra import ids
+from infra.record import codec
+from infra.record.appender import Append, Appender, CommandIdReused, Conflict
+from infra.record.reader import read_stream_rows
+from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
+
+ATTEMPTS = 8
+STATES = 10_000
+STATE_SECONDS = 60.0
+
+
+class TooContended(Exception):
+    """Other writers kept changing the same record. Nothing was written; try again."""
+
+
+class Connections(Protocol):
+    """Where read connections come from."""
+
+    def connection(self) -> AbstractAsyncContextManager[psycopg.AsyncConnection[Any]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a caller is told: `body` is what the command answered; `shown_once` is never stored."""
+
+    position: int
+    body: Mapping[str, Any]
+    replayed: bool
+    shown_once: Mapping[str, str]
+
+
+class Memory:
+    """States of streams that were lately read or written, so that the next command need not read them."""
+
+    def __init__(self, size: int = STATES) -> None:
+        self._size = size
+        self._states: OrderedDict[tuple[UUID, str, UUID], tuple[float, Any, int, str | None]] = OrderedDict()
+
+    def get(self, firm: UUID, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any] | None:
+        found = self._states.get((firm, stream.type, id))
+        if found is None or found[0] < monotonic():
+            return None
+        return Entity(stream, id, found[1], found[2], found[3])
+
+    def put(self, firm: UUID, entity: Entity[Any, Any]) -> None:
+        key = (firm, entity.stream.type, entity.id)
+        self._states[key] = (monotonic() + STATE_SECONDS, entity.state, entity.version, entity.leaf_hash)
+        self._states.move_to_end(key)
+        while len(self._states) > self._size:
+            self._states.popitem(last=False)
+
+    def drop(self, firm: UUID, type: str, id: UUID) -> None:
+        self._states.pop((firm, type, id), None)
+
+
+class Making:
+    """Builds the stored form of events; what is the same for loops, threads and imports."""
+
+    def __init__(self, vault: Vault) -> None:
+        self._vault = vault
+
+    def new_id(self) -> UUID:
+        return ids.uuid7()
+
+    def new_secret(self) -> str:
+        return ids.secret()
+
+    def derive_id(self, firm: FirmId, *parts: str) -> UUID:
+        return self._vault.derive_id(firm, *parts)
+
+    def make(self, work: Work, entity: Entity[Any, Any], event: Any, occurred_at: datetime) -> Made:
+        """The leaf and the disclosures of one event."""
+        event_codec = codec.CODECS.of(event)
+        data, disclosures = event_codec.encode(event, entity.id)
+        event_id = ids.uuid7()
+        version = entity.version + 1
+        envelope = {
+            "actor": str(work.actor),
+            "commandid": work.command_id,
+            "data": data,
+            "id": str(event_id),
+            "recordedtime": codec.timestamp(work.now),
+            "source": f"/firms/{work.firm}",
+            "specversion": "1.0",
+            "streamversion": version,
+            "subject": f"{entity.stream.type}/{entity.id}",
+            "time": codec.timestamp(occurred_at),
+            "type": event_codec.name,
+        }
+        if work.correlation_id:
+            envelope["correlationid"] = work.correlation_id
+        if work.causation_id:
+            envelope["causationid"] = work.causation_id
+        if work.origin:
+            envelope["origin"] = work.origin
+        leaf = codec.canonical(envelope)
+        if len(leaf) > codec.MAX_LEAF:
+            raise codec.TooLargeToRecord(bytes=len(leaf), most=codec.MAX_LEAF)
+        return Made(
+            stream_type=entity.stream.type,
+            stream_id=entity.id,
+            stream_version=version,
+            event_id=event_id,
+            type=event_codec.name,
+            occurred_at=occurred_at,
+            public=leaf,
+            disclosures=tuple(disclosures),
+            leaf_hash=codec.leaf_hash(leaf),
+        )
+
+
+def seal_all(
+    vault: Vault, firm: UUID, made: list[Made], found: Mapping[tuple[UUID, str], DataKey]
+) -> tuple[list[bytes | None], list[NewKey]]:
+    """Seal every event's disclosures, making the data keys that do not exist yet."""
+    fresh: dict[tuple[UUID, str], DataKey] = {}
+    new: list[NewKey] = []
+    sealed: list[bytes | None] = []
+    for m in made:
+        if not m.disclosures:
+            sealed.append(None)
+            continue
+        items = []
+        for d in m.disclosures:
+            if not isinstance(d, codec.Disclosure):
+                raise TypeError(type(d).__name__)
+            key = vault.known(firm, d.subject, d.purpose) or found.get((d.subject, d.purpose)) or fresh.get((d.subject, d.purpose))
+            if key is None:
+                key, record = vault.create(firm, d.subject, d.purpose)
+                fresh[(d.subject, d.purpose)] = key
+                new.append(record)
+            items.append((key, d))
+        sealed.append(vault.seal(m.stream_id, m.event_id, firm, items))
+    return sealed, new
+
+
+def subjects_to_find(vault: Vault, work: Work) -> set[UUID]:
+    """Subjects whose data keys may exist in the database and are not in memory; a stream begun by this command has none yet."""
+    begun = {m.stream_id for m in work.made if m.stream_version == 1}
+    wanted = set()
+    for m in work.made:
+        for d in m.disclosures:
+            if isinstance(d, codec.Disclosure) and d.subject not in begun and vault.known(work.firm, d.subject, d.purpose) is None:
+                wanted.add(d.subject)
+    return wanted
+
+
+class Executor(Making):
+    """Carries out commands on an event loop, with a pool of read connections and the process's appender."""
+
+    def __init__(
+        self, connections: Connections, appender: Appender, vault: Vault, ports: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(vault)
+        self._connections = connections
+        self._appender = appender
+        self._memory = Memory()
+        self._fresh = False
+        for name, port in (ports or {}).items():
+            setattr(self, name, port)
+
+    # --- what a command needs from outside
+
+    async def load(self, firm: FirmId, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any]:
+        remembered = self._memory.get(firm, stream, id)
+        return remembered if remembered is not None else await self._read(firm, stream, id)
+
+    async def _read(self, firm: FirmId, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any]:
+        entity = Entity(stream, id, stream.initial)
+        last = b""
+        async with self._connections.connection() as c:
+            async for row, recorded in read_stream_rows(c, self._vault, firm, stream.type, id):
+                entity.state = stream.evolve(entity.state, recorded.event)
+                entity.version = recorded.version
+                last = row.public
+        if entity.version:
+            entity.leaf_hash = codec.leaf_hash(last)
+            self._memory.put(firm, entity)
+        return entity
+
+    # --- carrying out
+
+    def command_id(self, firm: UUID, idempotency_key: str | None) -> UUID:
+        """The command's id: a caller's UUID as it is, any other key as a keyed function of it, a fresh one when there is none."""
+        if idempotency_key is None:
+            return ids.uuid7()
+        try:
+            return UUID(idempotency_key)
+        except ValueError:
+            return self._vault.derive_id(firm, "command", idempotency_key)
+
+    async def execute(
+        self,
+        command: Command,
+        *,
+        firm: FirmId,
+        actor: Actor,
+        permissions: frozenset[str] = frozenset(),
+        idempotency_key: str | None = None,
+        target: UUID | None = None,
+        expected_version: int | None = None,
+        correlation_id: str | None = None,
+        origin: str | None = None,
+        occurred_at: datetime | None = None,
+        spec: CommandSpec | None = None,
+    ) -> Answer:
+        """Carry out one command and answer once it is durable.
+
+        Raises `Refused` when a rule says no; `CommandIdReused`, `Busy`, `Unavailable`, `OutcomeUnknown` or `TooContended` when it
+        could not be written.
+        """
+        spec = spec or spec_of(command)
+        command_id = self.command_id(firm, idempotency_key)
+        mac = b""  # a fresh id can't come twice
+        if idempotency_key is not None:
+            said = "\x00".join((spec.name, str(actor), str(target), command.model_dump_json()))
+            mac = body_mac(self._vault, firm, said.encode())
+            known = await self._answered(firm, command_id, mac)
+            if known is not None:
+                return known
+        for attempt in range(ATTEMPTS):
+            outside = self if attempt == 0 else _Fresh(self)
+            work = Work(
+                outside=outside,
+                firm=firm,
+                actor=actor,
+                now=now(),
+                command_id=str(command_id),
+                permissions=permissions,
+                correlation_id=correlation_id,
+                origin=origin,
+                target=target,
+                expected_version=expected_version,
+                occurred_at=occurred_at,
+            )
+            try:
+                body = dict(await spec.handler(command, work) or {})
+            except Refused:
+                if attempt == 0 and work.entities:
+                    continue  # the state may have been remembered: decide once more on what the database says
+                raise
+            try:
+                return await self._append(work, command_id, mac, body)
+            except Conflict as e:
+                self._memory.drop(firm, e.stream_type, e.stream_id)
+                if attempt > 1:
+                    await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads rivals, guards nothing
+        raise TooContended
+
+    async def _answered(self, firm: UUID, command_id: UUID, mac: bytes) -> Answer | None:
+        async with self._connections.connection() as c:
+            cursor = await c.execute(
+                "SELECT body_mac, position, answer FROM record.commands WHERE firm_id = %s AND command_id = %s",
+                (firm, command_id),
+                binary=True,
+            )
+            row = await cursor.fetchone()
+        if row is None:
+            return None
+        if row[0] != mac:
+            raise CommandIdReused
+        return Answer(row[1], orjson.loads(row[2]), True, {})
+
+    async def _append(self, work: Work, command_id: UUID, mac: bytes, body: dict[str, Any]) -> Answer:
+        found: dict[tuple[UUID, str], DataKey] = {}
+        wanted = subjects_to_find(self._vault, work)
+        if wanted:
+            async with self._connections.connection() as c:
+                cursor = await c.execute(SELECT_SUBJECTS, (work.firm, list(wanted)), binary=True)
+                for row in await cursor.fetchall():
+                    found[(row[2], row[3])] = self._vault.unwrap(*row)
+        sealed, new = seal_all(self._vault, work.firm, work.made, found)
+        made_of: dict[tuple[str, UUID], int] = {}
+        for m in work.made:
+            made_of[(m.stream_type, m.stream_id)] = made_of.get((m.stream_type, m.stream_id), 0) + 1
+        expected = {key: e.version - made_of.get(key, 0) for key, e in work.entities.items()}
+        target = next((e for e in work.entities.values() if e.id == (work.target or body.get("id"))), None)
+        if target is None and "id" in body:
+            target = next((e for e in work.entities.values() if str(e.id) == body["id"]), None)
+        if target is not None:
+            body.setdefault("id", str(target.id))
+            body["version"] = target.version
+        body["events"] = [{"id": str(m.event_id), "type": m.type} for m in work.made]
+        answer = orjson.dumps(body)
+        appended = await self._appender.append(
+            Append(
+                firm=work.firm,
+                command_id=command_id,
+                body_mac=mac,
+                expected=expected,
+                events=work.made,
+                sealed=sealed,
+                recorded_at=work.now,
+                answer=answer,
+                keys=new,
+            )
+        )
+        if appended.replayed:
+            return Answer(appended.position, orjson.loads(appended.answer), True, {})
+        for e in work.entities.values():
+            self._memory.put(work.firm, e)
+        return Answer(appended.position, body, False, work.shown_once)
+
+
+class _Fresh:
+    """The executor without its memory: what a second decision looks at."""
+
+    def __init__(self, executor: Executor) -> None:
+        self._executor = executor
+
+    async def load(self, firm: FirmId, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any]:
+        return await self._executor._read(firm, stream, id)  # noqa: SLF001 - one mechanism in two forms
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._executor, name)
+
+
+_SPECS: dict[type[Command], CommandSpec] = {}
+
+
+def spec_of(command: Command) -> CommandSpec:
+    """The registry's entry for a command's model."""
+    spec = _SPECS.get(type(command))
+    if spec is None:
+        spec = _SPECS[type(command)] = next(s for s in COMMANDS.values() if s.model is type(command))
+    return spec
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+FAR = timedelta(days=1)

@@ -1,0 +1,224 @@
+"""Data keys and sealing: one key per subject and class of purpose, wrapped by a key that stands outside the database.
+
+The wrapping key of an epoch is a file in the keys folder, readable by its owner alone; wrapped data keys are rows. Losing the
+folder loses every personal value; destroying a data key's row and rotating the epoch makes its values unreadable in every copy.
+Unwrapped keys stay in memory for at most 60 seconds after their last use.
+"""
+
+import contextlib
+import hashlib
+import hmac
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from infra.ids import random_bytes
+from infra.record.codec import Disclosure, b64url, unb64url
+
+KEY_SECONDS = 60.0
+KEYS_IN_MEMORY = 20_000
+
+
+class KeysUnusable(Exception):
+    """The wrapping keys can't be used; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A data key that is appended with the first event it seals."""
+
+    firm: UUID
+    key_id: UUID
+    subject: UUID
+    purpose: str
+    epoch: int
+    wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    key_id: UUID
+    cipher: AESGCM
+
+
+class Vault:
+    """Wraps, unwraps, seals and opens. Holds no connection: callers fetch wrapped keys and hand them in."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._wrapping: dict[int, AESGCM] = {}
+        self._raw: dict[int, bytes] = {}
+        for path in sorted(folder.glob("wrapping-*.key")):
+            raw = path.read_bytes()
+            if len(raw) != 32:
+                raise KeysUnusable(
+                    f"{path.name} in the keys folder is not a wrapping key (32 bytes). Restore it from your backup of keys."
+                )
+            self._add(int(path.stem.removeprefix("wrapping-")), raw)
+        if not self._raw:
+            self._add(1, self._create("wrapping-000001.key"))
+        self.epoch = max(self._raw)
+        digest = folder / "digest.key"
+        self._digest = digest.read_bytes() if digest.exists() else self._create(digest.name)
+        self._by_subject: OrderedDict[tuple[UUID, UUID, str], tuple[float, DataKey]] = OrderedDict()
+        self._by_id: OrderedDict[UUID, tuple[float, AESGCM]] = OrderedDict()
+
+    def _add(self, epoch: int, raw: bytes) -> None:
+        self._raw[epoch] = raw
+        self._wrapping[epoch] = AESGCM(raw)
+
+    def _create(self, name: str) -> bytes:
+        """A fresh 256-bit key in a file; when another process was first, its key."""
+        path = self._folder / name
+        fresh = self._folder / f".{name}.{os.getpid()}"
+        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        try:
+            os.write(descriptor, AESGCM.generate_key(256))
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        with contextlib.suppress(FileExistsError):
+            os.link(fresh, path)
+        fresh.unlink()
+        directory = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        return path.read_bytes()
+
+    # --- keyed digests
+
+    def mac(self, firm: UUID, purpose: str, message: bytes) -> bytes:
+        """HMAC-SHA-256 under a key of this firm and purpose; the same in every epoch."""
+        key = hmac.digest(self._digest, b"mac\x00" + firm.bytes + purpose.encode(), "sha256")
+        return hmac.digest(key, message, "sha256")
+
+    def derive_id(self, firm: UUID, *parts: str) -> UUID:
+        """A UUIDv8 (RFC 9562) that is a keyed function of the parts and tells nothing of them."""
+        raw = bytearray(self.mac(firm, "id", orjson.dumps(parts))[:16])
+        raw[6] = raw[6] & 0x0F | 0x80
+        raw[8] = raw[8] & 0x3F | 0x80
+        return UUID(bytes=bytes(raw))
+
+    # --- data keys
+
+    def _bind(self, firm: UUID, key_id: UUID, subject: UUID, purpose: str) -> bytes:
+        return b"data-key\x00" + firm.bytes + key_id.bytes + subject.bytes + purpose.encode()
+
+    def known(self, firm: UUID, subject: UUID, purpose: str) -> DataKey | None:
+        found = self._by_subject.get((firm, subject, purpose))
+        if found is None or found[0] < time.monotonic():
+            return None
+        return found[1]
+
+    def create(self, firm: UUID, subject: UUID, purpose: str) -> tuple[DataKey, NewKey]:
+        raw = AESGCM.generate_key(256)
+        key_id = uuid4()
+        nonce = os.urandom(12)
+        wrapped = nonce + self._wrapping[self.epoch].encrypt(nonce, raw, self._bind(firm, key_id, subject, purpose))
+        key = DataKey(key_id, AESGCM(raw))
+        return key, NewKey(firm, key_id, subject, purpose, self.epoch, wrapped)
+
+    def remember(self, firm: UUID, subject: UUID, purpose: str, key: DataKey) -> None:
+        until = time.monotonic() + KEY_SECONDS
+        self._by_subject[(firm, subject, purpose)] = (until, key)
+        self._by_id[key.key_id] = (until, key.cipher)
+        while len(self._by_subject) > KEYS_IN_MEMORY:
+            self._by_subject.popitem(last=False)
+        while len(self._by_id) > KEYS_IN_MEMORY:
+            self._by_id.popitem(last=False)
+
+    def unwrap(self, firm: UUID, key_id: UUID, subject: UUID, purpose: str, epoch: int, wrapped: bytes) -> DataKey:
+        if epoch not in self._wrapping:
+            raise KeysUnusable(
+                f"The wrapping key of epoch {epoch} is missing from the keys folder. Restore it from your backup of keys."
+            )
+        try:
+            raw = self._wrapping[epoch].decrypt(wrapped[:12], wrapped[12:], self._bind(firm, key_id, subject, purpose))
+        except InvalidTag as e:
+            raise KeysUnusable(
+                "A data key can't be unwrapped: the keys folder belongs to another database, or the row was altered. Run `chancery doctor`."
+            ) from e
+        key = DataKey(key_id, AESGCM(raw))
+        self.remember(firm, subject, purpose, key)
+        return key
+
+    def forget(self, firm: UUID, subject: UUID) -> None:
+        """Drop a subject's keys from memory at once."""
+        for known in [k for k in self._by_subject if k[0] == firm and k[1] == subject]:
+            _, key = self._by_subject.pop(known)
+            self._by_id.pop(key.key_id, None)
+
+    # --- sealing
+
+    def seal(self, stream_id: UUID, event_id: UUID, firm: UUID, items: Sequence[tuple[DataKey, Disclosure]]) -> bytes:
+        """The sealed part: `[[key id, base64url(nonce + ciphertext)], …]`, each value bound to firm, stream, event and place."""
+        bound = firm.bytes + stream_id.bytes + event_id.bytes
+        out = []
+        for place, (key, disclosure) in enumerate(items):
+            nonce = random_bytes(12)
+            ciphertext = key.cipher.encrypt(nonce, disclosure.text.encode(), bound + place.to_bytes(2, "big"))
+            out.append([key.key_id.hex, b64url(nonce + ciphertext)])
+        return orjson.dumps(out)
+
+    def key_ids(self, sealed: bytes) -> list[UUID]:
+        return [UUID(hex=k) for k, _ in orjson.loads(sealed)]
+
+    def missing(self, sealed: Iterable[bytes | None]) -> set[UUID]:
+        """The ids of keys that are needed to open these and are not in memory."""
+        now = time.monotonic()
+        wanted: set[UUID] = set()
+        for s in sealed:
+            if s is not None:
+                for key_id in self.key_ids(s):
+                    found = self._by_id.get(key_id)
+                    if found is None or found[0] < now:
+                        wanted.add(key_id)
+        return wanted
+
+    def open(
+        self, firm: UUID, stream_id: UUID, event_id: UUID, sealed: bytes, keys: Mapping[UUID, AESGCM] | None = None
+    ) -> list[str]:
+        """The disclosures whose key still exists, in their places' order; a destroyed key's are absent."""
+        bound = firm.bytes + stream_id.bytes + event_id.bytes
+        out = []
+        for place, (key_hex, text) in enumerate(orjson.loads(sealed)):
+            key_id = UUID(hex=key_hex)
+            cipher = keys.get(key_id) if keys is not None else None
+            if cipher is None:
+                found = self._by_id.get(key_id)
+                if found is None:
+                    continue
+                cipher = found[1]
+            raw = unb64url(text)
+            out.append(cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big")).decode())
+        return out
+
+
+SELECT_KEYS = (
+    "SELECT firm_id, key_id, subject_id, purpose, epoch, wrapped FROM vault.data_keys WHERE firm_id = %s AND key_id = ANY(%s)"
+)
+SELECT_SUBJECTS = (
+    "SELECT DISTINCT ON (subject_id, purpose) firm_id, key_id, subject_id, purpose, epoch, wrapped"
+    " FROM vault.data_keys WHERE firm_id = %s AND subject_id = ANY(%s) ORDER BY subject_id, purpose, key_id"
+)
+SELECT_KEYS_ALL = "SELECT firm_id, key_id, subject_id, purpose, epoch, wrapped FROM vault.data_keys WHERE key_id = ANY(%s)"
+
+
+def body_mac(vault: Vault, firm: UUID, body: bytes) -> bytes:
+    """A keyed digest of a command's body: tells the same body from another without keeping either."""
+    return vault.mac(firm, "command-body", hashlib.sha256(body).digest())
+
+
+Row = tuple[Any, ...]

@@ -1,0 +1,39 @@
+"""What can be set from outside, read once at start. Names are those of the documentation: CHANCERY_…"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Every setting of Chancery. An unset engine means its embedded stand-in in PostgreSQL."""
+
+    model_config = SettingsConfigDict(env_prefix="CHANCERY_", extra="ignore", frozen=True)
+
+    data: Path = Field(Path(".chancery"), description="The data folder: the embedded database, keys and documents.")
+    database_url: SecretStr | None = Field(
+        None, description="A PostgreSQL 17 or later. Unset: an embedded PostgreSQL 18 in the data folder."
+    )
+    keys: Path | None = Field(
+        None, description="The folder of wrapping keys, kept apart from the database. Unset: keys/ in the data folder."
+    )
+    blobs: str | None = Field(None, description="The folder of document contents. Unset: blobs/ in the data folder.")
+    log_format: Literal["auto", "console", "json"] = Field("auto", description="console in a terminal, json elsewhere.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+    rate_per_second: float = Field(200.0, gt=0, le=1_000_000, description="Requests per second one API key may make on average.")
+    rate_burst: float = Field(400.0, gt=0, le=10_000_000, description="Requests one API key may make at once.")
+    max_in_flight: int = Field(512, gt=0, le=100_000, description="Requests one process serves at once; more are answered 503.")
+    max_body_bytes: int = Field(1_000_000, gt=0, le=100_000_000, description="The largest JSON body, in bytes.")
+    max_upload_bytes: int = Field(10_000_000_000, gt=0, description="The largest document, in bytes.")
+    statement_timeout_ms: int = Field(10_000, gt=0, description="How long one read of the database may take.")
+    projector: bool = Field(True, description="Whether `serve` runs the projections beside itself.")
+
+    @property
+    def keys_folder(self) -> Path:
+        return self.keys or self.data / "keys"
+
+    @property
+    def blobs_folder(self) -> Path:
+        return Path(self.blobs) if self.blobs else self.data / "blobs"
