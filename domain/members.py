@@ -90,7 +90,7 @@ PERMISSIONS: dict[Role, frozenset[str]] = {
         "personal:read",
     },
     # Answers data subjects: records and withdraws consent, corrects a person's details (GDPR, article 16), holds documents, assigns
-    # follow-ups, and sees who has keys. Does not do the business it oversees: no deals, no document contents, no imports.
+    # follow-ups, and sees who has keys. Does not do the business it oversees: it writes no deals, no documents, no imports.
     Role.COMPLIANCE: _READ_WORK
     | {
         "contacts:write",
@@ -105,8 +105,8 @@ PERMISSIONS: dict[Role, frozenset[str]] = {
     # Reads everything and changes nothing. Personal values too: an audit traces an entry to the person it is about, and a consent
     # without its person proves nothing. A firm that wants a masked audit issues the auditor's key without the scope personal:read.
     Role.AUDITOR: _READ_WORK | {"keys:read", "imports:read", "history:read", "personal:read"},
-    # Counts and relates over time: needs the history, never the names.
-    Role.ANALYST: _READ_WORK | {"imports:read", "history:read"},
+    # Counts and relates over time: needs the history, never the names. Imports keep their source rows, names and all, so not those.
+    Role.ANALYST: _READ_WORK | {"history:read"},
     # Sees the work as it stands, without names: a screen on the wall, a guest, a trial of another system.
     Role.READ_ONLY: _READ_WORK,
 }

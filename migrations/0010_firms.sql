@@ -74,4 +74,5 @@ CREATE TABLE chancery.key_uses (
     PRIMARY KEY (firm_id, key_id)
 ) WITH (fillfactor = 50);
 CALL chancery.fence('chancery.key_uses');
-GRANT SELECT, INSERT, UPDATE ON chancery.key_uses TO chancery_app, chancery_record;
+GRANT SELECT ON chancery.key_uses TO chancery_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON chancery.key_uses TO chancery_record;
