@@ -275,10 +275,8 @@ class _Parser:
 
     def filter(self) -> Node:
         node = self.expression()
-        if self.token.kind == "close":
-            refuse("this closing parenthesis was never opened.", self.token.position)
         if self.token.kind != "end":
-            refuse("a comparison such as title = “x” was expected here.", self.token.position)
+            self.nothing_to_compare(self.token)
         return node
 
     def expression(self) -> Node:
@@ -351,7 +349,7 @@ class _Parser:
         self.deeper(opened.position)
         node = self.expression()
         if self.token.kind != "close":
-            if self.token.kind == "comma":
+            if self.token.kind != "end":
                 self.nothing_to_compare(self.token)
             refuse("this parenthesis is never closed.", opened.position)
         self.take()
