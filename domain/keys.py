@@ -209,12 +209,20 @@ class OverlapNotAcceptable(Invalid):
     """The secret before may work on for seven days at most after a rotation."""
 
 
+class RevokedForGood(Refused):
+    """The key has been revoked, so it is neither renamed nor rotated. Issue a new one."""
+
+
+class PastItsEnd(Refused):
+    """The key has reached its end, so a new secret would not bring it back. Issue a new one."""
+
+
 class KeyIsRevoked(Refused):
-    """The key has been revoked, for good. Issue a new one."""
+    """The key you show has been revoked. Use another, or ask an owner of the firm for a new one."""
 
 
 class KeyHasExpired(Refused):
-    """The key has reached its end. Issue a new one."""
+    """The key you show has reached its end. Use another, or ask an owner of the firm for a new one."""
 
 
 # --- decisions: `granted` is what the key's roles give, `by` what the one who asks may do
@@ -253,7 +261,7 @@ def issue(
 
 def rename(key: Key, *, name: str) -> list[Event]:
     if key.revoked:
-        raise KeyIsRevoked
+        raise RevokedForGood
     return [] if name == key.name else [KeyRenamed(name=name)]
 
 
@@ -270,9 +278,9 @@ def rotate(
     """A new secret for the key. Its end stays as it was when `expires_at` is not given."""
     _within(by, good_for(granted, key.scopes))
     if key.revoked:
-        raise KeyIsRevoked
+        raise RevokedForGood
     if key.expires_at is not None and key.expires_at <= now:
-        raise KeyHasExpired
+        raise PastItsEnd
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
         raise OverlapNotAcceptable(days=LONGEST_OVERLAP.days)
     _ends_in_time(expires_at, now)
