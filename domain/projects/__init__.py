@@ -103,6 +103,10 @@ class DependencyCycle(Refused):
         super().__init__(cycle=[str(t) for t in self.cycle], length=len(cycle))
 
 
+class DependenciesTooTangled(Refused):
+    """So many of these dependencies close circles that the search was given up here. Mend the circles named, then send the rest."""
+
+
 class DependencyOnItself(Invalid):
     """A task can't depend on itself."""
 
@@ -329,7 +333,7 @@ def weigh(project: Project, wanted: Sequence[Dependency]) -> Weighed:
     closing: dict[str, Refused] = {}
     for at, circle in circles.items():
         d = sound.pop(places[at])
-        closing[str(d.id)] = refused[places[at]] = DependencyCycle(cycle=circle)
+        closing[str(d.id)] = refused[places[at]] = DependencyCycle(cycle=circle) if circle else DependenciesTooTangled()
     for place, d in list(unchanged.items()):
         if str(d.id) in closing:
             del unchanged[place]

@@ -56,7 +56,8 @@ class Roll(Generic[V]):
             bucket = touched.get(at)
             if bucket is None:
                 bucket = touched[at] = dict(self.buckets[at])
-            size -= bucket.pop(id, None) is not None
+            size -= id in bucket
+            bucket.pop(id, None)
         return self._with(touched, size)
 
     def _with(self, touched: Mapping[int, Mapping[UUID, V]], size: int) -> "Roll[V]":
