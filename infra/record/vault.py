@@ -99,6 +99,10 @@ class Vault:
 
     # --- keyed digests
 
+    def installation_key(self, purpose: str) -> bytes:
+        """A 256-bit key of this installation for one purpose that belongs to no firm."""
+        return hmac.digest(self._digest, b"installation\x00" + purpose.encode(), "sha256")
+
     def mac(self, firm: UUID, purpose: str, message: bytes) -> bytes:
         """HMAC-SHA-256 under a key of this firm and purpose; the same in every epoch."""
         key = hmac.digest(self._digest, b"mac\x00" + firm.bytes + purpose.encode(), "sha256")

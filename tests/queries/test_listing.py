@@ -50,7 +50,7 @@ A, B, C = (UUID(int=n) for n in (0xA, 0xB, 0xC))
 
 Db = psycopg.Connection[dict[str, Any]]
 relaxed = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=1500
 )
 
 

@@ -1,0 +1,75 @@
+"""Wiring: settings in, a running system out. The only place that reads the environment."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from psycopg_pool import AsyncConnectionPool
+
+from infra import registry
+from infra.blobs import FolderBlobs
+from infra.database import Database, migrate
+from infra.reading import Feed, Readers
+from infra.record.appender import Appender
+from infra.record.execute import Executor
+from infra.record.vault import Vault
+from infra.settings import Settings
+
+
+def settings(**given: object) -> Settings:
+    """Settings from the environment; what is given wins."""
+    return Settings(**{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Chancery:
+    """One process's parts, wired."""
+
+    settings: Settings
+    database: Database
+    vault: Vault
+    appender: Appender
+    executor: Executor
+    readers: Readers
+    feed: Feed
+    blobs: FolderBlobs
+    page_key: bytes
+
+
+@asynccontextmanager
+async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Chancery]:
+    """Everything a process needs, open; closed in order when done."""
+    registry.load()
+    database = Database.open(chosen)
+    try:
+        if migrated:
+            migrate(database)
+        vault = Vault(chosen.keys_folder)
+        blobs = FolderBlobs(chosen.blobs_folder, max_bytes=chosen.max_upload_bytes)
+        appender = Appender(database)
+        pool = AsyncConnectionPool(
+            database.conninfo("record"),
+            min_size=2,
+            max_size=8,
+            open=False,
+            timeout=5.0,
+            max_waiting=512,
+            kwargs={"autocommit": True, "prepare_threshold": 1},
+            name="executor",
+        )
+        await pool.open()
+        readers = Readers(database)
+        await readers.open()
+        feed = Feed(database)
+        await feed.open()
+        executor = Executor(pool, appender, vault, ports={"blobs": blobs})
+        page_key = vault.installation_key("page-tokens")
+        try:
+            yield Chancery(chosen, database, vault, appender, executor, readers, feed, blobs, page_key)
+        finally:
+            await feed.close()
+            await readers.close()
+            await pool.close()
+            appender.close()
+    finally:
+        database.close()

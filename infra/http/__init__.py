@@ -1,0 +1,1 @@
+"""The HTTP interface: routes from the registries, problems from refusals."""

@@ -1,0 +1,139 @@
+"""Problem documents (RFC 9457): the one place where a refusal becomes a status."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+import psycopg
+import structlog
+from psycopg_pool import PoolTimeout, TooManyRequests
+from pydantic import ValidationError
+from starlette.responses import Response
+
+from commands.kernel import Stale
+from domain.firms import FirmIsSuspended
+from domain.kernel import Invalid, NotFound, Refused
+from domain.keys import KeyHasExpired, KeyIsMistyped, KeyIsRevoked, NotAKey
+from infra.reading import Behind
+from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
+from infra.record.execute import TooContended
+from queries.keys import KeyNotAccepted
+
+log = structlog.get_logger()
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class HttpProblem(Exception):
+    """A problem that has no refusal behind it: the request itself can't be served."""
+
+    def __init__(self, status: int, type: str, title: str, *, headers: Mapping[str, str] | None = None, **about: object) -> None:
+        super().__init__(type)
+        self.status = status
+        self.type = type
+        self.title = title
+        self.headers = dict(headers or {})
+        self.about = about
+
+
+def kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+
+
+def _sentence(text: str) -> tuple[str, str]:
+    """A refusal's docstring as title (its first sentence) and detail (all of it)."""
+    title = re.split(r"(?<=[.;:])\s", text, maxsplit=1)[0].rstrip(".;:")
+    return title, text
+
+
+STATUSES: tuple[tuple[type[Exception], int, Mapping[str, str]], ...] = (
+    (NotAKey, 401, {"WWW-Authenticate": 'Bearer realm="chancery"'}),
+    (KeyIsMistyped, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
+    (KeyNotAccepted, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
+    (KeyIsRevoked, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
+    (KeyHasExpired, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
+    (FirmIsSuspended, 403, {}),
+    (NotFound, 404, {}),
+    (Stale, 412, {}),
+    (Invalid, 422, {}),
+    (Refused, 409, {}),
+    (CommandIdReused, 422, {}),
+    (Busy, 503, {"Retry-After": "1"}),
+    (Unavailable, 503, {"Retry-After": "2"}),
+    (OutcomeUnknown, 503, {"Retry-After": "2"}),
+    (TooContended, 503, {"Retry-After": "1"}),
+)
+
+
+def answer(status: int, type: str, title: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **about: Any) -> Response:
+    body: dict[str, Any] = {"type": f"urn:chancery:problem:{type}", "title": title, "status": status}
+    if detail and detail != title:
+        body["detail"] = detail
+    body.update({k: v for k, v in about.items() if k not in body})
+    return Response(
+        orjson.dumps(body, default=str),
+        status_code=status,
+        media_type=MEDIA_TYPE,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def _validation(e: ValidationError) -> Response:
+    errors = [
+        {"field": ".".join(str(part) for part in error["loc"]) or "(body)", "reason": error["msg"], "rule": error["type"]}
+        for error in e.errors(include_url=False, include_input=False, include_context=False)[:50]
+    ]
+    first = errors[0]
+    return answer(
+        422,
+        "invalid-request",
+        "The request does not have the form this command takes",
+        f"{first['field']}: {first['reason']}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
+        errors=errors,
+    )
+
+
+def of(e: Exception, request_id: str = "") -> Response:
+    """The answer to any exception: what happened, why, what to do. A bug is logged and answered 500 without its text."""
+    if isinstance(e, HttpProblem):
+        title, detail = _sentence(e.title)
+        return answer(e.status, e.type, title, detail, headers=e.headers, **e.about)
+    if isinstance(e, ValidationError):
+        return _validation(e)
+    if isinstance(e, Behind):
+        return answer(
+            503,
+            "view-behind",
+            "The view has not reached that position",
+            f"The view {e.view} stands at {e.reached}, before {e.position}. Try again shortly.",
+            headers={"Retry-After": "1"},
+            view=e.view,
+            reached=e.reached,
+        )
+    for kind, status, headers in STATUSES:
+        if isinstance(e, kind):
+            why = e.why if isinstance(e, Refused) else " ".join((type(e).__doc__ or "").split())
+            title, detail = _sentence(why)
+            about = dict(e.about) if isinstance(e, Refused) else {}
+            return answer(status, kebab(type(e).__name__), title, detail, headers=headers, **about)
+    if isinstance(e, psycopg.errors.QueryCanceled):
+        return answer(
+            503, "too-expensive", "The query took too long", "The query took too long. Narrow the filter or the order.", headers={"Retry-After": "5"}
+        )
+    if isinstance(e, (PoolTimeout, TooManyRequests, psycopg.OperationalError)):
+        return answer(
+            503,
+            "unavailable",
+            "The database does not answer",
+            "The database does not answer now. Nothing was changed; try again.",
+            headers={"Retry-After": "2"},
+        )
+    log.exception("request.failed", request_id=request_id)
+    return answer(
+        500,
+        "internal",
+        "Something broke on our side",
+        "Something broke on our side. It was logged; give the request id to whoever runs this installation.",
+        request_id=request_id,
+    )

@@ -1,0 +1,81 @@
+"""One embedded PostgreSQL for the whole run; a database of its own, migrated, for every module that asks."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from infra import registry
+from infra.database import Database, embedded, migrate, migrations
+from infra.settings import Settings
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The connection string of an embedded server; the processes of one run share it."""
+    registry.load()
+    given = os.environ.get("CHANCERY_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    root = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        root = root.parent
+    name = hashlib.sha256(str(root).encode()).hexdigest()[:12]
+    folder = Path(tempfile.gettempdir()) / f"chancery-tests-{name}"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        server = embedded(folder / "postgres")
+        fcntl.flock(lock, fcntl.LOCK_UN)
+    yield server.get_uri()
+    server.cleanup()
+    if not os.environ.get("PYTEST_XDIST_WORKER"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _at(uri: str, name: str) -> str:
+    return make_conninfo("", **{**conninfo_to_dict(uri), "dbname": name})
+
+
+@pytest.fixture(scope="session")
+def template(cluster: str) -> str:
+    """A migrated database that others are copied from."""
+    digest = hashlib.sha256("".join(sql for _, _, sql in migrations()).encode()).hexdigest()[:12]
+    name = f"template_{digest}"
+    with psycopg.connect(cluster, autocommit=True) as c:
+        c.execute("SELECT pg_advisory_lock(7)")
+        if c.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+            c.execute(f"CREATE DATABASE {name}")
+            migrate(Database(_at(cluster, name)))
+            c.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
+        c.execute("SELECT pg_advisory_unlock(7)")
+    return name
+
+
+@pytest.fixture(scope="module")
+def database(cluster: str, template: str) -> Iterator[Database]:
+    """A fresh migrated database for this module."""
+    name = f"test_{uuid4().hex}"
+    with psycopg.connect(cluster, autocommit=True) as c:
+        c.execute("SELECT pg_advisory_lock(7)")
+        c.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        c.execute("SELECT pg_advisory_unlock(7)")
+    yield Database(_at(cluster, name))
+    with psycopg.connect(cluster, autocommit=True) as c:
+        c.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Settings:
+    """Settings with the module's database and folders of its own."""
+    data = tmp_path_factory.mktemp("data")
+    return Settings(data=data, database_url=database.admin_conninfo(), rate_per_second=100_000, rate_burst=100_000)
