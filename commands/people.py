@@ -66,7 +66,7 @@ Tags = Annotated[list[Short], Field(max_length=LIST)]
 
 
 class GivenEmail(Command):
-    address: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000), AfterValidator(_plain)]
+    address: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=320), AfterValidator(_plain)]
     label: Short | None = None
     primary: bool = False
 

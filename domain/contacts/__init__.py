@@ -104,10 +104,11 @@ class Contact:
 
 
 def called(profile: Profile) -> str | None:
-    """What to call the person: the name to display, else the parts of the name, else the best there is."""
+    """What to call the person: the name to display, else the parts of the name, else the best there is; at most 400 characters."""
     full = " ".join(p for p in (profile.prefix, profile.given, profile.middle, profile.family, profile.suffix) if p)
     reached = [e.address for e in profile.emails or ()] + [p.number or p.raw for p in profile.phones or ()]
-    return profile.display_name or full or profile.nickname or profile.organisation_name or next(iter(reached), None)
+    best = profile.display_name or full or profile.nickname or profile.organisation_name or next(iter(reached), None)
+    return best[:400] if best else None
 
 
 # --- refusals
