@@ -96,6 +96,7 @@ TARGETS = (
 WORDS = ("linktype", "linkname", "relationship", "relation", "link", "dependencytype", "type", "name")
 LAGS = ("lag", "lagminutes")
 
+FORWARD: tuple[Sense, DependencyType] = ("forward", "finish_to_start")
 SENSES: Mapping[str, tuple[Sense, DependencyType]] = {
     "blocks": ("forward", "finish_to_start"),
     "is blocking": ("forward", "finish_to_start"),
@@ -198,7 +199,7 @@ def _link(
         if not key:
             return Fault(line=line, field=name, value="", reason="The issue is not named.")
     word = cells.get(columns.word or "", "")
-    sense = ("forward", "finish_to_start") if columns.word is None else meaning.get(_word(word))
+    sense = FORWARD if columns.word is None else meaning.get(_word(word))
     if sense is None:
         return Remark(line=line, source=source, target=target, word=word)
     lag = cells.get(columns.lag or "", "") or "0"
