@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from commands.kernel import Answer, Command, Entity, Work, command
 from domain import deals, pipelines
+from domain.contacts import CONTACT
 from domain.deals import DEAL, Clearable, Deal, DealId, Event, Line, Party, StageAt
 from domain.deals.decisions import MOST_ATTRIBUTES, MOST_LINES, MOST_PARTIES
 from domain.deals.events import PartyKind
-from domain.kernel import STREAMS
+from domain.kernel import Stream
 from domain.members import MEMBER
+from domain.organisations import ORGANISATION
 from domain.pipelines import DEFAULT, PIPELINE, Pipeline, Stage, StageId
 
 Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]+$")]
@@ -372,6 +374,8 @@ async def restore(c: RestoreDeal, w: Work) -> Answer:
 
 # --- shared with imports and offers
 
+_PARTIES: dict[PartyKind, Stream[Any, Any]] = {"contact": CONTACT, "organisation": ORGANISATION}
+
 
 def decimal(value: str | None) -> Decimal | None:
     return None if value is None else Decimal(value)
@@ -392,7 +396,7 @@ def stage_at(pipeline: UUID, stage: Stage) -> StageAt:
 async def known_parties(w: Work, parties: Sequence[PartyAs]) -> list[Party]:
     """The parties, each of which must exist in this firm."""
     for p in parties:
-        await w.load(STREAMS[p.kind], p.party_id)
+        await w.load(_PARTIES[p.kind], p.party_id)
     return [Party(kind=p.kind, id=p.party_id, role=p.role) for p in parties]
 
 
