@@ -107,6 +107,10 @@ class TextOrFile(Invalid):
     """A notice is a text or a file. Give `text`, or `document` together with `sha256`, and not both."""
 
 
+class FileIsAnother(Invalid):
+    """No version of the document has these bytes. Give the SHA-256 of one that does."""
+
+
 class TextTooLong(Invalid):
     """The text is longer than 40,000 bytes as it is recorded. Store it as a document and give its id and sha256."""
 
@@ -143,7 +147,7 @@ class NoticeOutdated(Refused):
     """A newer version gives these purposes a new meaning. Consent to them is taken on that version."""
 
 
-# --- decisions
+# --- decisions: `held` are the digests of the versions of the document that is named
 
 
 def publish(
@@ -155,6 +159,7 @@ def publish(
     text: str | None,
     document: UUID | None,
     sha256: str | None,
+    held: frozenset[str] = frozenset(),
     material: bool,
     purposes: tuple[str, ...],
     new_purposes: tuple[str, ...],
@@ -162,7 +167,7 @@ def publish(
 ) -> list[Event]:
     if notice.retired_at is not None:
         raise NoticeIsRetired
-    digest = _digest(text, document, sha256)
+    digest = _digest(text, document, sha256, held)
     purposes = tuple(dict.fromkeys(purposes))
     before = notice.versions[-1] if notice.versions else None
     if (
@@ -207,12 +212,13 @@ def translate(
     text: str | None,
     document: UUID | None,
     sha256: str | None,
+    held: frozenset[str] = frozenset(),
 ) -> list[Event]:
     if notice.retired_at is not None:
         raise NoticeIsRetired
     if not 1 <= version <= len(notice.versions):
         raise NoSuchVersion(version=version)
-    digest = _digest(text, document, sha256)
+    digest = _digest(text, document, sha256, held)
     texts = notice.versions[version - 1].texts
     there = next((t for t in texts if t.language == language), None)
     if there is not None:
@@ -259,7 +265,7 @@ def material_versions(notice: Notice) -> tuple[Version, ...]:
     return tuple(v for v in notice.versions if v.material)
 
 
-def _digest(text: str | None, document: UUID | None, sha256: str | None) -> str:
+def _digest(text: str | None, document: UUID | None, sha256: str | None, held: frozenset[str]) -> str:
     if text is not None and document is None:
         if len(json.dumps(text, ensure_ascii=False).encode("utf-8", "surrogatepass")) > LONGEST:
             raise TextTooLong
@@ -267,6 +273,8 @@ def _digest(text: str | None, document: UUID | None, sha256: str | None) -> str:
         if sha256 is None or sha256 == digest:
             return digest
     elif text is None and document is not None and sha256 is not None:
+        if sha256 not in held:
+            raise FileIsAnother
         return sha256
     raise TextOrFile
 

@@ -101,8 +101,6 @@ Event = PurposeDefined | PurposeAmended | PurposeMoved | PurposeRetired
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purpose:
-    """`changed` is the number of the tree's event that touched it last: its version as readers see it."""
-
     id: PurposeId
     key: str
     name: str
@@ -111,7 +109,6 @@ class Purpose:
     parent: PurposeId | None = None
     version: int = 1
     retired: bool = False
-    changed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +117,6 @@ class Tree:
 
     purposes: Mapping[PurposeId, Purpose] = field(default_factory=dict)
     keys: Mapping[str, PurposeId] = field(default_factory=dict)
-    changes: int = 0
 
 
 # --- refusals
@@ -264,7 +260,6 @@ def _height(tree: Tree, id: PurposeId) -> int:
 
 
 def evolve(tree: Tree, e: Event) -> Tree:
-    changes = tree.changes + 1
     match e:
         case PurposeDefined():
             purpose = Purpose(id=e.purpose, key=e.key, name=e.name, dpv=e.dpv, description=e.description, parent=e.parent)
@@ -279,7 +274,7 @@ def evolve(tree: Tree, e: Event) -> Tree:
             purpose = replace(tree.purposes[e.purpose], retired=True)
         case _:
             assert_never(e)
-    return replace(tree, purposes={**tree.purposes, e.purpose: replace(purpose, changed=changes)}, changes=changes)
+    return replace(tree, purposes={**tree.purposes, e.purpose: purpose})
 
 
 PURPOSES = Stream("purposes", Tree(), evolve)

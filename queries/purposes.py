@@ -1,0 +1,16 @@
+"""Reads of a firm's purposes."""
+
+from projections.purposes import PURPOSES
+from queries.kernel import Collection, collection
+
+collection(
+    Collection(
+        name="purposes",
+        view=PURPOSES,
+        stream=None,
+        permission="consent:read",
+        title="Purposes",
+        order="key",
+        search=("key", "name", "description"),
+    )
+)
