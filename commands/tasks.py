@@ -96,8 +96,7 @@ async def create(c: CreateTask, w: Work) -> Answer:
     for what, target in (*links, *(("document", d) for d in c.documents)):
         if target is not None:
             await exists(w, what, target)
-    if c.assignee is not None:
-        await w.load(MEMBER, c.assignee)
+    active = c.assignee is None or (await w.load(MEMBER, c.assignee)).state.active
     estimate = await _estimate(w, c.project, c.estimate_minutes, c.estimate_days)
     task = w.create(TASK, w.new_id())
     if c.project is not None:
@@ -115,6 +114,7 @@ async def create(c: CreateTask, w: Work) -> Answer:
         deal=c.deal,
         documents=c.documents,
         assignee=c.assignee,
+        active=active,
         due_at=c.due_at,
         estimate_minutes=estimate,
         labels=c.labels,
@@ -248,8 +248,8 @@ class AssignTask(OnTask):
 async def assign(c: AssignTask, w: Work) -> Answer:
     """Give the task to a member of the firm."""
     task, state = await _task(c, w)
-    await w.load(MEMBER, c.assignee)
-    _record(c, w, task, tasks.assign(state, assignee=c.assignee))
+    member = await w.load(MEMBER, c.assignee)
+    _record(c, w, task, tasks.assign(state, assignee=c.assignee, active=member.state.active))
     return None
 
 

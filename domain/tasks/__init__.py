@@ -9,6 +9,7 @@ T6  An estimate is a whole number of minutes, from none to ten years; a working 
 T7  A scheduled end does not lie before its start.
 T8  A task stands in one project at most; it leaves one before it is placed in another.
 T9  Text about a person is sealed for the contact the task is about.
+T10 A task is given to an active member only.
 """
 
 from collections.abc import Sequence
@@ -113,6 +114,10 @@ class TaskIsArchived(Refused):
     """The task is archived. Restore it first."""
 
 
+class AssigneeIsInactive(Refused):
+    """The member is no longer active. Give the task to somebody else."""
+
+
 class TaskIsNotStarted(Refused):
     """The task is not being worked on, so it can't be paused."""
 
@@ -177,6 +182,7 @@ def create(
     deal: UUID | None = None,
     documents: Sequence[UUID] = (),
     assignee: UUID | None = None,
+    active: bool = True,
     due_at: datetime | None = None,
     estimate_minutes: int | None = None,
     labels: Sequence[str] = (),
@@ -185,6 +191,8 @@ def create(
 ) -> list[Event]:
     if task.exists:
         return []
+    if assignee is not None and not active:
+        raise AssigneeIsInactive
     if len(set(documents)) > MOST_DOCUMENTS:
         raise TooManyLinks(most=MOST_DOCUMENTS)
     return [
@@ -334,10 +342,12 @@ def unschedule(task: Task) -> list[Event]:
     return [TaskUnscheduled()]
 
 
-def assign(task: Task, *, assignee: UUID) -> list[Event]:
+def assign(task: Task, *, assignee: UUID, active: bool) -> list[Event]:
     if assignee == task.assignee:
         return []
     _workable(task)
+    if not active:
+        raise AssigneeIsInactive
     return [TaskAssigned(assignee=assignee)]
 
 

@@ -50,7 +50,7 @@ STEPS = [
     (tasks.pause, {}),
     (tasks.block, {"reason": "no answer"}),
     (tasks.schedule, {"starts_at": MONDAY}),
-    (tasks.assign, {"assignee": MEMBER}),
+    (tasks.assign, {"assignee": MEMBER, "active": True}),
     (tasks.reestimate, {"estimate_minutes": 5}),
     (tasks.change_due, {"due_at": MONDAY}),
 ]
@@ -115,6 +115,13 @@ def test_nothing_is_recorded_when_nothing_changes() -> None:
     task.when(tasks.take_out, project=PROJECT).then_nothing()
     task.when(tasks.remove_comment, id=OTHER).then_nothing()
     task.given(CREATED, e.TaskCompleted(), e.TaskArchived()).when(tasks.complete).then_nothing()
+
+
+@pytest.mark.invariant("T10")
+def test_a_task_is_given_to_an_active_member_only() -> None:
+    task.when(tasks.assign, assignee=MEMBER, active=True).then(e.TaskAssigned(assignee=MEMBER))
+    task.when(tasks.assign, assignee=MEMBER, active=False).then_refused(tasks.AssigneeIsInactive)
+    Story(Task(), evolve).when(tasks.create, title="Call", assignee=MEMBER, active=False).then_refused(tasks.AssigneeIsInactive)
 
 
 @pytest.mark.invariant("T6")
