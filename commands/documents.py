@@ -1,10 +1,10 @@
 """Commands on documents. Bytes are sent first (`POST /v1/uploads`); a command then names them by their SHA-256."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from typing import Annotated, Protocol, cast
+from typing import Annotated, Any, Protocol, cast
 from uuid import UUID
 
 from pydantic import AwareDatetime, Field, StringConstraints
@@ -12,8 +12,13 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from commands.folders import Reason, path_up
 from commands.kernel import Answer, Command, Work, command
 from domain import documents as document
+from domain.contacts import CONTACT
+from domain.deals import DEAL
 from domain.documents import DOCUMENT, Content, HoldId, LinkKind, Place, VersionId
-from domain.kernel import STREAMS, FirmId, Invalid, NotFound, Refused
+from domain.kernel import FirmId, Invalid, NotFound, Refused, Stream
+from domain.organisations import ORGANISATION
+from domain.projects import PROJECT
+from domain.tasks import TASK
 
 WRITE = "documents:write"
 HOLDS = "holds:write"  # whoever may decide that something must, or need no longer, be kept
@@ -26,6 +31,14 @@ Language = Annotated[str, StringConstraints(max_length=35, pattern=r"^[A-Za-z]{2
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 FileName = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
 Tags = Annotated[list[Tag], Field(max_length=50)]
+
+LINKED: Mapping[LinkKind, Stream[Any, Any]] = {
+    "contact": CONTACT,
+    "organisation": ORGANISATION,
+    "deal": DEAL,
+    "task": TASK,
+    "project": PROJECT,
+}
 
 # --- the port
 
@@ -47,6 +60,10 @@ class ContentTooLarge(Invalid):
     """The content is larger than this installation takes."""
 
 
+class ContentDiffers(Invalid):
+    """What arrived is not what its SHA-256 promises. Nothing was kept; send the content again."""
+
+
 class StoreFull(Refused):
     """There is no room left to keep the content. Nothing was kept; make room and send it again."""
 
@@ -57,8 +74,8 @@ class BlobWriter(Protocol):
     async def write(self, chunk: bytes) -> None:
         """Raises ContentTooLarge or StoreFull."""
 
-    async def commit(self, *, file_name: str | None = None) -> Blob:
-        """Make it durable under its SHA-256; the same bytes again are the same blob."""
+    async def commit(self, *, file_name: str | None = None, sha256: str | None = None) -> Blob:
+        """Make it durable; the same bytes again are the same blob. Raises ContentDiffers when its SHA-256 is not the one given."""
         ...
 
 
@@ -115,7 +132,7 @@ class NewVersion(Command):
 
 class LinkTarget(Command):
     kind: LinkKind
-    target_id: UUID
+    target: UUID
 
 
 async def _content(c: NewVersion, w: Work) -> Content:
@@ -149,7 +166,7 @@ def _version_answer(state: document.Document) -> Answer:
 class AddDocument(Command):
     version: NewVersion
     title: Line | None = None
-    folder_id: UUID | None = None
+    folder: UUID | None = None
     description: Text | None = None
     tags: Tags = Field(default_factory=list)
     language: Language | None = None
@@ -162,17 +179,17 @@ class AddDocument(Command):
 async def add_document(c: AddDocument, w: Work) -> Answer:
     """A document begins with its first version, whose content was uploaded before. Without a title it is called as its file is."""
     at = _when(c.occurred_at, w)
-    place = await _place(c.folder_id, w)
+    place = await _place(c.folder, w)
     content = await _content(c.version, w)
     for to in c.links:
-        await w.load(STREAMS[to.kind], to.target_id)
+        await w.load(LINKED[to.kind], to.target)
     entity = w.create(DOCUMENT, w.new_id())
     version = VersionId(w.new_id())
     w.record(entity, document.add(entity.state, content=content, version=version, title=c.title, place=place), occurred_at=at)
     described = document.describe(entity.state, description=c.description, tags=c.tags, language=c.language)
     w.record(entity, described, occurred_at=at)
     for to in c.links:
-        w.record(entity, document.link(entity.state, kind=to.kind, target=to.target_id), occurred_at=at)
+        w.record(entity, document.link(entity.state, kind=to.kind, target=to.target), occurred_at=at)
     if c.retain_until is not None:
         w.record(entity, document.retain(entity.state, until=c.retain_until, reason=None), occurred_at=at)
     return {"id": str(entity.id), **(_version_answer(entity.state) or {})}
@@ -229,14 +246,14 @@ async def rename_document(c: RenameDocument, w: Work) -> Answer:
 
 class MoveDocument(Command):
     id: UUID
-    folder_id: UUID | None
+    folder: UUID | None
 
 
 @command("documents.move", "POST /documents/{id}:move", permission=WRITE, title="Move a document", target=DOCUMENT)
 async def move_document(c: MoveDocument, w: Work) -> Answer:
     """Into another folder, or to the top when none is named."""
     entity = await w.load(DOCUMENT, c.id)
-    place = await _place(c.folder_id, w)
+    place = await _place(c.folder, w)
     w.record(entity, document.move(entity.state, place=place))
     return None
 
@@ -277,8 +294,8 @@ class LinkDocument(LinkTarget):
 async def link_document(c: LinkDocument, w: Work) -> Answer:
     """To a contact, an organisation, a deal, a task or a project of the firm."""
     entity = await w.load(DOCUMENT, c.id)
-    await w.load(STREAMS[c.kind], c.target_id)
-    w.record(entity, document.link(entity.state, kind=c.kind, target=c.target_id))
+    await w.load(LINKED[c.kind], c.target)
+    w.record(entity, document.link(entity.state, kind=c.kind, target=c.target))
     return None
 
 
@@ -289,7 +306,7 @@ class UnlinkDocument(LinkTarget):
 @command("documents.unlink", "POST /documents/{id}:unlink", permission=WRITE, title="Unlink a document", target=DOCUMENT)
 async def unlink_document(c: UnlinkDocument, w: Work) -> Answer:
     entity = await w.load(DOCUMENT, c.id)
-    w.record(entity, document.unlink(entity.state, kind=c.kind, target=c.target_id))
+    w.record(entity, document.unlink(entity.state, kind=c.kind, target=c.target))
     return None
 
 
@@ -305,19 +322,19 @@ async def place_hold(c: PlaceHold, w: Work) -> Answer:
     entity = await w.load(DOCUMENT, c.id)
     hold = HoldId(w.new_id())
     w.record(entity, document.place_hold(entity.state, hold=hold, name=c.name, reason=c.reason))
-    return {"hold_id": str(hold)}
+    return {"hold": str(hold)}
 
 
 class LiftHold(Command):
     id: UUID
-    hold_id: UUID
+    hold: UUID
     reason: Reason
 
 
 @command("documents.lift_hold", "POST /documents/{id}:liftHold", permission=HOLDS, title="Lift a legal hold", target=DOCUMENT)
 async def lift_hold(c: LiftHold, w: Work) -> Answer:
     entity = await w.load(DOCUMENT, c.id)
-    w.record(entity, document.lift_hold(entity.state, hold=HoldId(c.hold_id), reason=c.reason))
+    w.record(entity, document.lift_hold(entity.state, hold=HoldId(c.hold), reason=c.reason))
     return None
 
 

@@ -29,21 +29,21 @@ async def path_up(w: Work, id: UUID | None) -> list[Step]:
     return path
 
 
-def _folder_id(id: UUID | None) -> FolderId | None:
+def _folder(id: UUID | None) -> FolderId | None:
     return None if id is None else FolderId(id)
 
 
 class CreateFolder(Command):
     name: Name
-    parent_id: UUID | None = None
+    parent: UUID | None = None
 
 
 @command("folders.create", "POST /folders", permission="documents:write", title="Create a folder", target=FOLDER, creates=True)
 async def create_folder(c: CreateFolder, w: Work) -> Answer:
     """A folder stands in its parent, or at the top when none is named."""
-    path = await path_up(w, c.parent_id)
+    path = await path_up(w, c.parent)
     entity = w.create(FOLDER, w.new_id())
-    w.record(entity, folder.create(entity.state, name=c.name, parent=_folder_id(c.parent_id), path=path))
+    w.record(entity, folder.create(entity.state, name=c.name, parent=_folder(c.parent), path=path))
     return {"id": str(entity.id)}
 
 
@@ -61,7 +61,7 @@ async def rename_folder(c: RenameFolder, w: Work) -> Answer:
 
 class MoveFolder(Command):
     id: UUID
-    parent_id: UUID | None
+    parent: UUID | None
 
 
 @command("folders.move", "POST /folders/{id}:move", permission="documents:write", title="Move a folder", target=FOLDER)
@@ -69,8 +69,8 @@ async def move_folder(c: MoveFolder, w: Work) -> Answer:
     """Everything in the folder goes with it. Without a parent it goes to the top."""
     tree = await w.find(FOLDER_TREE, w.derive_id("folder_tree"))  # before any other: what is read next is no older than this
     entity = await w.load(FOLDER, c.id)
-    path = await path_up(w, c.parent_id)
-    moved = folder.move(entity.state, id=FolderId(c.id), parent=_folder_id(c.parent_id), path=path)
+    path = await path_up(w, c.parent)
+    moved = folder.move(entity.state, id=FolderId(c.id), parent=_folder(c.parent), path=path)
     w.record(entity, moved)
     w.record(tree, folder.note_move(tree.state, folder=FolderId(c.id), moved=moved))
     return None

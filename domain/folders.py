@@ -1,11 +1,11 @@
 """Folders: where documents are kept, as a tree with as many tops as a firm likes.
 
-F1  A folder never comes to stand beneath itself; the refusal names the way round.
-F2  A folder stands at most 32 levels deep when it is created, moved or restored.
-F3  Nothing is put into an archived folder, nor into one that stands beneath an archived folder.
-F4  An archived folder is not renamed or moved; it is restored first.
-F5  Every move of a firm also goes on its one folder-tree stream, so that two moves at once can't close a circle together.
-F6  Nothing is recorded when nothing changes.
+FOL1 A folder never comes to stand beneath itself; the refusal names the way round.
+FOL2 A folder stands at most 32 levels deep when it is created, moved or restored.
+FOL3 Nothing is put into an archived folder, nor into one that stands beneath an archived folder.
+FOL4 An archived folder is not renamed or moved; it is restored first.
+FOL5 Every move of a firm also goes on its one folder-tree stream, so that two moves at once can't close a circle together.
+FOL6 Nothing is recorded when nothing changes.
 
 A folder's name often names a person ("Smith, Ann"), and nobody says which one: it is sealed under the folder's own key.
 """
@@ -134,7 +134,7 @@ def move(folder: Folder, *, id: FolderId, parent: FolderId | None, path: Sequenc
         return []
     way = [step.id for step in path]
     if id in way:
-        raise FolderCycle(cycle=[str(id), *(str(i) for i in reversed(way[: way.index(id) + 1]))])
+        raise FolderCycle(cycle=[str(i) for i in (*reversed(way[: way.index(id) + 1]), id)])
     _check_place(path)
     return [FolderMoved(parent=parent)]
 

@@ -8,13 +8,13 @@ CREATE TABLE views.folders (
     updated_at timestamptz NOT NULL,
     position bigint NOT NULL,
     name text,
-    parent_id uuid,
+    parent uuid,
     archived boolean NOT NULL,
     archived_at timestamptz,
     archive_reason text,
     PRIMARY KEY (firm_id, id)
 );
-CREATE INDEX folders_by_parent ON views.folders (firm_id, parent_id);
+CREATE INDEX folders_by_parent ON views.folders (firm_id, parent);
 CALL chancery.own_view('views.folders');
 
 CREATE TABLE views.documents (
@@ -26,12 +26,12 @@ CREATE TABLE views.documents (
     position bigint NOT NULL,
     title text,
     status text NOT NULL,
-    folder_id uuid,
+    folder uuid,
     description text,
     tags text[] NOT NULL,
     language text,
     number bigint NOT NULL,
-    version_id uuid,
+    latest uuid,
     sha256 text,
     size bigint,
     media_type text,
@@ -41,13 +41,13 @@ CREATE TABLE views.documents (
     source_time timestamptz,
     same_content_as bigint,
     restored_from bigint,
-    contact_ids uuid[] NOT NULL,
-    organisation_ids uuid[] NOT NULL,
-    deal_ids uuid[] NOT NULL,
-    task_ids uuid[] NOT NULL,
-    project_ids uuid[] NOT NULL,
+    contacts uuid[] NOT NULL,
+    organisations uuid[] NOT NULL,
+    deals uuid[] NOT NULL,
+    tasks uuid[] NOT NULL,
+    projects uuid[] NOT NULL,
     on_hold boolean NOT NULL,
-    hold_ids uuid[] NOT NULL,
+    holds uuid[] NOT NULL,
     hold_name text,
     hold_reason text,
     retain_until date,
@@ -58,7 +58,7 @@ CREATE TABLE views.documents (
     discard_reason text,
     PRIMARY KEY (firm_id, id)
 );
-CREATE INDEX documents_by_folder ON views.documents (firm_id, folder_id);
+CREATE INDEX documents_by_folder ON views.documents (firm_id, folder);
 CREATE INDEX documents_by_creation ON views.documents (firm_id, created_at, id);
 CREATE INDEX documents_by_retention ON views.documents (firm_id, retain_until) WHERE retain_until IS NOT NULL;
 CREATE INDEX documents_on_hold ON views.documents (firm_id) WHERE on_hold;
@@ -71,7 +71,7 @@ CREATE TABLE views.document_versions (
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     position bigint NOT NULL,
-    document_id uuid NOT NULL,
+    document uuid NOT NULL,
     number bigint NOT NULL,
     sha256 text NOT NULL,
     size bigint NOT NULL,
@@ -86,7 +86,7 @@ CREATE TABLE views.document_versions (
     added_by text NOT NULL,
     PRIMARY KEY (firm_id, id)
 );
-CREATE INDEX document_versions_by_document ON views.document_versions (firm_id, document_id, number);
+CREATE INDEX document_versions_by_document ON views.document_versions (firm_id, document, number);
 CREATE INDEX document_versions_by_content ON views.document_versions (firm_id, sha256);
 CALL chancery.own_view('views.document_versions');
 
@@ -97,7 +97,7 @@ CREATE TABLE views.document_holds (
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     position bigint NOT NULL,
-    document_id uuid NOT NULL,
+    document uuid NOT NULL,
     name text,
     reason text,
     standing boolean NOT NULL,
@@ -108,7 +108,7 @@ CREATE TABLE views.document_holds (
     lift_reason text,
     PRIMARY KEY (firm_id, id)
 );
-CREATE INDEX document_holds_by_document ON views.document_holds (firm_id, document_id);
+CREATE INDEX document_holds_by_document ON views.document_holds (firm_id, document);
 CALL chancery.own_view('views.document_holds');
 
 CREATE TABLE views.document_links (
@@ -118,13 +118,13 @@ CREATE TABLE views.document_links (
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
     position bigint NOT NULL,
-    document_id uuid NOT NULL,
+    document uuid NOT NULL,
     kind text NOT NULL,
-    target_id uuid NOT NULL,
+    target uuid NOT NULL,
     linked_at timestamptz NOT NULL,
     linked_by text NOT NULL,
     PRIMARY KEY (firm_id, id)
 );
-CREATE INDEX document_links_by_target ON views.document_links (firm_id, target_id);
-CREATE INDEX document_links_by_document ON views.document_links (firm_id, document_id);
+CREATE INDEX document_links_by_target ON views.document_links (firm_id, target);
+CREATE INDEX document_links_by_document ON views.document_links (firm_id, document);
 CALL chancery.own_view('views.document_links');

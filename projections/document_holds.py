@@ -13,15 +13,15 @@ from projections.kernel import Recorded, View, view
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentHoldRow:
-    document_id: UUID
-    name: Annotated[str | None, Personal(subject="document_id")] = None
-    reason: Annotated[str | None, Personal(subject="document_id")] = None
+    document: UUID
+    name: Annotated[str | None, Personal(subject="document")] = None
+    reason: Annotated[str | None, Personal(subject="document")] = None
     standing: bool = True
     placed_at: datetime
     placed_by: str
     lifted_at: datetime | None = None
     lifted_by: str | None = None
-    lift_reason: Annotated[str | None, Personal(subject="document_id")] = None
+    lift_reason: Annotated[str | None, Personal(subject="document")] = None
 
 
 def keys(r: Recorded) -> Iterable[UUID]:
@@ -31,9 +31,7 @@ def keys(r: Recorded) -> Iterable[UUID]:
 def fold(row: DocumentHoldRow | None, _: UUID, r: Recorded) -> DocumentHoldRow | None:
     match r.event:
         case HoldPlaced() as e:
-            return DocumentHoldRow(
-                document_id=r.stream_id, name=e.name, reason=e.reason, placed_at=r.occurred_at, placed_by=r.actor
-            )
+            return DocumentHoldRow(document=r.stream_id, name=e.name, reason=e.reason, placed_at=r.occurred_at, placed_by=r.actor)
         case HoldLifted() as e if row is not None:
             return replace(row, standing=False, lifted_at=r.occurred_at, lifted_by=r.actor, lift_reason=e.reason)
         case _:

@@ -13,9 +13,9 @@ from projections.kernel import Recorded, View, view
 class DocumentLinkRow:
     """`kind` is contact, organisation, deal, task or project."""
 
-    document_id: UUID
+    document: UUID
     kind: str
-    target_id: UUID
+    target: UUID
     linked_at: datetime
     linked_by: str
 
@@ -29,9 +29,7 @@ def keys(r: Recorded) -> Iterable[UUID]:
 def fold(row: DocumentLinkRow | None, _: UUID, r: Recorded) -> DocumentLinkRow | None:
     match r.event:
         case DocumentLinked() as e:
-            return DocumentLinkRow(
-                document_id=r.stream_id, kind=e.kind, target_id=e.target, linked_at=r.occurred_at, linked_by=r.actor
-            )
+            return DocumentLinkRow(document=r.stream_id, kind=e.kind, target=e.target, linked_at=r.occurred_at, linked_by=r.actor)
         case DocumentUnlinked():
             return None
         case _:

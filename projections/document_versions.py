@@ -15,14 +15,14 @@ from projections.kernel import Recorded, View, view
 class DocumentVersionRow:
     """`added_by` is the actor who recorded it (`member/…`), `author` who wrote it where that is said."""
 
-    document_id: UUID
+    document: UUID
     number: int
     sha256: str
     size: int
     media_type: str
-    file_name: Annotated[str | None, Personal(subject="document_id")] = None
-    author: Annotated[str | None, Personal(subject="document_id")] = None
-    comment: Annotated[str | None, Personal(subject="document_id")] = None
+    file_name: Annotated[str | None, Personal(subject="document")] = None
+    author: Annotated[str | None, Personal(subject="document")] = None
+    comment: Annotated[str | None, Personal(subject="document")] = None
     source_time: datetime | None = None
     same_content_as: int | None = None
     restored_from: int | None = None
@@ -38,7 +38,7 @@ def fold(row: DocumentVersionRow | None, _: UUID, r: Recorded) -> DocumentVersio
     match r.event:
         case VersionAdded() as e:
             return DocumentVersionRow(
-                document_id=r.stream_id,
+                document=r.stream_id,
                 number=e.number,
                 sha256=e.sha256,
                 size=e.size,

@@ -37,12 +37,12 @@ class DocumentRow:
 
     title: Annotated[str | None, Personal()] = None
     status: str = "active"
-    folder_id: UUID | None = None
+    folder: UUID | None = None
     description: Annotated[str | None, Personal()] = None
     tags: tuple[str, ...] = ()
     language: str | None = None
     number: int = 0
-    version_id: UUID | None = None
+    latest: UUID | None = None
     sha256: str | None = None
     size: int | None = None
     media_type: str | None = None
@@ -52,13 +52,13 @@ class DocumentRow:
     source_time: datetime | None = None
     same_content_as: int | None = None
     restored_from: int | None = None
-    contact_ids: tuple[UUID, ...] = ()
-    organisation_ids: tuple[UUID, ...] = ()
-    deal_ids: tuple[UUID, ...] = ()
-    task_ids: tuple[UUID, ...] = ()
-    project_ids: tuple[UUID, ...] = ()
+    contacts: tuple[UUID, ...] = ()
+    organisations: tuple[UUID, ...] = ()
+    deals: tuple[UUID, ...] = ()
+    tasks: tuple[UUID, ...] = ()
+    projects: tuple[UUID, ...] = ()
     on_hold: bool = False
-    hold_ids: tuple[UUID, ...] = ()
+    holds: tuple[UUID, ...] = ()
     hold_name: Annotated[str | None, Personal()] = None
     hold_reason: Annotated[str | None, Personal()] = None
     retain_until: date | None = None
@@ -72,7 +72,7 @@ class DocumentRow:
 def fold(row: DocumentRow | None, _: UUID, r: Recorded) -> DocumentRow | None:
     e = r.event
     if isinstance(e, DocumentAdded):
-        return DocumentRow(title=e.title, folder_id=e.folder)
+        return DocumentRow(title=e.title, folder=e.folder)
     if row is None:
         return None
     match e:
@@ -80,7 +80,7 @@ def fold(row: DocumentRow | None, _: UUID, r: Recorded) -> DocumentRow | None:
             return replace(
                 row,
                 number=e.number,
-                version_id=e.version,
+                latest=e.version,
                 sha256=e.sha256,
                 size=e.size,
                 media_type=e.media_type,
@@ -94,7 +94,7 @@ def fold(row: DocumentRow | None, _: UUID, r: Recorded) -> DocumentRow | None:
         case DocumentRenamed():
             return replace(row, title=e.title)
         case DocumentMoved():
-            return replace(row, folder_id=e.folder)
+            return replace(row, folder=e.folder)
         case DocumentDescribed():
             return replace(row, description=e.description, tags=e.tags, language=e.language)
         case DocumentLinked():
@@ -102,10 +102,10 @@ def fold(row: DocumentRow | None, _: UUID, r: Recorded) -> DocumentRow | None:
         case DocumentUnlinked():
             return _linked(row, e.kind, lambda ids: tuple(i for i in ids if i != e.target))
         case HoldPlaced():
-            return replace(row, on_hold=True, hold_ids=(*row.hold_ids, e.hold), hold_name=e.name, hold_reason=e.reason)
+            return replace(row, on_hold=True, holds=(*row.holds, e.hold), hold_name=e.name, hold_reason=e.reason)
         case HoldLifted():
-            standing = tuple(i for i in row.hold_ids if i != e.hold)
-            return replace(row, on_hold=bool(standing), hold_ids=standing, hold_reason=e.reason)
+            standing = tuple(i for i in row.holds if i != e.hold)
+            return replace(row, on_hold=bool(standing), holds=standing, hold_reason=e.reason)
         case RetentionSet() | RetentionShortened():
             return replace(row, retain_until=e.until, retention_reason=e.reason)
         case DocumentArchived():
@@ -121,15 +121,15 @@ def fold(row: DocumentRow | None, _: UUID, r: Recorded) -> DocumentRow | None:
 def _linked(row: DocumentRow, kind: str, change: Change) -> DocumentRow:
     match kind:
         case "contact":
-            return replace(row, contact_ids=change(row.contact_ids))
+            return replace(row, contacts=change(row.contacts))
         case "organisation":
-            return replace(row, organisation_ids=change(row.organisation_ids))
+            return replace(row, organisations=change(row.organisations))
         case "deal":
-            return replace(row, deal_ids=change(row.deal_ids))
+            return replace(row, deals=change(row.deals))
         case "task":
-            return replace(row, task_ids=change(row.task_ids))
+            return replace(row, tasks=change(row.tasks))
         case "project":
-            return replace(row, project_ids=change(row.project_ids))
+            return replace(row, projects=change(row.projects))
         case _:
             return row
 

@@ -13,7 +13,7 @@ from projections.kernel import Recorded, View, of_stream, view
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderRow:
     name: Annotated[str | None, Personal()] = None
-    parent_id: UUID | None = None
+    parent: UUID | None = None
     archived: bool = False
     archived_at: datetime | None = None
     archive_reason: Annotated[str | None, Personal()] = None
@@ -22,14 +22,14 @@ class FolderRow:
 def fold(row: FolderRow | None, _: UUID, r: Recorded) -> FolderRow | None:
     e = r.event
     if isinstance(e, FolderCreated):
-        return FolderRow(name=e.name, parent_id=e.parent)
+        return FolderRow(name=e.name, parent=e.parent)
     if row is None:
         return None
     match e:
         case FolderRenamed():
             return replace(row, name=e.name)
         case FolderMoved():
-            return replace(row, parent_id=e.parent)
+            return replace(row, parent=e.parent)
         case FolderArchived():
             return replace(row, archived=True, archived_at=r.occurred_at, archive_reason=e.reason)
         case FolderRestored():

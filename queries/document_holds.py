@@ -2,6 +2,7 @@
 
 from projections.document_holds import DOCUMENT_HOLDS
 from queries.kernel import Collection, collection
+from queries.listing.relations import Relation, relation
 
 collection(
     Collection(
@@ -14,3 +15,4 @@ collection(
         search=("name", "reason"),
     )
 )
+relation("document_holds", Relation("document", "documents", "document"))

@@ -2,6 +2,7 @@
 
 from projections.document_links import DOCUMENT_LINKS
 from queries.kernel import Collection, collection
+from queries.listing.relations import Relation, relation
 
 collection(
     Collection(
@@ -13,3 +14,4 @@ collection(
         order="-created_at",
     )
 )
+relation("document_links", Relation("document", "documents", "document"))

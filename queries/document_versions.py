@@ -12,6 +12,7 @@ from domain.documents import MOST_VERSIONS
 from domain.kernel import NotFound, Refused
 from projections.document_versions import DOCUMENT_VERSIONS
 from queries.kernel import Collection, Query, Reader, collection, query
+from queries.listing.relations import Relation, relation
 
 VERSIONS_SQL = (Path(__file__).parent / "document_versions.sql").read_text()
 IN_USE_SQL = (Path(__file__).parent / "document_content_in_use.sql").read_text()
@@ -31,6 +32,7 @@ collection(
         search=("file_name", "comment", "author"),
     )
 )
+relation("document_versions", Relation("document", "documents", "document"))
 
 
 class ContentDiscarded(Refused):

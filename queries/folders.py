@@ -7,6 +7,7 @@ from domain.folders import FOLDER
 from domain.kernel import NotFound
 from projections.folders import FOLDERS
 from queries.kernel import Collection, Query, Reader, collection, query
+from queries.listing.relations import Relation, relation
 
 PATH_SQL = (Path(__file__).parent / "folder_path.sql").read_text()
 
@@ -21,6 +22,7 @@ collection(
         search=("name",),
     )
 )
+relation("folders", Relation("parent", "folders", "parent"))
 
 
 class FolderPath(Query):

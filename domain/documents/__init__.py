@@ -1,16 +1,16 @@
 """Documents: what a firm keeps, with every version it ever had, and how long it must be kept.
 
-D1  Versions are numbered from 1 and keep their number and content for ever; an old one is restored as a new one.
-D2  A version with the content of an earlier one says which (`same_content_as`, the latest such number); its bytes are kept once.
-D3  An archived document is not changed until it is restored; holds and retention still apply to it and can still be set.
-D4  Several holds may stand at once, each under its own id and name; each is lifted by itself, with a reason.
-D5  While a hold stands, the document is not discarded and its retention is not shortened.
-D6  A retention date is set and moved later by anybody who may write; it is moved earlier or given up only by a decision of its own,
-    with a reason, while no hold stands.
-D7  A document is discarded only when no hold stands and its retention date, if it has one, lies in the past. That is final.
-D8  Nothing is put into an archived folder.
-D9  A file name is a name and no path: no separators, no control or direction marks, no reserved device, at most 255 bytes.
-D10 Nothing is recorded when nothing changes.
+DOC1   Versions are numbered from 1 and keep their number and content for ever; an old one is restored as a new one.
+DOC2   A version with the content of an earlier one says which (`same_content_as`, the latest such number); its bytes are kept once.
+DOC3   An archived document is not changed until it is restored; holds and retention still apply to it and can still be set.
+DOC4   Several holds may stand at once, each under its own id and name; each is lifted by itself, with a reason.
+DOC5   While a hold stands, the document is not discarded and its retention is not shortened.
+DOC6   A retention date is set and moved later by anybody who may write; it is moved earlier or given up only by a decision of its own,
+       with a reason, while no hold stands.
+DOC7   A document is discarded only when no hold stands and its retention date, if it has one, lies in the past. That is final.
+DOC8   Nothing is put into an archived folder.
+DOC9   A file name is a name and no path: no separators, no control or direction marks, no reserved device, at most 255 bytes.
+DOC10  Nothing is recorded when nothing changes.
 """
 
 from collections.abc import Sequence
