@@ -21,7 +21,7 @@ StageId = NewType("StageId", UUID)
 StageKind = Literal["open", "won", "lost"]
 
 MOST_STAGES = 50
-MOST_STAGES_EVER = 200
+MOST_STAGES_EVER = 100
 
 # --- events
 
@@ -152,7 +152,7 @@ class NoOpenStage(Invalid):
 
 
 class TooManyStages(Invalid):
-    """A pipeline has at most fifty stages in use and two hundred in its whole life. Retire some, or define another pipeline."""
+    """A pipeline has at most fifty stages in use and a hundred in its whole life. Retire some, or define another pipeline."""
 
 
 class StageNameUsedTwice(Invalid):

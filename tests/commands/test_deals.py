@@ -250,6 +250,17 @@ async def test_a_deal_whose_stage_was_retired_is_reopened_in_a_stage_that_is_nam
     assert office.row(deal).stage_name == "Offer"
 
 
+async def test_a_deal_closed_where_it_stood_does_not_reopen_in_a_stage_retired_since() -> None:
+    office = await Office.open()
+    bare, (first,) = await office.define("Bare", [NewStage(name="First")])
+    deal, resting = await office.deal(pipeline=bare), await office.deal(pipeline=bare)
+    await office.do(LoseDeal(id=deal, reason_code="price"))
+    await office.do(RedefinePipeline(id=bare, stages=[StageAsWished(name="Second")]))
+    with pytest.raises(StageIsRetired):
+        await office.do(ReopenDeal(id=deal))
+    assert (await office.do(MoveDeal(id=resting, stage=first)))["events"] == []
+
+
 async def test_a_deal_is_brought_into_another_pipeline() -> None:
     office = await Office.open()
     mandates, (first,) = await office.define("Mandates", [NewStage(name="First")])

@@ -173,6 +173,8 @@ def test_a_step_that_names_no_offer_means_the_newest_that_is_ready_and_a_withdra
     assert offer_meant(state, "cancelled") == SECOND
     assert offer_meant(state, "accepted") is None
     assert offer_meant(fold(state, evolve, (OfferCancelled(offer=SECOND),)), "cancelled") is None
+    unsent_before = fold(Deal(), evolve, (OPENED, SELECTED, OfferSelected(offer=SECOND), OfferSent(offer=SECOND)))
+    assert offer_meant(unsent_before, "cancelled") == SECOND
 
 
 steps = st.tuples(
