@@ -5,7 +5,8 @@ from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from pathlib import Path
 
-from infra.imports.maps import FieldMap, ImportMap, closest
+from infra.imports.mapparts import FieldMap, closest
+from infra.imports.maps import ImportMap
 from infra.imports.rows import MapProblem, RowError, doubt, refusal
 from infra.imports.source import Source
 from infra.imports.tables import Table
@@ -31,7 +32,9 @@ class Bound:
                         raise MapProblem(
                             f"The file has no column {column[:80]!r}",
                             f"the import map takes {target} from it",
-                            f"Did you mean {near!r}? If it may be missing, add optional = true" if near else f"Its columns are {', '.join(columns)[:500]}",
+                            f"Did you mean {near!r}? If it may be missing, add optional = true"
+                            if near
+                            else f"Its columns are {', '.join(columns)[:500]}",
                         )
         self.folded = {t: {k.casefold(): v for k, v in f.values.items()} for t, f in map.fields.items() if f.values}
         self.allowed = {t: _allowed(f, map, beside) for t, f in map.fields.items() if f.one_of or f.check_file}
@@ -60,14 +63,23 @@ class Bound:
                 errors.append(doubt(line, name, raw, f"{target} is empty"))
             return None
         if len(raw) > MAX_VALUE:
-            errors.append(doubt(line, name, raw, f"the value is longer than {MAX_VALUE:,} characters and was cut; the whole stays in the source row"))
+            errors.append(
+                doubt(
+                    line,
+                    name,
+                    raw,
+                    f"the value is longer than {MAX_VALUE:,} characters and was cut; the whole stays in the source row",
+                )
+            )
             raw = raw[:MAX_VALUE]
         if target in self.allowed and raw not in self.allowed[target]:
             key = (target, raw)
             if key not in self.near and len(self.near) < 10_000:
                 self.near[key] = closest(raw, self.allowed[target])
             near = self.near.get(key)
-            errors.append(doubt(line, name, raw, "the value is not in the list of known ones" + (f"; {near!r} is near" if near else "")))
+            errors.append(
+                doubt(line, name, raw, "the value is not in the list of known ones" + (f"; {near!r} is near" if near else ""))
+            )
         return clean(raw)
 
     def number(self, row: Mapping[str, str], target: str, line: int, errors: list[RowError]) -> Decimal | None:
@@ -107,7 +119,7 @@ class Bound:
         parts = raw.split(sign) if sign else [raw]
         return tuple(dict.fromkeys(p for part in parts[:1000] if (p := part.strip(" *"))))
 
-    def extra(self, row: Mapping[str, str]) -> dict[str, str]:
+    def leftover(self, row: Mapping[str, str]) -> dict[str, str]:
         """Cells that no field of the map takes."""
         used = self.used
         return {k: clean(v.strip())[:MAX_VALUE] for k, v in row.items() if k not in used and v and not v.isspace()}
@@ -125,14 +137,24 @@ def _allowed(f: FieldMap, map: ImportMap, beside: Path | None) -> frozenset[str]
     if f.check_file:
         found = next((p for folder in (beside, map.folder) if folder and (p := folder / f.check_file).is_file()), None)
         if found is None:
-            raise MapProblem(f"The check file {f.check_file!r} is missing", "the import map compares values with it", "Put it beside the imported file, or take the check out")
+            raise MapProblem(
+                f"The check file {f.check_file!r} is missing",
+                "the import map compares values with it",
+                "Put it beside the imported file, or take the check out",
+            )
         table = Table(Source(found))
         column = f.check_column or table.columns[0]
         if column not in table.columns:
-            raise MapProblem(f"{f.check_file} has no column {column!r}", f"its columns are {', '.join(table.columns)[:300]}", "Correct check.column in the map")
+            raise MapProblem(
+                f"{f.check_file} has no column {column!r}",
+                f"its columns are {', '.join(table.columns)[:300]}",
+                "Correct check.column in the map",
+            )
         for row in table:
             if value := row.values.get(column, "").strip():
                 allowed.add(value)
             if len(allowed) > MAX_CHECKED:
-                raise MapProblem(f"{f.check_file} is too long", f"it has more than {MAX_CHECKED:,} values", "Check against a shorter list")
+                raise MapProblem(
+                    f"{f.check_file} is too long", f"it has more than {MAX_CHECKED:,} values", "Check against a shorter list"
+                )
     return frozenset(allowed)

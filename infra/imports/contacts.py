@@ -9,7 +9,8 @@ from typing import Any, Literal
 import orjson
 
 from infra.imports.binding import Bound
-from infra.imports.maps import ADDRESS_PARTS, ImportMap
+from infra.imports.mapparts import ADDRESS_PARTS
+from infra.imports.maps import ImportMap
 from infra.imports.rows import Mapped, RowError, doubt, refusal
 from infra.imports.tables import TableRow
 from infra.imports.values import day, is_empty, number
@@ -17,7 +18,15 @@ from infra.imports.vcards import Card, Property
 
 _EMAIL = re.compile(r"[^@\s,;<>()\"]{1,64}@[^@\s,;<>()\"]{1,253}")
 _ANGLE = re.compile(r".*<([^<>]+@[^<>]+)>\s*")
-_KINDS = {"org": "organisation", "organization": "organisation", "organisation": "organisation", "company": "organisation", "account": "organisation", "group": "group", "location": "organisation"}
+_KINDS = {
+    "org": "organisation",
+    "organization": "organisation",
+    "organisation": "organisation",
+    "company": "organisation",
+    "account": "organisation",
+    "group": "group",
+    "location": "organisation",
+}
 _LABEL = re.compile(r"_\$!<(.*)>!\$_")
 
 
@@ -105,7 +114,17 @@ def digest(source: Mapping[str, Any]) -> str:
     return f"sha256:{hashlib.sha256(orjson.dumps(source, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)).hexdigest()[:40]}"
 
 
-_NAME_FIELDS = ("full_name", "prefix", "given_name", "additional_name", "family_name", "suffix", "nickname", "phonetic_given_name", "phonetic_family_name")
+_NAME_FIELDS = (
+    "full_name",
+    "prefix",
+    "given_name",
+    "additional_name",
+    "family_name",
+    "suffix",
+    "nickname",
+    "phonetic_given_name",
+    "phonetic_family_name",
+)
 _ONE_FIELDS = ("organisation", "department", "title", "role", "parent", "gender", "language", "timezone", "notes", "owner", "photo")
 _LISTS = {"email": "emails", "phone": "phones", "url": "urls", "im": "ims", "date": "dates", "relation": "relations"}
 
@@ -122,7 +141,9 @@ class ContactMapper:
             base, _, rest = target.partition(".")
             if base in _LISTS and not target.endswith(".label"):
                 label_target = f"{target}.label"
-                self.slots[base].append((target, re.sub(r"[-_ ]?\d+$", "", rest).replace("_", " "), label_target if label_target in fields else None))
+                self.slots[base].append(
+                    (target, re.sub(r"[-_ ]?\d+$", "", rest).replace("_", " "), label_target if label_target in fields else None)
+                )
             elif base == "address":
                 place, _, _ = rest.rpartition(".")
                 self.places.setdefault(place, []).append(target)
@@ -132,26 +153,34 @@ class ContactMapper:
         if any(e.refused for e in errors):
             return Mapped(line=row.line, number=row.number, record=None, source=row.values or {"": row.raw}, errors=tuple(errors))
         b, values, line = self.bound, row.values, row.line
-        extra = b.extra(values)
+        extra = b.leftover(values)
         given: dict[str, Any] = {n: b.text(values, n, line, errors) for n in (*_NAME_FIELDS, *_ONE_FIELDS) if n in b.map.fields}
         for base, name in _LISTS.items():
             given[name] = self._slots(base, values, line, errors, extra)
         given["addresses"] = tuple(a for p in self.places if (a := self._address(p, values, line, errors)))
         given["birthday"] = self._birthday(values, line, errors)
         if (anniversary := b.text(values, "anniversary", line, errors)) is not None:
-            given["dates"] += (Labelled(value=_date(anniversary, b.map.fields["anniversary"].format, "anniversary", line, errors), label="anniversary"),)
+            given["dates"] += (
+                Labelled(
+                    value=_date(anniversary, b.map.fields["anniversary"].format, "anniversary", line, errors), label="anniversary"
+                ),
+            )
         given["tags"] = b.texts(values, "tags", line, errors)
         given["categories"] = b.texts(values, "categories", line, errors)
         kind = b.text(values, "kind", line, errors)
         given["kind"] = _KINDS.get((kind or "").lower(), b.map.record)
         id = b.text(values, "id", line, errors)
-        record = ContactRecord(source_id=id or digest(values), id_given=id is not None, custom=b.custom(values, line, errors), extra=extra, **given)
+        record = ContactRecord(
+            source_id=id or digest(values), id_given=id is not None, custom=b.custom(values, line, errors), extra=extra, **given
+        )
         if not record.display_name and not any(e.refused for e in errors):
             errors.append(refusal(line, "", "", "the row names nobody: it has no name, organisation, email or phone"))
         refused = any(e.refused for e in errors)
         return Mapped(line=line, number=row.number, record=None if refused else record, source=values, errors=tuple(errors))
 
-    def _slots(self, base: str, values: Mapping[str, str], line: int, errors: list[RowError], extra: dict[str, str]) -> tuple[Labelled, ...]:
+    def _slots(
+        self, base: str, values: Mapping[str, str], line: int, errors: list[RowError], extra: dict[str, str]
+    ) -> tuple[Labelled, ...]:
         out: list[Labelled] = []
         for target, label, label_target in self.slots[base]:
             text = self.bound.text(values, target, line, errors)
@@ -159,7 +188,9 @@ class ContactMapper:
             if text is None:
                 continue
             preferred = bool(said and said.startswith("*"))
-            for part in text.split(" ::: ") if " ::: " in text else re.split(r"[;,]\s*|\s+/\s+", text) if base == "email" else [text]:
+            for part in (
+                text.split(" ::: ") if " ::: " in text else re.split(r"[;,]\s*|\s+/\s+", text) if base == "email" else [text]
+            ):
                 value = part.strip()
                 if base == "email" and value:
                     value = checked_email(value, self.bound.map.fields[target].columns, line, errors, extra) or ""
@@ -179,20 +210,33 @@ class ContactMapper:
         house = found.pop("number", None)
         if streets or house:
             found["street"] = f"{house} {streets}".strip() if house else streets
-        for part in ("latitude", "longitude"):
-            if part in found and (number(found[part]) is None or abs(number(found[part]) or 0) > 180):
-                errors.append(doubt(line, part, found.pop(part), f"{part} is not a number of degrees; it was left out"))
+        wrong = [
+            p for p in ("latitude", "longitude") if p in found and ((degrees := number(found[p])) is None or abs(degrees) > 180)
+        ]
+        errors.extend(doubt(line, p, found.pop(p), f"{p} is not a number of degrees; it was left out") for p in wrong)
         label = found.pop("label", re.sub(r"[-_ ]?\d+$", "", place))
-        return AddressRecord(label=label.lower(), **{k: v for k, v in found.items() if k in ADDRESS_PARTS})
+        return AddressRecord(label=label.lower(), **{k: v for k, v in found.items() if k in ADDRESS_PARTS})  # type: ignore[arg-type]
 
     def _birthday(self, values: Mapping[str, str], line: int, errors: list[RowError]) -> str | None:
         b = self.bound
         if (text := b.text(values, "birthday", line, errors)) is not None:
-            return _date(text, b.map.fields["birthday"].format, b.map.fields["birthday"].columns[0] if b.map.fields["birthday"].columns else "birthday", line, errors)
+            return _date(
+                text,
+                b.map.fields["birthday"].format,
+                b.map.fields["birthday"].columns[0] if b.map.fields["birthday"].columns else "birthday",
+                line,
+                errors,
+            )
         year, month, dom = (b.text(values, f"birthday.{p}", line, errors) for p in ("year", "month", "day"))
         if not (month and dom):
             return year
-        return _date(f"{year}-{month.zfill(2)}-{dom.zfill(2)}" if year else f"--{month.zfill(2)}-{dom.zfill(2)}", None, "birthday", line, errors)
+        return _date(
+            f"{year}-{month.zfill(2)}-{dom.zfill(2)}" if year else f"--{month.zfill(2)}-{dom.zfill(2)}",
+            None,
+            "birthday",
+            line,
+            errors,
+        )
 
 
 def checked_email(value: str, columns: tuple[str, ...], line: int, errors: list[RowError], extra: dict[str, str]) -> str | None:
@@ -227,9 +271,13 @@ def from_card(card: Card, map: ImportMap | None = None) -> Mapped[ContactRecord]
     line = card.line
     if any(e.refused for e in errors):
         return Mapped(line=line, number=card.number, record=None, source=card.source, errors=tuple(errors))
-    labels = {p.group: _LABEL.sub(r"\1", p.text) for p in card.properties if p.group and p.name == "X-ABLABEL"}
+    labels: dict[str | None, str] = {
+        p.group: _LABEL.sub(r"\1", p.text) for p in card.properties if p.group and p.name == "X-ABLABEL"
+    }
     given: dict[str, Any] = {}
-    lists: dict[str, list[Any]] = {n: [] for n in ("emails", "phones", "addresses", "urls", "ims", "dates", "relations", "members", "categories", "notes")}
+    lists: dict[str, list[Any]] = {
+        n: [] for n in ("emails", "phones", "addresses", "urls", "ims", "dates", "relations", "members", "categories", "notes")
+    }
     extra: dict[str, str] = {}
     kind = map.record if map else "person"
     uid: str | None = None
@@ -249,7 +297,7 @@ def from_card(card: Card, map: ImportMap | None = None) -> Mapped[ContactRecord]
             case "X-PHONETIC-LAST-NAME":
                 given.setdefault("phonetic_family_name", text)
             case "ORG" if any(v for part in p.parts for v in part):
-                if "organisation" in given:
+                if given.get("organisation"):
                     _keep(extra, "ORG", text)
                     continue
                 given["organisation"] = p.part(0) or None
@@ -258,26 +306,68 @@ def from_card(card: Card, map: ImportMap | None = None) -> Mapped[ContactRecord]
             case "TITLE" | "ROLE" if text and p.name.lower() not in given:
                 given[p.name.lower()] = text
             case "EMAIL" if text:
-                if value := checked_email(text, ("EMAIL",), p.line, errors, extra):
-                    lists["emails"].append(Labelled(value=value, label=label, preferred=_preferred(p)))
+                if address := checked_email(text, ("EMAIL",), p.line, errors, extra):
+                    lists["emails"].append(Labelled(value=address, label=label, preferred=_preferred(p)))
             case "TEL" if text:
-                lists["phones"].append(Labelled(value=text.removeprefix("tel:").replace(";ext=", " ext. "), label=label, preferred=_preferred(p)))
+                lists["phones"].append(
+                    Labelled(value=text.removeprefix("tel:").replace(";ext=", " ext. "), label=label, preferred=_preferred(p))
+                )
             case "ADR" if any(p.part(i) for i in range(7)):
                 keys = ("po_box", "extended", "street", "city", "region", "postal_code", "country")
-                shown = p.params.get("LABEL", [None])[0]
-                lists["addresses"].append(AddressRecord(label=label, preferred=_preferred(p), formatted=shown, **{k: v for i, k in enumerate(keys) if (v := p.part(i))}))
+                full = p.params.get("LABEL", [None])[0]
+                lists["addresses"].append(
+                    AddressRecord(
+                        label=label,
+                        preferred=_preferred(p),
+                        formatted=full,
+                        **{k: v for i, k in enumerate(keys) if (v := p.part(i))},
+                    )
+                )
             case "URL" if text:
                 lists["urls"].append(Labelled(value=text, label=label, preferred=_preferred(p)))
-            case "IMPP" | "X-AIM" | "X-ICQ" | "X-MSN" | "X-JABBER" | "X-YAHOO" | "X-SKYPE" | "X-SKYPE-USERNAME" | "X-GOOGLE-TALK" | "X-GTALK" | "X-QQ" | "X-GADUGADU" | "X-MS-IMADDRESS" if text:
-                service = p.name.removeprefix("X-").removesuffix("-USERNAME").lower() if p.name != "IMPP" else (p.params.get("X-SERVICE-TYPE", [""])[0] or text.partition(":")[0]).lower()
+            case (
+                "IMPP"
+                | "X-AIM"
+                | "X-ICQ"
+                | "X-MSN"
+                | "X-JABBER"
+                | "X-YAHOO"
+                | "X-SKYPE"
+                | "X-SKYPE-USERNAME"
+                | "X-GOOGLE-TALK"
+                | "X-GTALK"
+                | "X-QQ"
+                | "X-GADUGADU"
+                | "X-MS-IMADDRESS"
+            ) if text:
+                service = (
+                    p.name.removeprefix("X-").removesuffix("-USERNAME").lower()
+                    if p.name != "IMPP"
+                    else (p.params.get("X-SERVICE-TYPE", [""])[0] or text.partition(":")[0]).lower()
+                )
                 lists["ims"].append(Labelled(value=text, label=service))
             case "BDAY" if text:
                 given.setdefault("birthday", _date(text, None, "BDAY", p.line, errors))
             case "ANNIVERSARY" | "X-ANNIVERSARY" | "X-EVOLUTION-ANNIVERSARY" | "X-MS-ANNIVERSARY" | "X-ABDATE" if text:
-                lists["dates"].append(Labelled(value=_date(text, None, p.name, p.line, errors), label="anniversary" if p.name != "X-ABDATE" else label.lower() or "date"))
+                lists["dates"].append(
+                    Labelled(
+                        value=_date(text, None, p.name, p.line, errors),
+                        label="anniversary" if p.name != "X-ABDATE" else label.lower() or "date",
+                    )
+                )
             case "RELATED" | "X-ABRELATEDNAMES" if text:
                 lists["relations"].append(Labelled(value=text, label=label.lower()))
-            case "X-SPOUSE" | "X-MANAGER" | "X-ASSISTANT" | "X-EVOLUTION-SPOUSE" | "X-EVOLUTION-MANAGER" | "X-EVOLUTION-ASSISTANT" | "X-MS-SPOUSE" | "X-MS-MANAGER" | "X-MS-ASSISTANT" if text:
+            case (
+                "X-SPOUSE"
+                | "X-MANAGER"
+                | "X-ASSISTANT"
+                | "X-EVOLUTION-SPOUSE"
+                | "X-EVOLUTION-MANAGER"
+                | "X-EVOLUTION-ASSISTANT"
+                | "X-MS-SPOUSE"
+                | "X-MS-MANAGER"
+                | "X-MS-ASSISTANT"
+            ) if text:
                 lists["relations"].append(Labelled(value=text, label=p.name.rpartition("-")[2].lower()))
             case "GENDER" | "X-GENDER" if text:
                 given.setdefault("gender", text.strip(";"))
@@ -291,7 +381,9 @@ def from_card(card: Card, map: ImportMap | None = None) -> Mapped[ContactRecord]
                 lists["categories"] += [v.strip() for part in p.parts for value in part for v in value.split(",") if v.strip()]
             case "PHOTO" | "LOGO" if p.size or text:
                 kind_of = p.params.get("MEDIATYPE", p.params.get("TYPE", ["image"]))[0].lower()
-                given.setdefault("photo", f"inline {text.removeprefix('data:').partition(';')[0] or kind_of}, {p.size} bytes" if p.size else text)
+                given.setdefault(
+                    "photo", f"inline {text.removeprefix('data:').partition(';')[0] or kind_of}, {p.size} bytes" if p.size else text
+                )
             case "UID" if text:
                 uid = text
             case "KIND" | "X-ADDRESSBOOKSERVER-KIND" | "X-ABSHOWAS":
@@ -312,6 +404,7 @@ def from_card(card: Card, map: ImportMap | None = None) -> Mapped[ContactRecord]
             lists["relations"].append(Labelled(value=inner.display_name, label="agent"))
         _keep(extra, "AGENT", agent.raw or "a card")
     notes = "\n\n".join(lists.pop("notes"))
+    given |= {k: tuple(dict.fromkeys(v)) for k, v in lists.items()}
     record = ContactRecord(
         source_id=uid or digest(card.source),
         id_given=uid is not None,
@@ -319,17 +412,23 @@ def from_card(card: Card, map: ImportMap | None = None) -> Mapped[ContactRecord]
         notes=notes or None,
         extra=extra,
         **given,
-        **{k: tuple(dict.fromkeys(v)) for k, v in lists.items()},
     )
     if not record.display_name:
         errors.append(refusal(line, "FN", "", "the card names nobody: it has no name, organisation, email or phone"))
-    return Mapped(line=line, number=card.number, record=record if record.display_name else None, source=card.source, errors=tuple(errors))
+    return Mapped(
+        line=line, number=card.number, record=record if record.display_name else None, source=card.source, errors=tuple(errors)
+    )
 
 
 def _card_label(p: Property, labels: Mapping[str | None, str]) -> str:
     if p.group in labels and p.name != "X-ABLABEL":
         return labels[p.group]
-    types = [t for t in p.types if t not in {"pref", "internet", "voice", "x-pref", "postal", "parcel", "intl", "dom", "msg", "uri", "text", "jpeg", "video"}]
+    types = [
+        t
+        for t in p.types
+        if t
+        not in {"pref", "internet", "voice", "x-pref", "postal", "parcel", "intl", "dom", "msg", "uri", "text", "jpeg", "video"}
+    ]
     return " ".join(dict.fromkeys("mobile" if t == "cell" else t for t in types))
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
 
-import ijson
-from ijson.common import IncompleteJSONError, JSONError
+import ijson  # type: ignore[import-untyped]
+from ijson.common import IncompleteJSONError, JSONError  # type: ignore[import-untyped]
 
 from infra.imports.rows import FileDefect
 from infra.imports.source import Source
@@ -31,12 +31,20 @@ def tokens(source: Source) -> Iterator[tuple[str, Any]]:
             push.send(data)
             since = since + len(data) if not out else 0
             if since > limits.token:
-                raise FileDefect("One JSON value is too long", f"a text or number has more than {limits.token:,} bytes", "Check where the file comes from")
+                raise FileDefect(
+                    "One JSON value is too long",
+                    f"a text or number has more than {limits.token:,} bytes",
+                    "Check where the file comes from",
+                )
             for kind, value in out:
                 if kind in {"start_map", "start_array"}:
                     depth += 1
                     if depth > limits.depth:
-                        raise FileDefect("The JSON is nested too deeply", f"more than {limits.depth} values stand inside each other", "Check where the file comes from")
+                        raise FileDefect(
+                            "The JSON is nested too deeply",
+                            f"more than {limits.depth} values stand inside each other",
+                            "Check where the file comes from",
+                        )
                 elif kind in {"end_map", "end_array"}:
                     depth -= 1
                 yield kind, clean(value) if type(value) is str else value
@@ -58,7 +66,11 @@ def values(source: Source, depth: int) -> Iterator[tuple[tuple[str | int, ...], 
         if stack:
             count += 1
             if count > MAX_VALUE_TOKENS:
-                raise FileDefect("One JSON record is too large", f"it has more than {MAX_VALUE_TOKENS:,} parts", "Check where the file comes from")
+                raise FileDefect(
+                    "One JSON record is too large",
+                    f"it has more than {MAX_VALUE_TOKENS:,} parts",
+                    "Check where the file comes from",
+                )
             if kind == "map_key":
                 keys[-1] = value
             elif kind in {"end_map", "end_array"}:
@@ -110,4 +122,8 @@ def plain(value: Any) -> Any:
 
 def _reason(e: Exception) -> str:
     text = str(e).strip().splitlines()
-    return text[0][:120].replace(".", "") if text and isinstance(e, JSONError) and "lexical" in text[0] else "it ends or breaks off where JSON goes on"
+    return (
+        text[0][:120].replace(".", "")
+        if text and isinstance(e, JSONError) and "lexical" in text[0]
+        else "it ends or breaks off where JSON goes on"
+    )

@@ -18,7 +18,9 @@ from infra.imports.source import Source
 from infra.imports.values import moment
 
 EPOCH_YEAR = 1970
-_COLUMNS = LogColumns(case="ocel:oid", activity="ocel:activity", timestamp="ocel:timestamp", resource="resource", lifecycle=None, event_id="ocel:eid")
+_COLUMNS = LogColumns(
+    case="ocel:oid", activity="ocel:activity", timestamp="ocel:timestamp", resource="resource", lifecycle=None, event_id="ocel:eid"
+)
 _RESOURCES = ("org:resource", "resource", "user", "performer")
 
 
@@ -59,39 +61,71 @@ class ObjectLog:
             if section not in {"objects", "events"} or len(path) != 2:
                 continue
             if not isinstance(value, dict):
-                yield Trace(0, events + objects, None, {}, [], [refusal(events + objects, section, value, "this is not an object or event")])
+                yield Trace(
+                    0, events + objects, None, {}, [], [refusal(events + objects, section, value, "this is not an object or event")]
+                )
                 continue
             if section == "objects":
                 objects += 1
                 id, type, data = _object(path[1], value)
-                if id is None or db.execute("INSERT OR IGNORE INTO o VALUES (?, ?, ?, ?)", (id, type, orjson.dumps(data), objects)).rowcount != 1:
+                if (
+                    id is None
+                    or db.execute("INSERT OR IGNORE INTO o VALUES (?, ?, ?, ?)", (id, type, orjson.dumps(data), objects)).rowcount
+                    != 1
+                ):
                     reason = "the object has no id" if id is None else "an object of this id stands in the file already"
-                    yield Trace(objects, objects, None, {}, [], [refusal(objects, "objects", id or "", reason)], rejected=[_flat(data)])
+                    yield Trace(
+                        objects, objects, None, {}, [], [refusal(objects, "objects", id or "", reason)], rejected=[_flat(data)]
+                    )
             else:
                 events += 1
                 data, related = _event(path[1], value)
                 db.execute("INSERT INTO e VALUES (?, ?)", (events, orjson.dumps(data)))
                 db.executemany("INSERT INTO r VALUES (?, ?, ?)", [(oid, events, q) for oid, q in dict.fromkeys(related)])
                 if not related:
-                    yield Trace(events, events, None, {}, [], [refusal(events, "relationships", data.get("ocel:activity", ""), "the event touches no object")], rejected=[data])
+                    yield Trace(
+                        events,
+                        events,
+                        None,
+                        {},
+                        [],
+                        [refusal(events, "relationships", data.get("ocel:activity", ""), "the event touches no object")],
+                        rejected=[data],
+                    )
         if not known:
-            raise FileDefect("The JSON file is no object-centric log", "it has neither objects nor events", "Export the log as OCEL 2.0 JSON")
+            raise FileDefect(
+                "The JSON file is no object-centric log", "it has neither objects nor events", "Export the log as OCEL 2.0 JSON"
+            )
 
     def _traces(self, db: sqlite3.Connection) -> Iterator[Trace]:
         self.types = dict(db.execute("SELECT coalesce(type, ''), count(*) FROM o GROUP BY 1 ORDER BY 2 DESC LIMIT 1000"))
         if self.given is not None and self.given not in self.types:
-            raise FileDefect(f"No object has the type {self.given[:80]!r}", f"the log has {', '.join(map(repr, list(self.types)[:20])) or 'no objects'}", "Correct object_type in the import map")
+            raise FileDefect(
+                f"No object has the type {self.given[:80]!r}",
+                f"the log has {', '.join(map(repr, list(self.types)[:20])) or 'no objects'}",
+                "Correct object_type in the import map",
+            )
         chosen = self.object_type = self.given if self.given is not None else self._guess(db)
         if chosen is None:
             self.source.note("The log has no objects.")
             return
         if self.given is None:
-            self.source.note(f"Each object of the type {chosen!r} was read as one case; name another as object_type in the import map.")
-        for seq, oid in enumerate(db.execute("SELECT DISTINCT r.oid FROM r LEFT JOIN o ON o.id = r.oid WHERE o.id IS NULL LIMIT 1000").fetchall(), 1):
-            yield Trace(seq, seq, None, {}, [], [refusal(seq, "relationships", oid[0], "events name this object, but the file does not describe it")])
-        number = 0
-        for id, data, seq in db.execute("SELECT id, data, seq FROM o WHERE type = ? ORDER BY seq", (chosen,)):
-            number += 1
+            self.source.note(
+                f"Each object of the type {chosen!r} was read as one case; name another as object_type in the import map."
+            )
+        for seq, oid in enumerate(
+            db.execute("SELECT DISTINCT r.oid FROM r LEFT JOIN o ON o.id = r.oid WHERE o.id IS NULL LIMIT 1000").fetchall(), 1
+        ):
+            yield Trace(
+                seq,
+                seq,
+                None,
+                {},
+                [],
+                [refusal(seq, "relationships", oid[0], "events name this object, but the file does not describe it")],
+            )
+        chosen_objects = db.execute("SELECT id, data, seq FROM o WHERE type = ? ORDER BY seq", (chosen,))
+        for number, (id, data, seq) in enumerate(chosen_objects, 1):
             yield self._trace(db, number, id, seq, orjson.loads(data))
 
     def _trace(self, db: sqlite3.Connection, number: int, id: str, seq: int, data: dict[str, Any]) -> Trace:
@@ -108,12 +142,20 @@ class ObjectLog:
                 attributes[name] = value
         related = [(oid, q) for oid, q in data["related"]]
         trace = Trace(seq, number, id, attributes, [], errors, sorted(changes, key=lambda c: c[0]), related)
-        rows = db.execute("SELECT e.seq, e.data FROM r JOIN e USING (seq) WHERE r.oid = ? ORDER BY e.seq LIMIT ?", (id, MAX_EVENTS + 1)).fetchall()
+        rows = db.execute(
+            "SELECT e.seq, e.data FROM r JOIN e USING (seq) WHERE r.oid = ? ORDER BY e.seq LIMIT ?", (id, MAX_EVENTS + 1)
+        ).fetchall()
         if len(rows) > MAX_EVENTS:
             trace.errors.append(refusal(seq, "events", id, f"the object has more than {MAX_EVENTS:,} events"))
         for event_seq, raw in rows[:MAX_EVENTS]:
             own = orjson.loads(raw)
-            others = db.execute("SELECT DISTINCT r.oid, coalesce(o.type, '') FROM r LEFT JOIN o ON o.id = r.oid WHERE r.seq = ? AND r.oid <> ? LIMIT 100", (event_seq, id))
+            others = db.execute(
+                (
+                    "SELECT DISTINCT r.oid, coalesce(o.type, '') FROM r LEFT JOIN o ON o.id = r.oid WHERE r.seq = ? AND r.oid "
+                    "<> ? LIMIT 100"
+                ),
+                (event_seq, id),
+            )
             for oid, type in others:
                 key = f"objects/{type}"
                 own[key] = f"{own[key]}, {oid}" if key in own else oid
@@ -127,7 +169,8 @@ class ObjectLog:
 
     def _guess(self, db: sqlite3.Connection) -> str | None:
         found = db.execute(
-            "SELECT type, sum(n = 1) AS once, count(*) FROM (SELECT o.type, r.seq, count(*) AS n FROM r JOIN o ON o.id = r.oid GROUP BY 1, 2) GROUP BY 1 ORDER BY once DESC, 3 DESC LIMIT 1"
+            "SELECT type, sum(n = 1) AS once, count(*) FROM (SELECT o.type, r.seq, count(*) AS n FROM r JOIN o ON "
+            "o.id = r.oid GROUP BY 1, 2) GROUP BY 1 ORDER BY once DESC, 3 DESC LIMIT 1"
         ).fetchone()
         if found is None:
             found = db.execute("SELECT type FROM o GROUP BY type ORDER BY count(*) DESC LIMIT 1").fetchone()
@@ -135,7 +178,15 @@ class ObjectLog:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else ("true" if value else "false") if isinstance(value, bool) else str(plain(value))
+    return (
+        value
+        if isinstance(value, str)
+        else ""
+        if value is None
+        else ("true" if value else "false")
+        if isinstance(value, bool)
+        else str(plain(value))
+    )
 
 
 def _object(key: str | int, value: dict[str, Any]) -> tuple[str | None, str, dict[str, Any]]:
@@ -153,11 +204,21 @@ def _object(key: str | int, value: dict[str, Any]) -> tuple[str | None, str, dic
 def _event(key: str | int, value: dict[str, Any]) -> tuple[dict[str, str], list[tuple[str, str]]]:
     if isinstance(key, str):
         vmap, omap = value.get("ocel:vmap"), value.get("ocel:omap")
-        own = {"ocel:eid": key, "ocel:activity": _text(value.get("ocel:activity")), "ocel:timestamp": _text(value.get("ocel:timestamp"))}
+        own = {
+            "ocel:eid": key,
+            "ocel:activity": _text(value.get("ocel:activity")),
+            "ocel:timestamp": _text(value.get("ocel:timestamp")),
+        }
         extra = {k: _text(v) for k, v in vmap.items() if k not in own} if isinstance(vmap, dict) else {}
         return own | extra, [(_text(o), "") for o in omap] if isinstance(omap, list) else []
-    own = {"ocel:eid": _text(value.get("id")), "ocel:activity": _text(value.get("type")), "ocel:timestamp": _text(value.get("time"))}
-    extra = {_text(a.get("name")): _text(a.get("value")) for a in _dicts(value.get("attributes")) if _text(a.get("name")) not in own}
+    own = {
+        "ocel:eid": _text(value.get("id")),
+        "ocel:activity": _text(value.get("type")),
+        "ocel:timestamp": _text(value.get("time")),
+    }
+    extra = {
+        _text(a.get("name")): _text(a.get("value")) for a in _dicts(value.get("attributes")) if _text(a.get("name")) not in own
+    }
     return own | extra, [(_text(r.get("objectId")), _text(r.get("qualifier"))) for r in _dicts(value.get("relationships"))]
 
 

@@ -4,8 +4,9 @@ A file is refused as a whole only by `FileDefect`; a row never raises. A row tha
 `refused=True`; every other error is a doubt: the record was made and the named value was left out, kept beside, or kept as it was.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 T_co = TypeVar("T_co", covariant=True)
@@ -41,7 +42,7 @@ class RowError:
 
     line: int
     field: str
-    value: str = field(repr=False)
+    value: str = dataclasses.field(repr=False)
     reason: str
     refused: bool = False
 
@@ -56,8 +57,8 @@ class Mapped(Generic[T_co]):
 
     line: int
     number: int
-    record: T_co | None = field(repr=False)
-    source: Mapping[str, Any] = field(repr=False)
+    record: T_co | None = dataclasses.field(repr=False)
+    source: Mapping[str, Any] = dataclasses.field(repr=False)
     errors: tuple[RowError, ...] = ()
 
 

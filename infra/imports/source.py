@@ -96,14 +96,22 @@ class Source:
             with path.open("rb") as f:
                 self.compressed = f.read(2) == b"\x1f\x8b"
         except OSError as e:
-            raise FileDefect("The file cannot be opened", e.strerror or "the system refused", "Check its name and permissions") from e
+            raise FileDefect(
+                "The file cannot be opened", e.strerror or "the system refused", "Check its name and permissions"
+            ) from e
         self.head = self._peek()
         for signature, what, do in _SIGNATURES:
             if self.head.startswith(signature):
                 raise FileDefect(f"The file is {what}", "records are read from text formats", do)
         self.encoding, self._bom = self._choose(encoding)
-        if len(_NOT_TEXT.findall(self.head[:4096])) * 4 > len(self.head[:4096]) and not self.encoding.startswith(("utf-16", "utf-32")):
-            raise FileDefect("The file is not text", "a quarter of its first bytes are control characters", "Export it as CSV, vCard, XES or JSON")
+        if len(_NOT_TEXT.findall(self.head[:4096])) * 4 > len(self.head[:4096]) and not self.encoding.startswith(
+            ("utf-16", "utf-32")
+        ):
+            raise FileDefect(
+                "The file is not text",
+                "a quarter of its first bytes are control characters",
+                "Export it as CSV, vCard, XES or JSON",
+            )
 
     def note(self, text: str) -> None:
         """Say something about the whole file, once."""
@@ -206,7 +214,9 @@ class Source:
                         out += len(piece)
                         piece = member.decompress(b"", CHUNK)
                 except zlib.error as e:
-                    raise FileDefect("The gzip data is damaged", "it cannot be expanded any further", "Fetch or compress the file again") from e
+                    raise FileDefect(
+                        "The gzip data is damaged", "it cannot be expanded any further", "Fetch or compress the file again"
+                    ) from e
                 out += len(piece)
                 if out > limits.expanded or (out > limits.ratio_from and out > limits.ratio * self.read):
                     raise FileDefect(
@@ -252,7 +262,9 @@ class Source:
         try:
             codecs.getincrementaldecoder("utf-8")().decode(sample)
         except UnicodeDecodeError:
-            self.note("The file is not UTF-8; it was read as Windows-1252. If letters look wrong, name the encoding in the import map.")
+            self.note(
+                "The file is not UTF-8; it was read as Windows-1252. If letters look wrong, name the encoding in the import map."
+            )
             return "cp1252", 0
         return "utf-8", 0
 
@@ -264,7 +276,11 @@ class MapEncoding(FileDefect):
     """The named encoding is unknown."""
 
     def __init__(self, name: str) -> None:
-        super().__init__(f"The encoding {name[:40]!r} is unknown", "the file cannot be read with it", "Name one such as utf-8, cp1252, iso-8859-2, utf-16")
+        super().__init__(
+            f"The encoding {name[:40]!r} is unknown",
+            "the file cannot be read with it",
+            "Name one such as utf-8, cp1252, iso-8859-2, utf-16",
+        )
 
 
 def _by_bytes(encoding: str) -> bool:

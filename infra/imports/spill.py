@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import orjson
 
@@ -20,7 +20,7 @@ class Spill:
         self._db.execute("CREATE TABLE rows (seq INTEGER PRIMARY KEY, name TEXT, line INTEGER, data BLOB)")
         self._batch: list[tuple[str, int, bytes]] = []
 
-    def __enter__(self) -> "Spill":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
@@ -35,7 +35,8 @@ class Spill:
         """(name, [(line, *data), …]); of a group at most `most` rows."""
         self._flush()
         rows = self._db.execute(
-            "SELECT r.name, r.line, r.data FROM rows r JOIN (SELECT name, min(seq) AS first FROM rows GROUP BY name) g USING (name) ORDER BY g.first, r.seq"
+            "SELECT r.name, r.line, r.data FROM rows r JOIN (SELECT name, min(seq) AS first FROM rows GROUP BY name) g USING (name) "
+            "ORDER BY g.first, r.seq"
         )
         current: str | None = None
         group: list[tuple[Any, ...]] = []

@@ -24,7 +24,8 @@ RESCANNED = 64 << 20
 csv.field_size_limit(1 << 30)  # one setting for the whole process; the limits above hold instead
 
 _DATA = re.compile(
-    r"[^@\s]+@[^@\s]+\.\w+|[+-]?[\d.,]*\d[\d.,]*%?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|https?://\S+|\+?[\d ()/-]{6,}|\d{4}-\d\d-\d\dT.*|(?i:true|false|null)"
+    r"[^@\s]+@[^@\s]+\.\w+|[+-]?[\d.,]*\d[\d.,]*%?|\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}.*|https?://\S+|"
+    r"\+?[\d ()/-]{6,}|\d{4}-\d\d-\d\dT.*|(?i:true|false|null)"
 )
 _WORD = re.compile(r"[\W_]+")
 
@@ -142,7 +143,11 @@ class Table:
         self.has_header = header if header is not None else _has_header(rows)
         width = max(Counter(map(len, rows)).most_common(1)[0][0] if rows else 0, len(rows[0]) if rows else 0)
         if width > MAX_COLUMNS:
-            raise FileDefect(f"The table has {width:,} columns", f"at most {MAX_COLUMNS:,} are read", "Check the delimiter, or export fewer columns")
+            raise FileDefect(
+                f"The table has {width:,} columns",
+                f"at most {MAX_COLUMNS:,} are read",
+                "Check the delimiter, or export fewer columns",
+            )
         if columns:
             self.columns = tuple(columns)
         elif self.has_header and rows:
@@ -152,9 +157,12 @@ class Table:
             if rows:
                 source.note("No header was found; the columns are named column 1, column 2 …")
         self.sample: list[dict[str, str]] = [
-            dict(zip(self.columns, r + [""] * (len(self.columns) - len(r)), strict=False)) for r in rows[1 if self.has_header else 0 :]
+            dict(zip(self.columns, r + [""] * (len(self.columns) - len(r)), strict=False))
+            for r in rows[1 if self.has_header else 0 :]
         ]
-        named = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}.get(self.dialect.delimiter, repr(self.dialect.delimiter))
+        named = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars"}.get(
+            self.dialect.delimiter, repr(self.dialect.delimiter)
+        )
         source.note(f"Read as a table with {len(self.columns)} columns separated by {named}.")
 
     def __iter__(self) -> Iterator[TableRow]:
@@ -179,14 +187,18 @@ class Table:
             except _Long:
                 number += 1
                 line, text = feed.taken[0]
-                yield TableRow(line, number, {}, str(text), (refusal(line, "", text, f"the line is longer than {MAX_RECORD:,} characters"),))
+                yield TableRow(
+                    line, number, {}, str(text), (refusal(line, "", text, f"the line is longer than {MAX_RECORD:,} characters"),)
+                )
                 reader = csv.reader(feed, **options)  # type: ignore[arg-type]
                 continue
             except (_Runaway, csv.Error):
                 line, text = feed.give_back()
                 feed.taken = [(line, text)]
                 cells = text.rstrip("\r\n").split(self.dialect.delimiter)
-                problem = refusal(line, "", text.rstrip("\r\n"), "a quote is opened and never closed; the row cannot be divided into columns")
+                problem = refusal(
+                    line, "", text.rstrip("\r\n"), "a quote is opened and never closed; the row cannot be divided into columns"
+                )
                 if feed.rescanned > RESCANNED:
                     options = options | {"quoting": csv.QUOTE_NONE, "quotechar": None}
                     self.source.note("Too many quotes are never closed; from there on quotes were read as ordinary characters.")
@@ -214,13 +226,22 @@ class Table:
         elif have < want:
             values = dict(zip(columns, cells + [""] * (want - have), strict=True))
             if not problem:
-                errors.append(doubt(line, columns[have], "", f"the row has {have} of {want} columns; the missing ones are read as empty"))
+                errors.append(
+                    doubt(line, columns[have], "", f"the row has {have} of {want} columns; the missing ones are read as empty")
+                )
         else:
             values = dict(zip(columns, cells[:want], strict=True))
             surplus = cells[want : want + MAX_COLUMNS]
             values |= {f"column {n}": c for n, c in enumerate(surplus, want + 1) if c}
             if any(surplus) and not problem:
-                errors.append(doubt(line, f"column {want + 1}", next(filter(None, surplus)), f"the row has {have} columns, the header {want}; the surplus is kept beside"))
+                errors.append(
+                    doubt(
+                        line,
+                        f"column {want + 1}",
+                        next(filter(None, surplus)),
+                        f"the row has {have} columns, the header {want}; the surplus is kept beside",
+                    )
+                )
         return TableRow(line, number, values, raw, tuple(errors))
 
 
@@ -309,12 +330,93 @@ def _has_header(rows: list[list[str]]) -> bool:
     if any(len(c) > 60 for c in first):
         return False
     columns = list(zip(*[r for r in rows[1:] if len(r) == len(first)], strict=False))
-    repeated = sum(1 for name, column in zip(first, columns, strict=False) if name in [c.strip() for c in column] and not is_empty(name))
+    repeated = sum(
+        1 for name, column in zip(first, columns, strict=False) if name in [c.strip() for c in column] and not is_empty(name)
+    )
     return repeated == 0
 
 
 COMMON = frozenset(
-    "name first name firstname given name last name lastname surname family name display name full name vorname nachname prénom prenom nom nombre apellido apellidos cognome achternaam voornaam "
-    "email e mail e mail address primary email phone telephone mobile telefon tel company organization organisation firma account id key type status stage amount date "
-    "title city country address street zip state notes case activity timestamp resource value product".split()
-) | frozenset(("first name", "last name", "given name", "family name", "display name", "full name", "e mail", "e mail address", "case id", "primary email", "deal stage"))
+    [
+        "name",
+        "first",
+        "name",
+        "firstname",
+        "given",
+        "name",
+        "last",
+        "name",
+        "lastname",
+        "surname",
+        "family",
+        "name",
+        "display",
+        "name",
+        "full",
+        "name",
+        "vorname",
+        "nachname",
+        "prénom",
+        "prenom",
+        "nom",
+        "nombre",
+        "apellido",
+        "apellidos",
+        "cognome",
+        "achternaam",
+        "voornaam",
+        "email",
+        "e",
+        "mail",
+        "e",
+        "mail",
+        "address",
+        "primary",
+        "email",
+        "phone",
+        "telephone",
+        "mobile",
+        "telefon",
+        "tel",
+        "company",
+        "organization",
+        "organisation",
+        "firma",
+        "account",
+        "id",
+        "key",
+        "type",
+        "status",
+        "stage",
+        "amount",
+        "date",
+        "title",
+        "city",
+        "country",
+        "address",
+        "street",
+        "zip",
+        "state",
+        "notes",
+        "case",
+        "activity",
+        "timestamp",
+        "resource",
+        "value",
+        "product",
+    ]
+) | frozenset(
+    (
+        "first name",
+        "last name",
+        "given name",
+        "family name",
+        "display name",
+        "full name",
+        "e mail",
+        "e mail address",
+        "case id",
+        "primary email",
+        "deal stage",
+    )
+)

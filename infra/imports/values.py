@@ -40,8 +40,8 @@ _CLOCK = re.compile(
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
 _BARE = re.compile(r"[\ud800-\udfff]")
 
-TRUE = frozenset("1 true t yes y ja j oui o si sí sim x on wahr vrai".split())
-FALSE = frozenset("0 false f no n nein nee non não nao off falsch faux".split())
+TRUE = frozenset(["1", "true", "t", "yes", "y", "ja", "j", "oui", "o", "si", "sí", "sim", "x", "on", "wahr", "vrai"])
+FALSE = frozenset(["0", "false", "f", "no", "n", "nein", "nee", "non", "não", "nao", "off", "falsch", "faux"])
 EMPTY = frozenset(("", "null", "none", "nan", "n/a", "na", "#n/a", "nil", "\\n", "-", "--", "?"))
 
 
@@ -65,7 +65,7 @@ def boolean(text: str) -> bool | None:
 def number(text: str, decimal: str | None = None) -> Decimal | None:
     """`1,234.50`, `1.234,50`, `€ 1 234,5`, `(12.00)`, `12-`, `5%`. `decimal` names the decimal sign where one value cannot tell."""
     body = text.strip()
-    negative = (body.startswith("(") and body.endswith(")")) or body.startswith("-") or body.endswith("-") or body.startswith("\u2212")
+    negative = (body.startswith("(") and body.endswith(")")) or body.startswith(("-", "\u2212")) or body.endswith("-")
     body = re.sub(r"[^\d.,eE+-]", "", body.strip("()-\u2212 "))
     if not body or len(body) > 60 or not any(c.isdigit() for c in body):
         return None
@@ -73,9 +73,7 @@ def number(text: str, decimal: str | None = None) -> Decimal | None:
         comma, dot = body.rfind(","), body.rfind(".")
         if comma >= 0 and dot >= 0:
             decimal = "," if comma > dot else "."
-        elif body.count(",") == 1 and len(body) - comma != 4:
-            decimal = ","
-        elif body.count(".") > 1:
+        elif (body.count(",") == 1 and len(body) - comma != 4) or body.count(".") > 1:
             decimal = ","
         else:
             decimal = "."

@@ -1,4 +1,4 @@
-"""vCards as they are found: 2.1, 3.0, 4.0 (RFC 6350), jCard (RFC 7095) and xCard (RFC 6351), any number in one file.
+"""vCards as they are found: 2.1, 3.0 and 4.0 (RFC 6350), any number in one file. jCard and xCard stand in cardtrees.
 
 Lines are unfolded however they were folded, quoted-printable and its character set are undone, groups are kept, an AGENT is a card
 within its card. Inline pictures, sounds and keys are counted, never held. A defect costs its line or its card, not the file.
@@ -8,20 +8,18 @@ import quopri
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-from infra.imports.jsons import plain, values
 from infra.imports.rows import FileDefect, RowError, doubt, refusal
 from infra.imports.source import Overlong, Source
 from infra.imports.values import clean
-from infra.imports.xmls import stream
 
 MAX_LINE = 16 << 20
 MAX_CARD = 4 << 20
 MAX_PROPERTIES = 2_000
 MAX_AGENTS = 4
 
-_BINARY = frozenset(("PHOTO", "LOGO", "SOUND", "KEY"))
+BINARY = frozenset(("PHOTO", "LOGO", "SOUND", "KEY"))
 _ENCODINGS = frozenset(("QUOTED-PRINTABLE", "BASE64", "B", "8BIT", "7BIT", "QP"))
 _HEAD = re.compile(r'\s*(?:([A-Za-z0-9_.-]+)\.)?([A-Za-z0-9_-]+)((?:;(?:[^":;]|"[^"]*")*)*):', re.DOTALL)
 _PARAM = re.compile(r';((?:[^";]|"[^"]*")*)')
@@ -124,7 +122,14 @@ class VcardFile:
             if type(physical) is Overlong:
                 if stack:
                     finish()
-                    stack[-1].errors.append(doubt(at, physical[:40], physical, f"the line is longer than {MAX_LINE >> 20} million characters and was left out"))
+                    stack[-1].errors.append(
+                        doubt(
+                            at,
+                            physical[:40],
+                            physical,
+                            f"the line is longer than {MAX_LINE >> 20} million characters and was left out",
+                        )
+                    )
                 continue
             line = physical.rstrip("\r\n")
             bare = line.strip()
@@ -138,7 +143,12 @@ class VcardFile:
                     yield done
                     stack = []
                 if len(stack) >= MAX_AGENTS:
-                    raise FileDefect("Cards are nested too deeply", f"more than {MAX_AGENTS} stand inside each other", "Check where the file comes from", line=at)
+                    raise FileDefect(
+                        "Cards are nested too deeply",
+                        f"more than {MAX_AGENTS} stand inside each other",
+                        "Check where the file comes from",
+                        line=at,
+                    )
                 if not stack:
                     number += 1
                     size = 0
@@ -156,7 +166,7 @@ class VcardFile:
                 finish()
                 done = stack.pop()
                 if not stack:
-                    yield _sealed(done)
+                    yield sealed(done)
                 continue
             size += len(line)
             if size > MAX_CARD and not (current and current.binary):
@@ -174,7 +184,7 @@ class VcardFile:
         finish()
         if stack:
             stack[0].errors.append(doubt(stack[0].line, "END", "", "the file ends inside this card"))
-            yield _sealed(stack[0])
+            yield sealed(stack[0])
         if not number:
             raise FileDefect("The file holds no vCard", "no line says BEGIN:VCARD", "Export the address book as vCard or CSV")
 
@@ -200,7 +210,14 @@ class VcardFile:
             current.size += len(bare)
             return True
         if _HEAD.match(line) is None:
-            card.errors.append(doubt(current.line, current.text.partition(":")[0][:60], line, "the value goes on in a line that is not indented; it was joined"))
+            card.errors.append(
+                doubt(
+                    current.line,
+                    current.text.partition(":")[0][:60],
+                    line,
+                    "the value goes on in a line that is not indented; it was joined",
+                )
+            )
             current.pieces.append(f"\n{line}" if not current.quoted else line)
             return True
         return False
@@ -213,9 +230,16 @@ def _begin(at: int, line: str) -> _Line:
     params = m[3].upper()
     name = m[2].upper()
     value = line[m.end() :]
-    binary = (name in _BINARY and ("BASE64" in params or "ENCODING=B" in params)) or (value[:5].lower() == "data:" and ";base64," in value[:100])
+    binary = (name in BINARY and ("BASE64" in params or "ENCODING=B" in params)) or (
+        value[:5].lower() == "data:" and ";base64," in value[:100]
+    )
     if binary:
-        return _Line(at, line[: m.end()] + (value[: value.find(",") + 1] if value[:5].lower() == "data:" else ""), binary=True, size=len(value.strip()))
+        return _Line(
+            at,
+            line[: m.end()] + (value[: value.find(",") + 1] if value[:5].lower() == "data:" else ""),
+            binary=True,
+            size=len(value.strip()),
+        )
     return _Line(at, line, quoted="QUOTED-PRINTABLE" in params)
 
 
@@ -224,7 +248,14 @@ def _put(card: Card, line: _Line, source: Source) -> None:
     card.raw += f"{text}{f' [{line.size * 3 // 4} bytes]' if line.binary else ''}\n"
     if len(card.properties) >= MAX_PROPERTIES:
         if len(card.properties) == MAX_PROPERTIES and not any(e.field == "properties" for e in card.errors):
-            card.errors.append(doubt(line.line, "properties", "", f"the card has more than {MAX_PROPERTIES:,} properties; the rest stay in its source only"))
+            card.errors.append(
+                doubt(
+                    line.line,
+                    "properties",
+                    "",
+                    f"the card has more than {MAX_PROPERTIES:,} properties; the rest stay in its source only",
+                )
+            )
         return
     m = _HEAD.match(text)
     if m is None:
@@ -234,7 +265,9 @@ def _put(card: Card, line: _Line, source: Source) -> None:
     head = m[3]
     if name == "ADR" and "^" in value and (cut := value.find(":", value.rfind("^"))) >= 0:
         head, value = f"{head}:{value[:cut]}", value[cut + 1 :]
-        card.errors.append(doubt(line.line, name, head, "the label holds a colon but stands in no quotes; the address was taken after its last ^"))
+        card.errors.append(
+            doubt(line.line, name, head, "the label holds a colon but stands in no quotes; the address was taken after its last ^")
+        )
     params = _params(head)
     encoding = "".join(params.get("ENCODING", [])).upper()
     if line.binary:
@@ -248,7 +281,14 @@ def _put(card: Card, line: _Line, source: Source) -> None:
         try:
             value = value.encode("cp1252").decode(charset)
         except (LookupError, UnicodeError):
-            card.errors.append(doubt(line.line, name, value, f"the character set {charset[:40]!r} does not fit the bytes; they were read as Windows-1252"))
+            card.errors.append(
+                doubt(
+                    line.line,
+                    name,
+                    value,
+                    f"the character set {charset[:40]!r} does not fit the bytes; they were read as Windows-1252",
+                )
+            )
     value = clean(value)
     if name == "VERSION":
         card.version = value.strip()
@@ -283,18 +323,40 @@ def _unquote(value: str, charset: str, card: Card, line: int, name: str) -> str:
     except (LookupError, TypeError):
         card.errors.append(doubt(line, name, charset, "the character set is unknown; the bytes were read as UTF-8"))
     except UnicodeError:
-        card.errors.append(doubt(line, name, value, f"some bytes are not valid {charset[:40] or 'UTF-8'}; they were read as Windows-1252"))
+        card.errors.append(
+            doubt(line, name, value, f"some bytes are not valid {charset[:40] or 'UTF-8'}; they were read as Windows-1252")
+        )
     return data.decode("utf-8", "chancery-windows-1252").replace("\r\n", "\n")
 
 
 def _parts(name: str, value: str, version: str) -> list[list[str]]:
-    if name in {"NOTE", "FN", "LABEL", "URL", "UID", "REV", "TITLE", "ROLE", "TEL", "EMAIL", "BDAY", "SOURCE", "MAILER", "PRODID", "IMPP", "GEO", "KEY", "FBURL", "CALURI"}:
+    if name in {
+        "NOTE",
+        "FN",
+        "LABEL",
+        "URL",
+        "UID",
+        "REV",
+        "TITLE",
+        "ROLE",
+        "TEL",
+        "EMAIL",
+        "BDAY",
+        "SOURCE",
+        "MAILER",
+        "PRODID",
+        "IMPP",
+        "GEO",
+        "KEY",
+        "FBURL",
+        "CALURI",
+    }:
         return [[_unescape(value)]]
     commas = name in {"N", "ADR", "NICKNAME", "CATEGORIES", "ORG"} and version != "2.1" and name != "ORG"
-    out = []
-    for part in _split(_SEMI, value):
-        out.append([_unescape(v) for v in _split(_COMMA, part)] if commas or name == "CATEGORIES" else [_unescape(part)])
-    return out
+    return [
+        [_unescape(v) for v in _split(_COMMA, part)] if commas or name == "CATEGORIES" else [_unescape(part)]
+        for part in _split(_SEMI, value)
+    ]
 
 
 def _split(pattern: re.Pattern[str], text: str) -> list[str]:
@@ -320,128 +382,7 @@ def _agent(card: Card, value: str, line: int, source: Source) -> None:
     card.agents.append(inner)
 
 
-def _sealed(card: Card) -> Card:
+def sealed(card: Card) -> Card:
     if not card.properties and not card.agents and not any(e.refused for e in card.errors):
         card.errors.append(refusal(card.line, "", "", "the card is empty"))
     return card
-
-
-class JcardFile:
-    """A jCard document, or an array of them."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def __iter__(self) -> Iterator[Card]:
-        number = 0
-        single = self.source.head_text().lstrip()[1:].lstrip()[:1] != "["
-        for path, value in values(self.source, 1):
-            if single and (not path or path[0] == 0):
-                if value != "vcard":
-                    break
-                continue
-            number += 1
-            properties = value if single else value[1] if isinstance(value, list) and len(value) > 1 and value[0] == "vcard" else None
-            card = Card(number, number, "4.0", raw=str(plain(value))[:MAX_CARD])
-            if not isinstance(properties, list):
-                card.errors.append(refusal(number, "", "", "this element is no jCard"))
-            else:
-                for p in properties[:MAX_PROPERTIES]:
-                    _put_json(card, p, number)
-            yield _sealed(card)
-        if not number:
-            raise FileDefect("The JSON file holds no jCard", 'a jCard begins with ["vcard", …', "Export the address book as vCard or CSV")
-
-
-def _put_json(card: Card, p: Any, line: int) -> None:
-    if not (isinstance(p, list) and len(p) > 3 and isinstance(p[0], str) and isinstance(p[1], dict)):
-        card.errors.append(doubt(line, "", p, "this property is not of the form [name, parameters, type, value]"))
-        return
-    name = p[0].upper()
-    params = {str(k).upper(): [str(plain(x)) for x in (v if isinstance(v, list) else [v])] for k, v in p[1].items()}
-    params["VALUE"] = [str(p[2])]
-    group = params.pop("GROUP", [None])[0]
-    parts = [[str(plain(x)) for x in (part if isinstance(part, list) else [part])] for part in (p[3] if isinstance(p[3], list) else p[3:])]
-    if name == "CATEGORIES" or name == "NICKNAME":
-        parts = [[v for part in parts for v in part]]
-    size = sum(len(v) for part in parts for v in part)
-    if name in _BINARY and parts[0][0][:5].lower() == "data:":
-        card.properties.append(Property(line, name, [[parts[0][0].partition(",")[0]]], params, group, size * 3 // 4))
-    elif name == "VERSION":
-        card.version = parts[0][0]
-    else:
-        card.properties.append(Property(line, name, parts, params, group))
-
-
-_XML_ORDER = {
-    "n": ("surname", "given", "additional", "prefix", "suffix"),
-    "adr": ("pobox", "ext", "street", "locality", "region", "code", "country"),
-}
-
-
-class XcardFile:
-    """An xCard document (RFC 6351)."""
-
-    def __init__(self, source: Source) -> None:
-        self.source = source
-
-    def __iter__(self) -> Iterator[Card]:
-        out: list[Card] = []
-        parsers: list[Any] = []
-        path: list[str] = []
-        card: Card | None = None
-        name, param = "", ""
-        params: dict[str, list[str]] = {}
-        found: list[tuple[str, str]] = []
-        words: list[str] = []
-        number = group = 0
-
-        def start(tag: str, attributes: dict[str, str]) -> None:
-            nonlocal card, name, params, found, param, number, words, group
-            tag = tag.rpartition(":")[2].lower()
-            path.append(tag)
-            words = []
-            if tag == "vcard":
-                number += 1
-                card = Card(parsers[0].CurrentLineNumber, number, "4.0")
-            elif tag == "group":
-                group += 1
-            elif card is not None and not name and tag != "vcards":
-                name, params, found = tag, {}, []
-            elif "parameters" in path and path[-2:-1] == ["parameters"]:
-                param = tag.upper()
-
-        def end(tag: str) -> None:
-            nonlocal card, name, words
-            tag = path.pop()
-            text = clean("".join(words).strip())
-            words = []
-            if tag == "vcard" and card is not None:
-                out.append(_sealed(card))
-                card = None
-            elif card is None or tag in {"group", "parameters", "vcards"}:
-                return
-            elif "parameters" in path:
-                if text:
-                    params.setdefault(param, []).append(text)
-            elif tag == name and (not path or path[-1] in {"vcard", "group"}):
-                order = _XML_ORDER.get(name)
-                parts = [[v for t, v in found if t == want] or [""] for want in order] if order else [[v] for _, v in found]
-                if name == "categories" or name == "nickname":
-                    parts = [[v for _, v in found]]
-                card.raw += f"{name.upper()}:{';'.join(','.join(p) for p in parts)[:MAX_LINE]}\n"
-                if len(card.raw) > MAX_CARD or len(card.properties) >= MAX_PROPERTIES:
-                    card.errors.append(doubt(card.line, name, "", "the card is too large; the property was left out"))
-                elif parts:
-                    inline = name.upper() in _BINARY and parts[0][0][:5].lower() == "data:"
-                    size = len(parts[0][0]) * 3 // 4 if inline else 0
-                    card.properties.append(Property(card.line, name.upper(), [[parts[0][0].partition(",")[0]]] if inline else parts, params, str(group) if "group" in path else None, size))
-                name = ""
-            elif name:
-                found.append((tag, text))
-
-        for _ in stream(self.source, start, end, lambda t: words.append(t), parser_out=parsers):
-            yield from out
-            out.clear()
-        if not number:
-            raise FileDefect("The XML file holds no xCard", "it has no <vcard> element", "Export the address book as vCard or CSV")

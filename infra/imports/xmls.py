@@ -56,7 +56,10 @@ def stream(
         depth += 1
         if depth > limits.depth:
             raise FileDefect(
-                "The XML is nested too deeply", f"more than {limits.depth} elements stand inside each other", "Check where the file comes from", line=line()
+                "The XML is nested too deeply",
+                f"more than {limits.depth} elements stand inside each other",
+                "Check where the file comes from",
+                line=line(),
             )
         start(tag, attributes)
 
@@ -65,9 +68,12 @@ def stream(
         depth -= 1
         end(tag)
 
-    def on_entity(*_: object) -> None:
+    def on_entity(*_: object) -> int:
         raise FileDefect(
-            "The XML declares entities", "they can expand without bound and reach other files", "Save the file without a document type", line=line()
+            "The XML declares entities",
+            "they can expand without bound and reach other files",
+            "Save the file without a document type",
+            line=line(),
         )
 
     parser.StartElementHandler = on_start
@@ -91,12 +97,18 @@ def stream(
             fed += len(data)
             if fed - max(parser.CurrentByteIndex, 0) > limits.token:
                 raise FileDefect(
-                    "One piece of the XML is too long", f"a tag or text has more than {limits.token:,} bytes", "Check where the file comes from", line=line()
+                    "One piece of the XML is too long",
+                    f"a tag or text has more than {limits.token:,} bytes",
+                    "Check where the file comes from",
+                    line=line(),
                 )
             yield
         parser.Parse(b"", True)
     except expat.ExpatError as e:
         raise FileDefect(
-            "The file is not well-formed XML", f"{expat.ErrorString(e.code)} at column {e.offset + 1}", "Export it again, or repair that line", line=e.lineno
+            "The file is not well-formed XML",
+            f"{expat.ErrorString(e.code)} at column {e.offset + 1}",
+            "Export it again, or repair that line",
+            line=e.lineno,
         ) from e
     yield
