@@ -28,7 +28,7 @@ Note = Annotated[
 ]
 Amount = Annotated[
     str,
-    StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,16})?$"),
+    StringConstraints(pattern=r"^[0-9]{1,15}(\.[0-9]{1,24})?$"),
     Field(description="A decimal number as text, such as 20000.00.", examples=["20000.00"]),
 ]
 Currency = Annotated[

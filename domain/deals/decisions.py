@@ -238,15 +238,8 @@ def win(
     if deal.status == "lost":
         raise DealIsClosed(status=deal.status)
     _closing(deal, closed_on=closed_on, today=today, stage=stage, outcome="won")
-    final, code = money_of(deal.amount if amount is None else amount, currency or deal.currency)
-    return [
-        DealWon(
-            closed_on=closed_on,
-            stage=_elsewhere(deal, stage),
-            amount=None if final == deal.amount else final,
-            currency=None if code == deal.currency else code,
-        )
-    ]
+    final, code = _final(deal, amount, currency)
+    return [DealWon(closed_on=closed_on, stage=_elsewhere(deal, stage), amount=final, currency=code)]
 
 
 def lose(
@@ -289,12 +282,15 @@ def arrive(
     on: date,
     reason_code: str = NOT_STATED,
     reason: str | None = None,
+    amount: Decimal | None = None,
+    currency: str | None = None,
     performer: UUID | None = None,
 ) -> list[Event]:
     """What another system says happened: the deal came to this stage on this day.
 
     Always exactly one event, whatever this firm's rules would have said: won or lost by coming to a stage of that kind, reopened
-    by coming from there to an open one, moved otherwise; an activity of the stage's name when it stood there already.
+    by coming from there to an open one, moved otherwise; an activity of the stage's name when it stood there already. `amount` is
+    the final one of a deal that was won, in the deal's currency if none is named.
     """
     stood = _stood(deal)
     if (stage.pipeline, stage.id) == (stood.pipeline, stood.id):
@@ -302,7 +298,8 @@ def arrive(
     if stage.kind == deal.status:
         return [DealMoved(origin=stood.id, target=stage, contact=deal.contact, reason=reason, performer=performer)]
     if stage.kind == "won":
-        return [DealWon(closed_on=on, stage=stage, performer=performer)]
+        final, code = _final(deal, amount, currency)
+        return [DealWon(closed_on=on, stage=stage, amount=final, currency=code, performer=performer)]
     if stage.kind == "lost":
         return [
             DealLost(closed_on=on, reason_code=reason_code, contact=deal.contact, reason=reason, stage=stage, performer=performer)
@@ -314,6 +311,12 @@ def _stood(deal: Deal) -> StageAt:
     if deal.stage is None:
         raise LookupError("a deal that was never opened has no stage: load it before deciding")
     return deal.stage
+
+
+def _final(deal: Deal, amount: Decimal | None, currency: str | None) -> tuple[Decimal | None, str | None]:
+    """The amount and the currency, each only if it is another than the deal's."""
+    final, code = money_of(deal.amount if amount is None else amount, currency or deal.currency)
+    return None if final == deal.amount else final, None if code == deal.currency else code
 
 
 def _elsewhere(deal: Deal, stage: StageAt | None) -> StageAt | None:

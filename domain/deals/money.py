@@ -18,7 +18,7 @@ _CODES = (
 CURRENCIES = frozenset(_CODES.split())
 
 LARGEST = Decimal(10) ** 15
-MOST_PLACES = 16
+MOST_PLACES = 24
 
 
 class UnknownCurrency(Invalid):
@@ -30,7 +30,7 @@ class AmountNeedsCurrency(Invalid):
 
 
 class AmountOutOfRange(Invalid):
-    """An amount is at least 0, less than 10 to the power of 15, and has at most 16 decimal places."""
+    """An amount is at least 0, less than 10 to the power of 15, and has at most 24 decimal places."""
 
 
 def amount_of(value: Decimal) -> Decimal:

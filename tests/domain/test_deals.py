@@ -181,7 +181,7 @@ def test_clearing_an_amount_clears_its_currency_and_no_amount_stands_alone() -> 
 
 
 @pytest.mark.invariant("D6")
-@pytest.mark.parametrize("amount", ["-0.01", "1e15", "NaN", "Infinity", "0.00000000000000001"])
+@pytest.mark.parametrize("amount", ["-0.01", "1e15", "NaN", "Infinity", "0.0000000000000000000000001"])
 def test_an_impossible_amount_is_refused(amount: str) -> None:
     deal.when(open_deal, stage=ENQUIRY, title="x", amount=Decimal(amount), currency="EUR").then_refused(AmountOutOfRange)
 
@@ -309,6 +309,7 @@ def test_what_another_system_says_is_recorded_whatever_the_rules_say() -> None:
     deal.given(OPENED).when(arrive, stage=ENQUIRY, **on).then(ActivityRecorded(name="Enquiry", contact=ANNA.id))
     deal.given(OPENED, put_away).when(arrive, stage=OFFER, **on).then(DealMoved(origin=ENQUIRY.id, target=OFFER, contact=ANNA.id))
     deal.given(OPENED).when(arrive, stage=SIGNED, **on).then(WON)
+    deal.given(OPENED).when(arrive, stage=SIGNED, amount=Decimal(19000), **on).then(replace(WON, amount=Decimal(19000)))
     deal.given(OPENED, WON).when(arrive, stage=PAID_OUT, **on).then(DealMoved(origin=SIGNED.id, target=PAID_OUT, contact=ANNA.id))
     deal.given(OPENED, WON).when(arrive, stage=OFFER, **on).then(DealReopened(target=OFFER, contact=ANNA.id))
     deal.given(OPENED, WON).when(arrive, stage=LOST, **on).then(
