@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any, LiteralString, cast
 
-
 import psycopg
 import structlog
 from psycopg.rows import dict_row
@@ -160,5 +159,3 @@ class Feed:
                     while self.reached(list(self.positions)) <= after:
                         await self._moved.wait()
         return self.reached(list(self.positions))
-
-

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from commands.kernel import CommandSpec
 from infra.http.problems import HttpProblem
 from infra.http.service import Service, json_default
-from infra.jsonlimits import decode_json
+from infra.jsonlimits import decode
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -40,7 +40,7 @@ def json_object(request: Request, body: bytes, most: int) -> dict[str, Any]:
     media = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media != "application/json":
         raise HttpProblem(415, "not-json", "The body must be JSON. Send `Content-Type: application/json`.")
-    value = decode_json(body, max_bytes=most)
+    value = decode(body, max_bytes=most)
     if not isinstance(value, dict):
         raise HttpProblem(422, "not-an-object", "The body must be a JSON object.")
     return value
@@ -88,7 +88,9 @@ def route(service: Service, spec: CommandSpec) -> Endpoint:
         body = json_object(request, await read_body(request, most), most)
         for name, value in request.path_params.items():
             if name in body:
-                raise HttpProblem(422, "given-twice", f"{name} stands in the address already. Leave it out of the body.", field=name)
+                raise HttpProblem(
+                    422, "given-twice", f"{name} stands in the address already. Leave it out of the body.", field=name
+                )
             body[name] = value
         command = spec.model.model_validate_json(orjson.dumps(body), strict=True)
         done = await chancery.executor.execute(
@@ -112,7 +114,10 @@ def route(service: Service, spec: CommandSpec) -> Endpoint:
         if created and "id" in done.body:
             headers["Location"] = f"/v1{spec.path.partition(':')[0].replace('{id}', str(target))}/{done.body['id']}"
         return Response(
-            orjson.dumps(answer, default=json_default), status_code=201 if created else 200, media_type="application/json", headers=headers
+            orjson.dumps(answer, default=json_default),
+            status_code=201 if created else 200,
+            media_type="application/json",
+            headers=headers,
         )
 
     return endpoint

@@ -14,7 +14,10 @@ from starlette.responses import Response
 from commands.kernel import Stale
 from domain.firms import FirmIsSuspended
 from domain.kernel import Invalid, NotFound, Refused
-from domain.keys import KeyHasExpired, KeyIsMistyped, KeyIsRevoked, NotAKey
+from domain.keys import KeyExceedsYourPermissions, KeyHasExpired, KeyIsMistyped, KeyIsRevoked, NotAKey
+from domain.members import ExceedsYourPermissions
+from infra import uploads
+from infra.jsonlimits import BodyTooLarge, NotJson
 from infra.reading import Behind
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
 from infra.record.execute import TooContended
@@ -54,7 +57,12 @@ STATUSES: tuple[tuple[type[Exception], int, Mapping[str, str]], ...] = (
     (KeyIsRevoked, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
     (KeyHasExpired, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
     (FirmIsSuspended, 403, {}),
+    (ExceedsYourPermissions, 403, {}),
+    (KeyExceedsYourPermissions, 403, {}),
+    *((kind, status, {}) for kind, status in uploads.STATUSES.items()),
     (NotFound, 404, {}),
+    (NotJson, 400, {}),
+    (BodyTooLarge, 413, {}),
     (Stale, 412, {}),
     (Invalid, 422, {}),
     (Refused, 409, {}),
@@ -66,7 +74,9 @@ STATUSES: tuple[tuple[type[Exception], int, Mapping[str, str]], ...] = (
 )
 
 
-def answer(status: int, type: str, title: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **about: Any) -> Response:
+def answer(
+    status: int, type: str, title: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **about: Any
+) -> Response:
     body: dict[str, Any] = {"type": f"urn:chancery:problem:{type}", "title": title, "status": status}
     if detail and detail != title:
         body["detail"] = detail
@@ -119,7 +129,11 @@ def of(e: Exception, request_id: str = "") -> Response:
             return answer(status, kebab(type(e).__name__), title, detail, headers=headers, **about)
     if isinstance(e, psycopg.errors.QueryCanceled):
         return answer(
-            503, "too-expensive", "The query took too long", "The query took too long. Narrow the filter or the order.", headers={"Retry-After": "5"}
+            503,
+            "too-expensive",
+            "The query took too long",
+            "The query took too long. Narrow the filter or the order.",
+            headers={"Retry-After": "5"},
         )
     if isinstance(e, (PoolTimeout, TooManyRequests, psycopg.OperationalError)):
         return answer(

@@ -33,7 +33,10 @@ def parameters(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     for name, value in request.query_params.multi_items():
         if name not in known:
             raise HttpProblem(
-                400, "unknown-parameter", f"There is no parameter {name!r} here. Known are: {', '.join(known) or 'none'}.", parameter=name
+                400,
+                "unknown-parameter",
+                f"There is no parameter {name!r} here. Known are: {', '.join(known) or 'none'}.",
+                parameter=name,
             )
         if name in out:
             raise HttpProblem(400, "repeated-parameter", f"The parameter {name!r} was given twice.", parameter=name)

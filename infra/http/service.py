@@ -55,7 +55,7 @@ class Service:
 
     def __init__(self, chancery: Chancery) -> None:
         self.chancery = chancery
-        self.limiter = RateLimiter(rate=chancery.settings.rate_per_second, burst=chancery.settings.rate_burst)
+        self.limiter = RateLimiter(rate=chancery.settings.rate_per_second, burst=chancery.settings.rate_burst, clock=time.monotonic)
         self.in_flight = 0
         self._known: OrderedDict[str, tuple[float, int, Principal]] = OrderedDict()
         self._used: dict[tuple[UUID, UUID], datetime] = {}
@@ -103,7 +103,7 @@ class Service:
         return principal
 
     def _take(self, bucket: str) -> None:
-        wait = self.limiter.take(bucket, now=time.monotonic())
+        wait = self.limiter.take(bucket)
         if wait > 0:
             raise HttpProblem(
                 429,

@@ -1,0 +1,153 @@
+"""The verbs of `chancery`."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import typer
+
+from infra.bootstrap import Chancery, settings
+from infra.cli import firms, projections, serve
+from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
+from infra.database import Database, DatabaseUnusable
+from infra.database import migrate as bring_up
+from infra.logs import configure
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_show_locals=False,
+    help="Chancery: CRM, consent, documents and practice work on one append-only record.",
+)
+app.add_typer(firms.firms, name="firm")
+app.add_typer(firms.keys, name="key")
+app.add_typer(projections.app, name="projection")
+app.command("serve")(serve.serve)
+app.command("project", hidden=True)(serve.project)
+
+
+@app.callback()
+def start() -> None:
+    configure(settings())
+
+
+@app.command()
+def migrate(data: Path | None = DATA) -> None:
+    """Bring the database's schema to this version."""
+    try:
+        database = Database.open(chosen(data))
+        try:
+            applied = bring_up(database)
+        finally:
+            database.close()
+    except DatabaseUnusable as e:
+        fail(str(e))
+    out.print(f"Applied {len(applied)}: {', '.join(applied)}." if applied else "Nothing to do: the schema is up to date.")
+
+
+@app.command()
+def status(data: Path | None = DATA, json: bool = JSON) -> None:
+    """The record, the firms, the views and what they lag. Exit 1 when a view has stopped."""
+
+    async def work(c: Chancery) -> dict[str, Any]:
+        with c.database.connect("record") as connection:
+            head = (connection.execute("SELECT position FROM record.head").fetchone() or (0,))[0]
+            firm_count = (connection.execute("SELECT count(*) FROM record.firm_heads").fetchone() or (0,))[0]
+            views = connection.execute(
+                "SELECT name, position, stopped_at, error FROM chancery.projections ORDER BY name"
+            ).fetchall()
+            version = connection.info.server_version
+        return {
+            "position": head,
+            "firms": firm_count,
+            "postgresql": f"{version // 10000}.{version % 10000}",
+            "embedded": c.settings.database_url is None,
+            "views": [{"name": n, "position": p, "lag": head - p, "stopped_at": s, "error": e} for n, p, s, e in views],
+        }
+
+    found = run(work, data)
+    if json:
+        print_json(found)
+    else:
+        kind = "embedded" if found["embedded"] else "given by CHANCERY_DATABASE_URL"
+        out.print(f"PostgreSQL {found['postgresql']} ({kind}), {found['position']} events of {found['firms']} firms")
+        show(found["views"], ("name", "position", "lag", "stopped_at", "error"), json=False)
+    if any(v["stopped_at"] for v in found["views"]):
+        raise typer.Exit(1)
+
+
+@app.command()
+def doctor(data: Path | None = DATA, json: bool = JSON) -> None:
+    """Check what must hold: positions, versions, leaves and views against the record. Exit 1 when something does not."""
+
+    async def work(c: Chancery) -> list[dict[str, Any]]:
+        with c.database.connect("record") as connection:
+            return [{"check": name, "found": examine(connection)} for name, examine in CHECKS]
+
+    findings = run(work, data)
+    bad = [f for f in findings if f["found"]]
+    if json:
+        print_json({"ok": not bad, "checks": findings})
+    else:
+        for f in findings:
+            out.print(f"{'bad ' if f['found'] else 'good'}  {f['check']}" + (f": {f['found']}" if f["found"] else ""))
+    if bad:
+        raise typer.Exit(1)
+
+
+def _first(connection: psycopg.Connection[Any], sql: str) -> str | None:
+    row = connection.execute(sql.encode()).fetchone()
+    return None if row is None else ", ".join(str(v) for v in row)
+
+
+CHECKS: list[tuple[str, Callable[[psycopg.Connection[Any]], str | None]]] = [
+    (
+        "positions are contiguous and reach the head",
+        lambda c: _first(
+            c,
+            "SELECT 'count', count(*), 'last', coalesce(max(e.position), 0), 'head', h.position FROM record.head h LEFT JOIN record.events e ON true"
+            " GROUP BY h.position HAVING count(e.position) <> h.position OR coalesce(max(e.position), 0) <> h.position",
+        ),
+    ),
+    (
+        "each firm's events are numbered densely",
+        lambda c: _first(
+            c,
+            "SELECT 'firm', f.firm_id FROM record.firm_heads f LEFT JOIN record.events e USING (firm_id) GROUP BY f.firm_id, f.firm_position"
+            " HAVING count(e.position) <> f.firm_position OR count(DISTINCT e.firm_position) <> f.firm_position"
+            " OR max(e.firm_position) + 1 <> f.firm_position LIMIT 1",
+        ),
+    ),
+    (
+        "each stream's versions are dense and reach its head",
+        lambda c: _first(
+            c,
+            "SELECT 'stream', s.stream_type, s.stream_id FROM record.streams s LEFT JOIN record.events e USING (firm_id, stream_type, stream_id)"
+            " GROUP BY s.firm_id, s.stream_type, s.stream_id, s.version HAVING count(e.position) <> s.version OR max(e.stream_version) <> s.version"
+            " OR count(DISTINCT e.stream_version) <> s.version LIMIT 1",
+        ),
+    ),
+    (
+        "columns say what the leaves say",
+        lambda c: _first(
+            c,
+            "SELECT 'position', position FROM (SELECT e.*, convert_from(public, 'UTF8')::jsonb AS leaf FROM record.events e) e"
+            " WHERE leaf ->> 'id' <> event_id::text OR leaf ->> 'type' <> type OR leaf ->> 'subject' <> stream_type || '/' || stream_id"
+            " OR (leaf ->> 'streamversion')::bigint <> stream_version OR leaf ->> 'source' <> '/firms/' || firm_id"
+            " OR (leaf ->> 'time')::timestamptz <> occurred_at OR (leaf ->> 'recordedtime')::timestamptz <> recorded_at LIMIT 1",
+        ),
+    ),
+    (
+        "no view is ahead of the record and none has stopped",
+        lambda c: _first(
+            c,
+            "SELECT p.name, p.position, p.error FROM chancery.projections p, record.head h"
+            " WHERE p.position > h.position OR p.stopped_at IS NOT NULL LIMIT 1",
+        ),
+    ),
+]
+
+
+def main() -> None:
+    app()

@@ -1,0 +1,85 @@
+"""`chancery projection …`: where the views stand, and whether they are what the record makes them."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from infra.bootstrap import Chancery
+from infra.cli.console import DATA, JSON, fail, out, run, show
+from infra.reading import Behind
+from projections.kernel import VIEWS
+
+app = typer.Typer(no_args_is_help=True, help="The views: list, wait, digest.")
+
+
+@app.command("list")
+def list_(data: Path | None = DATA, json: bool = JSON) -> None:
+    """Every view with its position, its lag and what stopped it."""
+
+    async def work(c: Chancery) -> list[dict[str, Any]]:
+        async with await c.database.connect_async("app") as connection:
+            head = (await (await connection.execute("SELECT position FROM record.head")).fetchone() or (0,))[0]
+            rows = await (
+                await connection.execute(
+                    "SELECT name, version, position, stopped_at, error FROM chancery.projections ORDER BY name"
+                )
+            ).fetchall()
+        return [{"name": n, "version": v, "position": p, "lag": head - p, "stopped_at": s, "error": e} for n, v, p, s, e in rows]
+
+    show(run(work, data), ("name", "version", "position", "lag", "stopped_at", "error"), json=json)
+
+
+@app.command()
+def wait(position: int, timeout: float = typer.Option(60.0, help="Seconds to wait at most."), data: Path | None = DATA) -> None:
+    """Wait until every view has reached a position."""
+
+    async def work(c: Chancery) -> None:
+        try:
+            await c.feed.wait(tuple(VIEWS), position, timeout)
+        except Behind as e:
+            fail(
+                f"The view {e.view} stands at {e.reached}, before {position}. Is `chancery serve` running? `chancery projection list` shows more."
+            )
+
+    run(work, data)
+
+
+def digest_of(connection: Any, name: str) -> str:
+    """SHA-256 over a view's rows in the order of firm and id: depends on nothing but the events applied."""
+    view = VIEWS[name]
+    columns = connection.execute(
+        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname COLLATE \"C\") FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
+        (view.table,),
+    ).fetchone()[0]
+    digest = hashlib.sha256()
+    with connection.cursor().copy(f"COPY (SELECT {columns} FROM {view.table} ORDER BY firm_id, id) TO STDOUT") as copy:
+        for piece in copy:
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+@app.command()
+def digest(
+    name: str | None = typer.Argument(None),
+    all_: bool = typer.Option(False, "--all", help="Every view."),
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """A digest of a view's contents: equal for live and rebuilt, here and there."""
+    if name is None and not all_:
+        fail("Name a view, or say --all. `chancery projection list` shows them.")
+    if name is not None and name not in VIEWS:
+        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
+
+    async def work(c: Chancery) -> list[dict[str, Any]]:
+        with c.database.connect("record") as connection:
+            return [{"name": n, "digest": digest_of(connection, n)} for n in (sorted(VIEWS) if all_ else [name or ""])]
+
+    rows = run(work, data)
+    if json or all_:
+        show(rows, ("name", "digest"), json=json)
+    else:
+        out.print(rows[0]["digest"])

@@ -1,0 +1,358 @@
+"""The OpenAPI 3.1 document, written from the registries: what is registered is described."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import TypeAdapter
+from pydantic.json_schema import models_json_schema
+
+from commands.kernel import COMMANDS, CommandSpec
+from infra.projector.tables import is_personal
+from queries.kernel import COLLECTIONS, QUERIES, Collection, QuerySpec
+
+REF = "#/components/schemas/{model}"
+
+PROBLEMS = {
+    "400": "The request is malformed: a header, a parameter or the JSON itself.",
+    "401": "No good API key came with the request.",
+    "403": "The key lacks the permission this needs, or the firm is suspended.",
+    "404": "There is no such thing, or it is not yours to see.",
+    "409": "A rule says no; the problem's type names it.",
+    "412": "The record has changed since it was read; read it again.",
+    "413": "The body is too large.",
+    "415": "The body is not of the media type this takes.",
+    "422": "The request is well-formed and can't be accepted; the problem says which field and why.",
+    "429": "This key makes too many requests; wait as Retry-After says.",
+    "503": "Busy, behind or unavailable; nothing was changed unless the problem says that the outcome is unknown.",
+}
+
+
+def problems(*statuses: str) -> dict[str, Any]:
+    return {
+        s: {"description": PROBLEMS[s], "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}}
+        for s in statuses
+    }
+
+
+def _header(name: str, description: str, schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"name": name, "in": "header", "required": False, "description": description, "schema": dict(schema)}
+
+
+IDEMPOTENCY = _header(
+    "Idempotency-Key",
+    "Names the command: sent again, its first answer comes back.",
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~][ -~]*$"},
+)
+IF_MATCH = _header(
+    "If-Match", "The ETag the decision rests on; 412 when it is stale.", {"type": "string", "pattern": '^"[0-9]{1,18}"$'}
+)
+POSITION = _header("Chancery-Position", "Answer from this position or later.", {"type": "string", "pattern": "^[0-9]{1,18}$"})
+
+
+def _path_parameters(path: str) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": n,
+            "in": "path",
+            "required": True,
+            "schema": {"type": "string", "format": "uuid"} if n == "id" else {"type": "string", "minLength": 1, "maxLength": 200},
+        }
+        for n in re.findall(r"{(\w+)}", path)
+    ]
+
+
+class _Schemas:
+    """Component schemas, collected as operations need them."""
+
+    def __init__(self) -> None:
+        self.components: dict[str, Any] = {}
+
+    def of_models(self, models: list[Any]) -> None:
+        _, definitions = models_json_schema([(m, "validation") for m in models], ref_template=REF)
+        self.components.update(definitions.get("$defs", {}))
+
+    def body(self, model: Any, path: str) -> dict[str, Any]:
+        """The model's schema without the fields that stand in the path."""
+        schema = model.model_json_schema(ref_template=REF)
+        self.components.update(schema.pop("$defs", {}))
+        for name in re.findall(r"{(\w+)}", path):
+            schema.get("properties", {}).pop(name, None)
+            if name in schema.get("required", []):
+                schema["required"].remove(name)
+        if not schema.get("required"):
+            schema.pop("required", None)
+        return dict(schema)
+
+    def row(self, c: Collection) -> str:
+        name = "".join(part.capitalize() for part in re.split(r"[_-]", c.name)) + "Item"
+        schema = TypeAdapter(c.view.row).json_schema(ref_template=REF, mode="serialization")
+        self.components.update(schema.pop("$defs", {}))
+        schema.pop("required", None)
+        schema.pop("title", None)
+        schema["additionalProperties"] = True
+        hints = c.view.row.__annotations__
+        for field, sub in schema.get("properties", {}).items():
+            if is_personal(hints.get(field)):
+                sub["x-chancery-personal"] = True
+        schema["properties"] |= {
+            "id": {"type": "string", "format": "uuid"},
+            "version": {"type": "integer", "description": "How many events the record has; the ETag."},
+            "created_at": {"type": "string", "format": "date-time"},
+            "updated_at": {"type": "string", "format": "date-time"},
+            "position": {"type": "integer", "description": "The event that made it so."},
+            "masked": {"type": "array", "items": {"type": "string"}, "description": "Fields withheld from this key."},
+        }
+        self.components[name] = schema
+        return name
+
+
+def _command(spec: CommandSpec, schemas: _Schemas) -> dict[str, Any]:
+    statuses = ["400", "401", "403", "404", "409", "413", "415", "422", "429", "503"] + (["412"] if spec.target else [])
+    body = schemas.body(spec.model, spec.path)
+    ok = {
+        "description": "Done, or nothing had to change."
+        if not spec.creates
+        else "It exists already: the first answer, or nothing had to change.",
+        "headers": {
+            "Chancery-Position": {"schema": {"type": "string"}, "description": "Send it with a read to see this write."},
+            "ETag": {"schema": {"type": "string"}, "description": "The version after this command."},
+        },
+        "content": {"application/json": {"schema": {"$ref": REF.format(model="Answer")}}},
+    }
+    responses: dict[str, Any] = {"200": ok}
+    if spec.creates:
+        responses["201"] = {**ok, "description": "Created."}
+    return {
+        "operationId": spec.name,
+        "tags": [spec.name.partition(".")[0]],
+        "summary": spec.title,
+        "description": spec.description,
+        "parameters": [*_path_parameters(spec.path), IDEMPOTENCY, *([IF_MATCH] if spec.target else [])],
+        "requestBody": {"required": bool(body.get("required")), "content": {"application/json": {"schema": body}}},
+        "responses": {**responses, **problems(*sorted(statuses))},
+        "x-chancery": {
+            "title": spec.title,
+            "permission": spec.permission,
+            "target": spec.target.type if spec.target else None,
+            "undoable": spec.undoable,
+        },
+    }
+
+
+LIST = [
+    {
+        "name": "filter",
+        "in": "query",
+        "schema": {"type": "string", "maxLength": 4096},
+        "description": "An AIP-160 filter; see /docs/filter.",
+    },
+    {
+        "name": "order_by",
+        "in": "query",
+        "schema": {"type": "string", "maxLength": 1000},
+        "description": "Fields, each with `desc` or not.",
+    },
+    {
+        "name": "fields",
+        "in": "query",
+        "schema": {"type": "string", "maxLength": 4000},
+        "description": "The fields wanted, by comma.",
+    },
+    {"name": "page_size", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 1000}},
+    {"name": "page_token", "in": "query", "schema": {"type": "string", "maxLength": 4000}},
+    {"name": "include_total", "in": "query", "schema": {"type": "boolean"}, "description": "Count all that match."},
+]
+
+
+def _page(item: str) -> dict[str, Any]:
+    return {
+        "type": "object",
+        "required": ["items", "next_page_token"],
+        "properties": {
+            "items": {"type": "array", "items": {"$ref": REF.format(model=item)}},
+            "next_page_token": {"type": "string", "description": "Empty when nothing follows."},
+            "total": {"type": "integer"},
+        },
+    }
+
+
+def _ok(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"200": {"description": "As it is.", "content": {"application/json": {"schema": dict(schema)}}}}
+
+
+def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
+    item = schemas.row(c)
+    extension = {"permission": c.permission, "title": c.title}
+    out: dict[str, dict[str, Any]] = {
+        f"/v1/{c.name}": {
+            "get": {
+                "operationId": f"{c.name}.list",
+                "tags": [c.name],
+                "summary": f"List: {c.title}",
+                "parameters": [*LIST, POSITION],
+                "responses": {**_ok(_page(item)), **problems("400", "401", "403", "422", "429", "503")},
+                "x-chancery": extension,
+            }
+        },
+        f"/v1/{c.name}:search": {
+            "post": {
+                "operationId": f"{c.name}.search",
+                "tags": [c.name],
+                "summary": f"List by a filter in the body: {c.title}",
+                "parameters": [POSITION],
+                "requestBody": {
+                    "required": False,
+                    "content": {"application/json": {"schema": {"$ref": REF.format(model="ListRequest")}}},
+                },
+                "responses": {**_ok(_page(item)), **problems("400", "401", "403", "413", "415", "422", "429", "503")},
+                "x-chancery": extension,
+            }
+        },
+        f"/v1/{c.name}/{{id}}": {
+            "get": {
+                "operationId": f"{c.name}.get",
+                "tags": [c.name],
+                "summary": f"One by id: {c.title}",
+                "parameters": [*_path_parameters("{id}"), LIST[2], POSITION],
+                "responses": {
+                    **_ok({"$ref": REF.format(model=item)}),
+                    "304": {"description": "Unchanged since the ETag in If-None-Match."},
+                    **problems("400", "401", "403", "404", "422", "429", "503"),
+                },
+                "x-chancery": extension,
+            }
+        },
+    }
+    if c.stream is not None:
+        out[f"/v1/{c.name}/{{id}}/history"] = {
+            "get": {
+                "operationId": f"{c.name}.history",
+                "tags": [c.name],
+                "summary": f"Who changed what, when and why: {c.title}",
+                "parameters": [*_path_parameters("{id}"), *LIST[3:5]],
+                "responses": {**_ok(_page("HistoryEntry")), **problems("400", "401", "403", "404", "422", "429", "503")},
+                "x-chancery": {"permission": "history:read", "title": "History"},
+            }
+        }
+    return out
+
+
+def _query(spec: QuerySpec, schemas: _Schemas) -> dict[str, Any]:
+    operation: dict[str, Any] = {
+        "operationId": spec.name,
+        "tags": [spec.name.partition(".")[0]],
+        "summary": spec.title,
+        "description": spec.description,
+        "parameters": [*_path_parameters(spec.path), POSITION],
+        "responses": {**_ok({}), **problems("400", "401", "403", "404", "409", "422", "429", "503")},
+        "x-chancery": {"permission": spec.permission, "title": spec.title},
+    }
+    schema = schemas.body(spec.model, spec.path)
+    if spec.method == "GET":
+        required = schema.get("required", [])
+        for name, sub in schema.get("properties", {}).items():
+            operation["parameters"].append({"name": name, "in": "query", "required": name in required, "schema": sub})
+    else:
+        operation["requestBody"] = {
+            "required": bool(schema.get("required")),
+            "content": {"application/json": {"schema": schema}},
+        }
+        operation["responses"] |= problems("413", "415")
+    return operation
+
+
+STANDING: dict[str, Any] = {
+    "Problem": {
+        "type": "object",
+        "description": "RFC 9457",
+        "required": ["type", "title", "status"],
+        "properties": {
+            "type": {"type": "string", "format": "uri"},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string"},
+        },
+        "additionalProperties": True,
+    },
+    "Answer": {
+        "type": "object",
+        "required": ["position", "events"],
+        "properties": {
+            "id": {"type": "string"},
+            "version": {"type": "integer"},
+            "position": {"type": "integer"},
+            "events": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["id", "type"],
+                    "properties": {"id": {"type": "string", "format": "uuid"}, "type": {"type": "string"}},
+                },
+            },
+        },
+        "additionalProperties": True,
+    },
+    "ListRequest": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {p["name"]: p["schema"] for p in LIST},
+    },
+    "HistoryEntry": {
+        "type": "object",
+        "required": ["version", "position", "event_id", "type", "occurred_at", "recorded_at", "actor", "changes"],
+        "properties": {
+            "version": {"type": "integer"},
+            "position": {"type": "integer"},
+            "event_id": {"type": "string", "format": "uuid"},
+            "type": {"type": "string"},
+            "occurred_at": {"type": "string", "format": "date-time"},
+            "recorded_at": {"type": "string", "format": "date-time"},
+            "actor": {"type": "string"},
+            "origin": {"type": ["string", "null"], "description": "The import or rule it came from."},
+            "command_id": {"type": "string"},
+            "correlation_id": {"type": ["string", "null"]},
+            "causation_id": {"type": ["string", "null"]},
+            "changes": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["field"],
+                    "properties": {"field": {"type": "string"}, "old": {}, "new": {}, "masked": {"type": "boolean"}},
+                },
+            },
+        },
+    },
+}
+
+
+def document(version: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    """The whole document; `extra` holds the paths that stand in no registry."""
+    schemas = _Schemas()
+    schemas.components.update(STANDING)
+    paths: dict[str, Any] = {}
+    for spec in COMMANDS.values():
+        if spec.permission != "operator":
+            paths.setdefault(f"/v1{spec.path}", {})[spec.method.lower()] = _command(spec, schemas)
+    for c in COLLECTIONS.values():
+        for path, operations in _collection(c, schemas).items():
+            paths.setdefault(path, {}).update(operations)
+    for q in QUERIES.values():
+        paths.setdefault(f"/v1{q.path}", {})[q.method.lower()] = _query(q, schemas)
+    for path, operations in extra.items():
+        paths.setdefault(path, {}).update(operations)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Chancery",
+            "version": version,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            "description": "Commands in, queries out, every change on one append-only record.",
+        },
+        "security": [{"key": []}],
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, chy_…"}},
+        },
+    }

@@ -1,0 +1,46 @@
+"""The documentation of the API as a page: Swagger UI from its package, served from here, nothing from elsewhere."""
+
+from pathlib import Path
+
+import fastapi_offline
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+from starlette.staticfiles import StaticFiles
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Chancery API</title>
+<link rel="stylesheet" href="/docs/static/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/static/swagger-ui-bundle.js"></script>
+<script src="/docs/start.js"></script>
+</body>
+</html>
+"""
+START = 'SwaggerUIBundle({url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, docExpansion: "none", filter: true});\n'
+POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"
+
+
+async def page(_request: Request) -> Response:
+    return HTMLResponse(PAGE, headers={"Content-Security-Policy": POLICY})
+
+
+async def start(_request: Request) -> Response:
+    return Response(START, media_type="text/javascript")
+
+
+def mount(routes: list[Route]) -> None:
+    """Add the page and its files."""
+    folder = Path(fastapi_offline.__file__).parent / "static"
+    own: list[BaseRoute] = [
+        Route("/docs", page, methods=["GET"], name="docs"),
+        Route("/docs/start.js", start, methods=["GET"], name="docs.start"),
+        Mount("/docs/static", StaticFiles(directory=folder), name="docs.static"),
+    ]
+    routes.extend(own)  # type: ignore[arg-type]
