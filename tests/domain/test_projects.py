@@ -14,6 +14,7 @@ from domain.projects import Project, evolve, network
 from domain.projects import events as e
 from domain.projects.network import admit
 from domain.projects.roll import Roll
+from infra.record.codec import Codecs, canonical
 from tests.story import Story
 
 A, B, C, D = (UUID(int=n) for n in range(1, 5))
@@ -279,3 +280,17 @@ def test_a_roll_holds_what_a_dict_would(changes) -> None:
     assert {id: roll.get(id) for id in roll} == plain
     assert len(roll) == len(plain)
     assert sorted(roll.values()) == sorted(plain.values())
+
+
+def test_an_event_of_many_tasks_or_dependencies_fits_into_a_leaf() -> None:
+    many = tuple(dep(uuid4(), uuid4(), "finish_to_finish", -projects.MOST_LAG) for _ in range(projects.DEPENDENCIES_PER_EVENT))
+    ids = tuple(uuid4() for _ in range(projects.TASKS_PER_EVENT))
+    days_off = tuple(date.fromordinal(700_000 + n) for n in range(projects.MOST_DAYS_OFF))
+    for event in (
+        e.DependenciesAdded(dependencies=many),
+        e.DependenciesRemoved(dependencies=ids),
+        e.ProjectTasksAdded(tasks=ids),
+        e.ProjectCalendarSet(calendar=e.Calendar(days_off=days_off)),
+    ):
+        data, _ = Codecs().of(event).encode(event, uuid4())
+        assert len(canonical(data)) < 60_000
