@@ -19,12 +19,15 @@ from domain.projects import PROJECT
 from domain.tasks import TASK, Step, Task
 from domain.tasks.events import Event, Link, Priority
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300)]
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000)]
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000)]
-Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Kind = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
-Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80)]
+LINE = r"^[^\x00-\x1f\x7f]+$"
+TEXT = r"^[^\x00]+$"
+
+Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=300, pattern=LINE)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=10_000, pattern=TEXT)]
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1_000, pattern=TEXT)]
+Word = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=LINE)]
+Kind = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=LINE)]
+Label = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=80, pattern=LINE)]
 Minutes = Annotated[int, Field(ge=0, le=tasks.MOST_MINUTES)]
 WorkingDays = Annotated[
     Annotated[int, Field(ge=0, le=3_650)] | None,
@@ -91,6 +94,19 @@ class CreateTask(Command):
 @command("tasks.create", "POST /tasks", permission="tasks:write", title="Create a task", target=TASK, creates=True)
 async def create(c: CreateTask, w: Work) -> Answer:
     """Create a task, in a project or by itself, about a contact, an organisation, a deal or documents."""
+    task = await create_task(c, w, w.create(TASK, w.new_id()))
+    return {"id": str(task.id)}
+
+
+async def create_task(
+    c: CreateTask, w: Work, task: Entity[Task, Event], *, source: str | None = None, source_id: str | None = None
+) -> Entity[Task, Event]:
+    """Create the task under its id; a task that exists is given back as it is.
+
+    An import finds the entity under an id derived from the source's own, and may give work to members who have left since.
+    """
+    if task.state.exists:
+        return task
     at = happened(w, c.occurred_at)
     links: list[tuple[Link, UUID | None]] = [("contact", c.contact), ("organisation", c.organisation), ("deal", c.deal)]
     for what, target in (*links, *(("document", d) for d in c.documents)):
@@ -98,7 +114,6 @@ async def create(c: CreateTask, w: Work) -> Answer:
             await exists(w, what, target)
     active = c.assignee is None or (await w.load(MEMBER, c.assignee)).state.active
     estimate = await _estimate(w, c.project, c.estimate_minutes, c.estimate_days)
-    task = w.create(TASK, w.new_id())
     if c.project is not None:
         project = await w.load(PROJECT, c.project)
         w.record(project, projects.add_tasks(project.state, tasks=(task.id,)), occurred_at=at)
@@ -114,13 +129,15 @@ async def create(c: CreateTask, w: Work) -> Answer:
         deal=c.deal,
         documents=c.documents,
         assignee=c.assignee,
-        active=active,
+        active=active or source is not None,
         due_at=c.due_at,
         estimate_minutes=estimate,
         labels=c.labels,
+        source=source,
+        source_id=source_id,
     )
     w.record(task, made, occurred_at=at)
-    return {"id": str(task.id)}
+    return task
 
 
 class OnTask(Command):
@@ -430,8 +447,13 @@ class RecountTask(Command):
 @command("tasks.recount", "POST /tasks/{id}:recount", permission="imports:write", title="Recount a task's history", target=TASK)
 async def recount(c: RecountTask, w: Work) -> Answer:
     """Record steps as another system tells them, at its times and in its order, also where a person's would be refused."""
-    task = await w.load(TASK, c.id)
-    for s in c.steps:
+    await recount_task(c.steps, w, await w.load(TASK, c.id))
+    return {"recorded": len(c.steps)}
+
+
+async def recount_task(steps: Sequence[ToldStep], w: Work, task: Entity[Task, Event]) -> None:
+    """Record the steps of a task as told; an import calls this with the task it has just created or found."""
+    for s in steps:
         if s.assignee is not None:
             await w.load(MEMBER, s.assignee)
         told = tasks.recount(
@@ -445,4 +467,3 @@ async def recount(c: RecountTask, w: Work) -> Answer:
             reason=s.reason,
         )
         w.record(task, told, occurred_at=happened(w, s.at))
-    return {"recorded": len(c.steps)}

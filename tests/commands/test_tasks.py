@@ -5,8 +5,11 @@ import pytest
 from pydantic import ValidationError
 
 from commands import projects, tasks
-from commands.kernel import COMMANDS
+from commands.kernel import COMMANDS, Actor, Work
+from commands.members import AddMember, DeactivateMember
 from domain.kernel import NotFound
+from domain.members import PERMISSIONS, Role
+from domain.tasks import TASK, AssigneeIsInactive
 from domain.tasks import events as e
 from projections.tasks import TASKS
 from tests.desk import Desk
@@ -122,6 +125,9 @@ def test_everything_a_caller_sends_has_a_bound() -> None:
     for bad in (
         {"title": ""},
         {"title": "x" * 301},
+        {"title": "a\x00b"},
+        {"title": "a\nb"},
+        {"title": "x", "description": "a\x00b"},
         {"title": "x", "description": "x" * 10_001},
         {"title": "x", "labels": ["x"] * 51},
         {"title": "x", "documents": [str(uuid4())] * 101},
@@ -142,3 +148,33 @@ def test_every_command_about_tasks_says_what_it_needs() -> None:
     assert {c.permission for c in ours} == {"tasks:write", "imports:write"}
     assert {c.path for c in ours if "{id}" not in c.path} == {"/tasks"}
     assert {type(x) for x in (e.TaskPaused(), e.TaskStarted())} <= set(e.Event.__args__)
+
+
+async def test_an_import_that_runs_again_gets_back_the_task_it_made() -> None:
+    desk = Desk()
+
+    def work(n: int) -> Work:
+        return Work(outside=desk, firm=desk.firm, actor=Actor("system", "import"), now=desk.now, command_id=f"i{n}")
+
+    command = tasks.CreateTask(title="DRILL-1274", occurred_at=THEN)
+    first = work(1)
+    id = first.derive_id("tasks", "jira", "DRILL-1274")
+    task = await tasks.create_task(command, first, await first.find(TASK, id), source="jira", source_id="DRILL-1274")
+    await tasks.recount_task((tasks.ToldStep(step="start", at=THEN),), first, task)
+    assert (len(first.made), task.version, task.state.status) == (2, 2, "in_progress")
+    again = await tasks.create_task(command, first, await first.find(TASK, id), source="jira", source_id="DRILL-1274")
+    assert (len(first.made), again.version) == (2, 2)
+
+
+async def test_a_member_who_has_left_is_given_no_task() -> None:
+    desk = Desk()
+    everything = frozenset(p for given in PERMISSIONS.values() for p in given)
+    added = await desk.do(AddMember(name="Ann", email="ann@example.org", roles=(Role.ADVISER,)), permissions=everything)
+    member = UUID(added["id"])
+    id = UUID((await desk.do(tasks.CreateTask(title="Survey", assignee=member)))["id"])
+    await desk.do(tasks.UnassignTask(id=id))
+    await desk.do(tasks.AssignTask(id=id, assignee=member))
+    await desk.do(DeactivateMember(id=member), permissions=everything)
+    other = UUID((await desk.do(tasks.CreateTask(title="Other")))["id"])
+    with pytest.raises(AssigneeIsInactive):
+        await desk.do(tasks.AssignTask(id=other, assignee=member))
