@@ -162,7 +162,8 @@ def _fold_consent(row: ConsentRow | None, key: UUID, r: Recorded) -> ConsentRow 
             notice = terms.notice if terms is not None else None
             point = row.contact_point if row is not None else None
             if isinstance(e, OnTerms) and basis is not None and basis.seq == e.seq:
-                point = e.contact_point
+                same = row is not None and row.contact_point_ref == e.contact_point_ref
+                point = e.contact_point or (point if same else None)  # a confirmation need not repeat the address it was sent to
             return ConsentRow(
                 contact=r.stream_id,
                 purpose=purpose.key,

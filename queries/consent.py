@@ -12,6 +12,7 @@ from domain.consent.words import DPV, STATUS_DPV, VALID, Status
 from domain.kernel import NotFound
 from projections.consent import CONSENT_EVENTS, CONSENTS, SUPPRESSIONS
 from queries.kernel import Collection, Query, Reader, collection, query
+from queries.listing.relations import Relation, relation
 
 _HERE = Path(__file__).parent
 STANDING_SQL = (_HERE / "consent_standing.sql").read_text()
@@ -52,6 +53,13 @@ collection(
         search=("type", "capture_source"),
     )
 )
+
+for _of in ("consents", "suppressions", "consent_events"):
+    relation(_of, Relation("contact", "contacts", "contact"))
+    relation("contacts", Relation(_of, _of, "id", "contact", many=True))
+for _of in ("consents", "consent_events"):
+    relation(_of, Relation("notice", "notices", "notice"))
+relation("consents", Relation("definition", "purposes", "purpose", "key"))
 
 
 class ContactConsent(Query):

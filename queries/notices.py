@@ -3,6 +3,7 @@
 from domain.notices import NOTICE
 from projections.notices import NOTICE_TEXTS, NOTICES
 from queries.kernel import Collection, collection
+from queries.listing.relations import Relation, relation
 
 collection(
     Collection(
@@ -26,3 +27,4 @@ collection(
         search=("text",),
     )
 )
+relation("notice_texts", Relation("notice", "notices", "notice"))

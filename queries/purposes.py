@@ -2,6 +2,7 @@
 
 from projections.purposes import PURPOSES
 from queries.kernel import Collection, collection
+from queries.listing.relations import Relation, relation
 
 collection(
     Collection(
@@ -14,3 +15,4 @@ collection(
         search=("key", "name", "description"),
     )
 )
+relation("purposes", Relation("parent", "purposes", "parent"))
