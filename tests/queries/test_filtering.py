@@ -1,4 +1,6 @@
+import re
 import string
+from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 from queries.filtering import (
     ANYTHING,
     MAX_BYTES,
+    MAX_DEPTH,
     MAX_TERMS,
     And,
     FilterMalformed,
@@ -242,3 +245,24 @@ def test_the_tree_is_flat_and_frozen() -> None:
     assert isinstance(tree, Or)
     assert len(tree.parts) == 3
     assert hash(tree) == hash(parse("a=1 OR b=2 OR c=3"))
+
+
+MANUAL = (Path(__file__).resolve().parents[2] / "docs" / "filter.md").read_text(encoding="utf-8")
+
+
+def test_every_example_of_the_manual_can_be_read() -> None:
+    examples = [line for block in re.findall(r"```filter\n(.*?)```", MANUAL, re.DOTALL) for line in block.splitlines()]
+    assert len(examples) > 20
+    for written in examples:
+        assert parse(written) is not None
+
+
+def test_the_manual_names_the_limits_that_hold() -> None:
+    assert f"{MAX_BYTES:,} bytes, {MAX_TERMS} comparisons and words, {MAX_DEPTH} levels" in MANUAL
+
+
+@pytest.mark.parametrize(("written", "answer"), re.findall(r"^\| `(a == 1|lower.*?)` \| (.*) \|$", MANUAL, re.MULTILINE))
+def test_the_manual_shows_refusals_as_they_are(written: str, answer: str) -> None:
+    with pytest.raises(Unusable) as refused:
+        parse(written)
+    assert refused.value.why == answer

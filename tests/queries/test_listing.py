@@ -50,7 +50,7 @@ A, B, C = (UUID(int=n) for n in (0xA, 0xB, 0xC))
 
 Db = psycopg.Connection[dict[str, Any]]
 relaxed = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=1500
+    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150
 )
 
 
@@ -472,13 +472,17 @@ def test_sql_and_a_plain_evaluation_agree(db: Db, drawn: list[dict[str, Any]], s
 @pytest.mark.parametrize(
     ("filter", "why", "says"),
     [
-        ("amuont > 5", UnknownField, "Did you mean amount?"),
+        ("amuont > 5", UnknownField, "There is no such field in this list. At character 1: “amuont”. Did you mean amount?"),
         ("a = 1 AND shelf.nam = x", UnknownField, "“a”"),
         ("title = x AND shelf.nam = x", UnknownField, "At character 21: “nam” in shelf. Did you mean name?"),
         ("mails.adress : x", UnknownField, "Did you mean address?"),
         ("title.x = 1", UnknownField, "“x” in title"),
         ("firm_id = 1", UnknownField, "firm_id"),
-        ("amount > 2026-01-01", WrongValue, "At character 10: amount takes a number"),
+        (
+            "amount > 2026-01-01",
+            WrongValue,
+            "The value does not fit the field. At character 10: amount takes a number such as 1250.50, below 1e39.",
+        ),
         ("amount > 1e400", WrongValue, "number"),
         ("amount > NaN", WrongValue, "number"),
         ("amount > Infinity", WrongValue, "number"),
