@@ -3,6 +3,7 @@
 J1  A view's rows and its position change in one transaction, the position by compare-and-set: a rival's batch is undone whole.
 J2  A poisoned event stops its view, loudly and with the event's position, and no other view.
 J3  Redelivery changes nothing: what is at or before the position is never applied again.
+J4  A view that is ahead of the record (a restore lost events it has seen) stops, loudly; it is rebuilt, never trusted.
 """
 
 import time
@@ -18,7 +19,7 @@ from infra.database import Database
 from infra.projector.tables import Stored, Table
 from infra.record import wire
 from infra.record.appender import CHANNEL
-from infra.record.reader import decode, fetch_keys, read_after
+from infra.record.reader import FOREIGN, decode, fetch_keys, read_after
 from infra.record.vault import Vault
 from projections.kernel import VIEWS, Recorded, View
 
@@ -33,9 +34,9 @@ class Outrun(Exception):
 
 
 class Poisoned(Exception):
-    """An event could not be applied to a view."""
+    """An event could not be applied to a view. `position` is None when the batch failed as a whole."""
 
-    def __init__(self, view: str, position: int, error: Exception) -> None:
+    def __init__(self, view: str, position: int | None, error: Exception) -> None:
         super().__init__(f"{view} at {position}: {type(error).__name__}")
         self.view = view
         self.position = position
@@ -57,7 +58,12 @@ def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], e
                 wanted[(r.firm, key)] = None
     if not touched:
         return
-    rows = table.load(c, list(wanted))
+    try:
+        rows = table.load(c, list(wanted))
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        raise
+    except Exception as e:
+        raise Poisoned(view.name, None, e) from e
     before = set(rows)
     for r, keys in touched:
         for key in keys:
@@ -76,11 +82,16 @@ def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], e
                 r.occurred_at,
                 r.position,
             )
-    table.save(
-        c,
-        {k: s for k, s in rows.items() if s.row is not None and k in wanted},
-        [k for k, s in rows.items() if s.row is None and k in before],
-    )
+    try:
+        table.save(
+            c,
+            {k: s for k, s in rows.items() if s.row is not None and k in wanted},
+            [k for k, s in rows.items() if s.row is None and k in before],
+        )
+    except (psycopg.OperationalError, psycopg.InterfaceError):
+        raise
+    except Exception as e:
+        raise Poisoned(view.name, None, e) from e
 
 
 class Projector:
@@ -110,7 +121,7 @@ class Projector:
                             progress(reached)
                         for _ in listening.notifies(timeout=0.5, stop_after=1):
                             pass
-            except psycopg.OperationalError as e:
+            except psycopg.Error as e:  # what an event causes is Poisoned; this is the connection or the server
                 log.warning("projector.interrupted", error=type(e).__name__)
                 stop.wait(pause)
                 pause = min(pause * 2, 5.0)
@@ -131,11 +142,19 @@ class Projector:
                         (v.version, name),
                     )
                     log.info("projection.renewed", view=name, version=v.version)
+        ahead = c.execute(
+            "UPDATE chancery.projections SET stopped_at = position, error = 'AheadOfRecord' WHERE name = ANY(%s)"
+            " AND stopped_at IS NULL AND position > (SELECT position FROM record.head) RETURNING name, position",
+            (list(self._views),),
+        )
+        for name, position in ahead.fetchall():
+            log.error("projection.stopped", view=name, position=position, error="AheadOfRecord")
 
     def positions(self, c: psycopg.Connection[Any]) -> dict[str, int]:
-        """Where each view of ours stands that has not stopped."""
+        """Where each view of ours stands that has not stopped, in one order for all projectors, so that they never deadlock."""
         found = c.execute(
-            "SELECT name, position FROM chancery.projections WHERE name = ANY(%s) AND stopped_at IS NULL", (list(self._views),)
+            "SELECT name, position FROM chancery.projections WHERE name = ANY(%s) AND stopped_at IS NULL ORDER BY name",
+            (list(self._views),),
         )
         return dict(found.fetchall())
 
@@ -150,50 +169,71 @@ class Projector:
             if not rows:
                 return lowest
             keys = fetch_keys(c, self._vault, rows)
-            events = [decode(row, self._vault, keys) for row in rows]
-            self.apply(c, {name: p for name, p in positions.items() if p < events[-1].position}, events)
+            events: list[Recorded] = []
+            reached = rows[-1].position
+            for row in rows:
+                if row.stream_type == FOREIGN:
+                    continue
+                try:
+                    events.append(decode(row, self._vault, keys))
+                except Exception as e:  # nobody can read it: what came before is applied, then every view stops at it
+                    if row is rows[0]:
+                        for name, position in positions.items():
+                            if position < row.position:
+                                self._stop(c, name, position, row.position, e)
+                    reached = row.position - 1
+                    break
+            self.apply(c, {name: p for name, p in positions.items() if p < reached}, events, reached)
         return 0
 
-    def apply(self, c: psycopg.Connection[Any], positions: dict[str, int], events: Sequence[Recorded]) -> None:
-        """Apply a batch to these views: all in one transaction, or each in its own when one of them fails."""
+    def apply(self, c: psycopg.Connection[Any], positions: dict[str, int], events: Sequence[Recorded], reached: int) -> None:
+        """Apply a batch that ends at `reached` to these views: all in one transaction, or each in its own when one of them fails."""
+        if not positions:
+            return
         try:
             with c.transaction():
                 for name, position in positions.items():
-                    self._apply_one(c, name, position, events)
-                c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(events[-1].position)))
+                    self._apply_one(c, name, position, events, reached)
+                c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(reached)))
         except Outrun:
             time.sleep(0.01)
         except Poisoned:
             for name, position in positions.items():
-                self._apply_alone(c, name, position, events)
+                self._apply_alone(c, name, position, events, reached)
 
-    def _apply_one(self, c: psycopg.Connection[Any], name: str, position: int, events: Sequence[Recorded]) -> None:
+    def _apply_one(self, c: psycopg.Connection[Any], name: str, position: int, events: Sequence[Recorded], reached: int) -> None:
         moved = c.execute(
             "UPDATE chancery.projections SET position = %s, updated_at = now() WHERE name = %s AND position = %s AND stopped_at IS NULL",
-            (events[-1].position, name, position),
+            (reached, name, position),
         )
         if moved.rowcount != 1:
             raise Outrun
         fold_batch(self._views[name], self._tables[name], c, (e for e in events if e.position > position))
 
-    def _apply_alone(self, c: psycopg.Connection[Any], name: str, position: int, events: Sequence[Recorded]) -> None:
+    def _apply_alone(self, c: psycopg.Connection[Any], name: str, position: int, events: Sequence[Recorded], reached: int) -> None:
+        """Apply as much of the batch as goes; when its first event is the one that does not, the view stops."""
         batch = [e for e in events if e.position > position]
-        while batch:
+        while True:
             try:
                 with c.transaction():
-                    self._apply_one(c, name, position, batch)
-                    c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(batch[-1].position)))
+                    self._apply_one(c, name, position, batch, reached)
+                    c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(reached)))
                 return
             except Outrun:
                 return
             except Poisoned as e:
-                good = [r for r in batch if r.position < e.position]
-                if good:
-                    batch = good  # what came before the poison is applied; then it stands alone at the front
-                    continue
-                log.error("projection.stopped", view=name, position=e.position, error=type(e.error).__name__)
-                c.execute(
-                    "UPDATE chancery.projections SET stopped_at = %s, error = %s WHERE name = %s AND position = %s",
-                    (e.position, type(e.error).__name__, name, position),
-                )
-                return
+                if e.position is not None and e.position > batch[0].position:
+                    batch = [r for r in batch if r.position < e.position]
+                elif e.position is None and len(batch) > 1:
+                    batch = batch[: len(batch) // 2]
+                else:
+                    self._stop(c, name, position, batch[0].position, e.error)
+                    return
+                reached = batch[-1].position
+
+    def _stop(self, c: psycopg.Connection[Any], name: str, position: int, poison: int, error: Exception) -> None:
+        log.error("projection.stopped", view=name, position=poison, error=type(error).__name__)
+        c.execute(
+            "UPDATE chancery.projections SET stopped_at = %s, error = %s WHERE name = %s AND position = %s",
+            (poison, type(error).__name__, name, position),
+        )

@@ -135,7 +135,7 @@ class Table(Generic[Row]):
         read = ", ".join(f't."{c.name}"' for c in every)
         given = ", ".join(f"%s::{c.array}" for c in every)
         cast = ", ".join(f'u."{c.name}"::{c.type}' for c in every)
-        changed = ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in every if c.name != "created_at")
+        changed = ", ".join(f'"{c.name}" = excluded."{c.name}"' for c in every)
         self._select = (
             f"SELECT t.firm_id, t.id, {read} FROM unnest(%s::uuid[], %s::uuid[]) k(f, i)"
             f" JOIN {view.table} t ON t.firm_id = k.f AND t.id = k.i"

@@ -44,13 +44,16 @@ async def history(
     row = None
     before: dict[str, Any] = {}
     async for stored, recorded in read_stream_rows(c, vault, firm, stream_type, id):
-        row = view.fold(row, id, recorded)
+        if id in view.keys(recorded):
+            row = view.fold(row, id, recorded)
         after = shape.values(row)
         changes: list[dict[str, Any]] = []
         for name, _, marked in shape.fields:
             old, new = before.get(name), after.get(name)
             if old != new:
-                changes.append({"field": name, "masked": True} if marked and not personal else {"field": name, "old": old, "new": new})
+                changes.append(
+                    {"field": name, "masked": True} if marked and not personal else {"field": name, "old": old, "new": new}
+                )
         leaf = orjson.loads(stored.public)
         yield {
             "version": recorded.version,

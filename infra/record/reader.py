@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from domain.kernel import FirmId
 from infra.record.codec import CODECS, disclose
-from infra.record.vault import SELECT_KEYS, SELECT_KEYS_ALL, Vault
+from infra.record.vault import SELECT_KEYS, Vault
 from projections.kernel import Recorded
 
 COLUMNS = (
@@ -23,6 +23,9 @@ SELECT_STREAM = (
     " AND stream_version > %s ORDER BY stream_version"
 )
 SELECT_AFTER = f"SELECT {COLUMNS} FROM record.events WHERE position > %s AND position <= %s ORDER BY position LIMIT %s"
+
+
+FOREIGN = "eventsourcing"  # streams of applications of that library (infra.record.recorder): their bytes are theirs to read
 
 
 class EventRow(NamedTuple):
@@ -43,8 +46,8 @@ class EventRow(NamedTuple):
     sealed: bytes | None
 
 
-def decode(row: EventRow, vault: Vault, keys: Mapping[UUID, AESGCM] | None = None) -> Recorded:
-    """The event of a row. Keys must be in the vault's memory or in `keys`; values whose key is gone are empty."""
+def decode(row: EventRow, vault: Vault, keys: Mapping[UUID, AESGCM]) -> Recorded:
+    """The event of a row, opened with what `fetch_keys` gave; values whose key is gone are empty."""
     leaf = orjson.loads(row.public)
     disclosed: dict[str, Any] = {}
     if row.sealed is not None:
@@ -68,12 +71,12 @@ def decode(row: EventRow, vault: Vault, keys: Mapping[UUID, AESGCM] | None = Non
 
 
 def fetch_keys(c: psycopg.Connection[Any], vault: Vault, rows: Sequence[EventRow]) -> dict[UUID, AESGCM]:
-    """Unwrap what is needed to open these rows and not in memory."""
-    wanted = vault.missing(r.sealed for r in rows)
-    if not wanted:
-        return {}
-    found = c.execute(SELECT_KEYS_ALL, (list(wanted),), binary=True).fetchall()
-    return {k.key_id: k.cipher for k in (vault.unwrap(*row) for row in found)}
+    """The keys that open these rows: those in memory, and the others unwrapped. A destroyed key is absent."""
+    keys, wanted = vault.held((r.firm_id, r.sealed) for r in rows)
+    if wanted:
+        cursor = c.execute(SELECT_KEYS, ([f for f, _ in wanted], [k for _, k in wanted]), binary=True)
+        keys |= {k.key_id: k.cipher for k in [vault.unwrap(*row) for row in cursor.fetchall()]}
+    return keys
 
 
 def read_after(c: psycopg.Connection[Any], position: int, limit: int, until: int = 2**62) -> list[EventRow]:
@@ -88,18 +91,17 @@ def replay(c: psycopg.Connection[Any], vault: Vault, after: int = 0, until: int 
     while rows := read_after(c, after, batch, until):
         keys = fetch_keys(c, vault, rows)
         for row in rows:
-            yield decode(row, vault, keys)
+            if row.stream_type != FOREIGN:
+                yield decode(row, vault, keys)
         after = rows[-1].position
 
 
-async def fetch_keys_async(
-    c: psycopg.AsyncConnection[Any], vault: Vault, firm: UUID, rows: Sequence[EventRow]
-) -> dict[UUID, AESGCM]:
-    wanted = vault.missing(r.sealed for r in rows)
-    if not wanted:
-        return {}
-    cursor = await c.execute(SELECT_KEYS, (firm, list(wanted)), binary=True)
-    return {k.key_id: k.cipher for k in [vault.unwrap(*row) for row in await cursor.fetchall()]}
+async def fetch_keys_async(c: psycopg.AsyncConnection[Any], vault: Vault, rows: Sequence[EventRow]) -> dict[UUID, AESGCM]:
+    keys, wanted = vault.held((r.firm_id, r.sealed) for r in rows)
+    if wanted:
+        cursor = await c.execute(SELECT_KEYS, ([f for f, _ in wanted], [k for _, k in wanted]), binary=True)
+        keys |= {k.key_id: k.cipher for k in [vault.unwrap(*row) for row in await cursor.fetchall()]}
+    return keys
 
 
 async def read_stream(
@@ -119,6 +121,6 @@ async def read_stream_rows(
     await cursor.execute(SELECT_STREAM, (firm, stream_id, stream_type, after))
     while batch := await cursor.fetchmany(1_000):
         rows = [EventRow(*r) for r in batch]
-        keys = await fetch_keys_async(c, vault, firm, rows)
+        keys = await fetch_keys_async(c, vault, rows)
         for row in rows:
             yield row, decode(row, vault, keys)

@@ -2,13 +2,14 @@
 
 The wrapping key of an epoch is a file in the keys folder, readable by its owner alone; wrapped data keys are rows. Losing the
 folder loses every personal value; destroying a data key's row and rotating the epoch makes its values unreadable in every copy.
-Unwrapped keys stay in memory for at most 60 seconds after their last use.
+An unwrapped key stays in memory for at most 60 seconds, used or not, and is asked for anew after that.
 """
 
 import contextlib
 import hashlib
 import hmac
 import os
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -70,8 +71,12 @@ class Vault:
         self.epoch = max(self._raw)
         digest = folder / "digest.key"
         self._digest = digest.read_bytes() if digest.exists() else self._create(digest.name)
+        if len(self._digest) != 32:
+            raise KeysUnusable("digest.key in the keys folder is not a key (32 bytes). Restore it from your backup of keys.")
         self._by_subject: OrderedDict[tuple[UUID, UUID, str], tuple[float, DataKey]] = OrderedDict()
-        self._by_id: OrderedDict[UUID, tuple[float, AESGCM]] = OrderedDict()
+        self._by_id: OrderedDict[tuple[UUID, UUID], tuple[float, AESGCM]] = OrderedDict()
+        self._guard = threading.RLock()
+        self._sweeper: threading.Timer | None = None
 
     def _add(self, epoch: int, raw: bytes) -> None:
         self._raw[epoch] = raw
@@ -136,12 +141,34 @@ class Vault:
 
     def remember(self, firm: UUID, subject: UUID, purpose: str, key: DataKey) -> None:
         until = time.monotonic() + KEY_SECONDS
-        self._by_subject[(firm, subject, purpose)] = (until, key)
-        self._by_id[key.key_id] = (until, key.cipher)
-        while len(self._by_subject) > KEYS_IN_MEMORY:
-            self._by_subject.popitem(last=False)
-        while len(self._by_id) > KEYS_IN_MEMORY:
-            self._by_id.popitem(last=False)
+        with self._guard:
+            self._by_subject.pop((firm, subject, purpose), None)  # so that the oldest stay in front
+            self._by_subject[(firm, subject, purpose)] = (until, key)
+            self._by_id.pop((firm, key.key_id), None)
+            self._by_id[(firm, key.key_id)] = (until, key.cipher)
+            while len(self._by_subject) > KEYS_IN_MEMORY:
+                self._by_subject.popitem(last=False)
+            while len(self._by_id) > KEYS_IN_MEMORY:
+                self._by_id.popitem(last=False)
+            self._sweep_later()
+
+    def _sweep_later(self) -> None:
+        if self._sweeper is None:
+            self._sweeper = threading.Timer(KEY_SECONDS, self._sweep)
+            self._sweeper.daemon = True
+            self._sweeper.start()
+
+    def _sweep(self) -> None:
+        """Drop what is older than 60 seconds, also when nobody asks for a key any more."""
+        with self._guard:
+            self._sweeper = None
+            now = time.monotonic()
+            for subject in [s for s, (until, _) in self._by_subject.items() if until <= now]:
+                del self._by_subject[subject]
+            for key_id in [k for k, (until, _) in self._by_id.items() if until <= now]:
+                del self._by_id[key_id]
+            if self._by_id:
+                self._sweep_later()
 
     def unwrap(self, firm: UUID, key_id: UUID, subject: UUID, purpose: str, epoch: int, wrapped: bytes) -> DataKey:
         if epoch not in self._wrapping:
@@ -160,9 +187,10 @@ class Vault:
 
     def forget(self, firm: UUID, subject: UUID) -> None:
         """Drop a subject's keys from memory at once."""
-        for known in [k for k in self._by_subject if k[0] == firm and k[1] == subject]:
-            _, key = self._by_subject.pop(known)
-            self._by_id.pop(key.key_id, None)
+        with self._guard:
+            for known in [k for k in self._by_subject if k[0] == firm and k[1] == subject]:
+                _, key = self._by_subject.pop(known)
+                self._by_id.pop((firm, key.key_id), None)
 
     # --- sealing
 
@@ -179,45 +207,45 @@ class Vault:
     def key_ids(self, sealed: bytes) -> list[UUID]:
         return [UUID(hex=k) for k, _ in orjson.loads(sealed)]
 
-    def missing(self, sealed: Iterable[bytes | None]) -> set[UUID]:
-        """The ids of keys that are needed to open these and are not in memory."""
+    def held(self, sealed: Iterable[tuple[UUID, bytes | None]]) -> tuple[dict[UUID, AESGCM], set[tuple[UUID, UUID]]]:
+        """The keys in memory that open these (firm, sealed part), and (firm, key id) of those that must be fetched.
+
+        The caller holds on to the keys until it has opened everything, so that none expires in between.
+        """
         now = time.monotonic()
-        wanted: set[UUID] = set()
-        for s in sealed:
+        keys: dict[UUID, AESGCM] = {}
+        wanted: set[tuple[UUID, UUID]] = set()
+        for firm, s in sealed:
             if s is not None:
                 for key_id in self.key_ids(s):
-                    found = self._by_id.get(key_id)
-                    if found is None or found[0] < now:
-                        wanted.add(key_id)
-        return wanted
+                    if key_id not in keys:
+                        found = self._by_id.get((firm, key_id))
+                        if found is None or found[0] < now:
+                            wanted.add((firm, key_id))
+                        else:
+                            keys[key_id] = found[1]
+        return keys, wanted
 
-    def open(
-        self, firm: UUID, stream_id: UUID, event_id: UUID, sealed: bytes, keys: Mapping[UUID, AESGCM] | None = None
-    ) -> list[str]:
-        """The disclosures whose key still exists, in their places' order; a destroyed key's are absent."""
+    def open(self, firm: UUID, stream_id: UUID, event_id: UUID, sealed: bytes, keys: Mapping[UUID, AESGCM]) -> list[str]:
+        """The disclosures whose key is among `keys`, in their places' order; a destroyed key's are absent."""
         bound = firm.bytes + stream_id.bytes + event_id.bytes
         out = []
         for place, (key_hex, text) in enumerate(orjson.loads(sealed)):
-            key_id = UUID(hex=key_hex)
-            cipher = keys.get(key_id) if keys is not None else None
-            if cipher is None:
-                found = self._by_id.get(key_id)
-                if found is None:
-                    continue
-                cipher = found[1]
-            raw = unb64url(text)
-            out.append(cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big")).decode())
+            cipher = keys.get(UUID(hex=key_hex))
+            if cipher is not None:
+                raw = unb64url(text)
+                out.append(cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big")).decode())
         return out
 
 
 SELECT_KEYS = (
-    "SELECT firm_id, key_id, subject_id, purpose, epoch, wrapped FROM vault.data_keys WHERE firm_id = %s AND key_id = ANY(%s)"
+    "SELECT k.firm_id, k.key_id, k.subject_id, k.purpose, k.epoch, k.wrapped FROM unnest(%s::uuid[], %s::uuid[]) u(f, k)"
+    " JOIN vault.data_keys k ON k.firm_id = u.f AND k.key_id = u.k"
 )
 SELECT_SUBJECTS = (
     "SELECT DISTINCT ON (subject_id, purpose) firm_id, key_id, subject_id, purpose, epoch, wrapped"
     " FROM vault.data_keys WHERE firm_id = %s AND subject_id = ANY(%s) ORDER BY subject_id, purpose, key_id"
 )
-SELECT_KEYS_ALL = "SELECT firm_id, key_id, subject_id, purpose, epoch, wrapped FROM vault.data_keys WHERE key_id = ANY(%s)"
 
 
 def body_mac(vault: Vault, firm: UUID, body: bytes) -> bytes:
