@@ -9,6 +9,7 @@ R4  After a broken connection the same batch is tried again. Commands that had b
 """
 
 import asyncio
+import contextlib
 import itertools
 import threading
 import time
@@ -81,6 +82,12 @@ class Append:
     size: int = field(init=False, default=0)
 
     def __post_init__(self) -> None:
+        last = dict(self.expected)
+        for e in self.events:
+            stream = (e.stream_type, e.stream_id)
+            if e.stream_version <= last[stream]:  # a stream that was not read, or not counted on: a bug, found before it is written
+                raise ValueError(f"{e.type} is version {e.stream_version} of a stream that stands at {last[stream]}")
+            last[stream] = e.stream_version
         self.size = 500 + sum(len(e.public) + 300 for e in self.events) + sum(len(s) for s in self.sealed if s)
 
 
@@ -133,8 +140,12 @@ UPSERT_FIRMS = (
 )
 
 
-def flush(c: psycopg.Connection[Any], batch: Sequence[Append]) -> list[Appended | BaseException]:
-    """Append a batch in one transaction on a connection of role `record`; one result per command, in order."""
+def flush(c: psycopg.Connection[Any], batch: Sequence[Append], *, again: bool = False) -> list[Appended | BaseException]:
+    """Append a batch in one transaction on a connection of role `record`; one result per command, in order.
+
+    `again` says that an earlier attempt at this batch may have been committed: an answer found then that equals the command's own
+    (event ids are in it) is its first answer, not a repeated one.
+    """
     firms = list(dict.fromkeys(a.firm for a in batch))
     read = list(dict.fromkeys((a.firm, *key) for a in batch for key in a.expected))
     with c.pipeline():
@@ -155,7 +166,7 @@ def flush(c: psycopg.Connection[Any], batch: Sequence[Append]) -> list[Appended 
             COMMANDS, (wire.uuids([a.firm.bytes for a in batch]), wire.uuids([a.command_id.bytes for a in batch])), binary=True
         )
     try:
-        return _decide(c, batch, head_row, heads, versions, known)
+        return _decide(c, batch, head_row, heads, versions, known, again)
     except BaseException:
         if not c.closed:
             c.execute("ROLLBACK")
@@ -169,6 +180,7 @@ def _decide(
     heads: psycopg.Cursor[Any],
     versions: psycopg.Cursor[Any],
     known: psycopg.Cursor[Any],
+    again: bool,
 ) -> list[Appended | BaseException]:
     start = position = int((head_row.fetchone() or (0,))[0])
     firm_position: dict[UUID, int] = dict(heads.fetchall())
@@ -182,7 +194,8 @@ def _decide(
         seen = commands.get((a.firm, a.command_id))
         if seen is not None:
             mac, at, answer = seen
-            results.append(Appended(at, answer, True) if mac == a.body_mac else CommandIdReused())
+            repeated = not (again and answer == a.answer)
+            results.append(Appended(at, answer, repeated) if mac == a.body_mac else CommandIdReused())
             continue
         conflict = next((key for key, wanted in a.expected.items() if version.get((a.firm, *key), 0) != wanted), None)
         if conflict is not None:
@@ -348,7 +361,10 @@ class Appender:
 
         append.done = done
         self.submit(append)
-        return future.result(timeout)
+        try:
+            return future.result(timeout)
+        except TimeoutError as e:
+            raise OutcomeUnknown from e
 
     def close(self) -> None:
         """Write what is waiting, then stop."""
@@ -389,8 +405,14 @@ class Appender:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._database.connect("record")
                     wire.register(self._connection)
-                return flush(self._connection, batch)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as e:
+                return flush(self._connection, batch, again=unknown)
+            except BaseException as e:
+                if not self._interrupted(e):
+                    log.exception("append.failed", commands=len(batch))
+                    self._drop()
+                    if len(batch) == 1:
+                        return [e]
+                    return [result for one in batch for result in self._flush([one])]  # so that one bad command fails alone
                 # Anything may have happened to the transaction: the next attempt finds its commands, or writes them.
                 unknown = unknown or self._connection is not None
                 log.warning("append.interrupted", error=type(e).__name__, commands=len(batch))
@@ -399,12 +421,12 @@ class Appender:
                     return [OutcomeUnknown() if unknown else Unavailable() for _ in batch]
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
-            except BaseException as e:
-                log.exception("append.failed", commands=len(batch))
-                self._drop()
-                if len(batch) == 1:
-                    return [e]
-                return [result for one in batch for result in self._flush([one])]  # so that one bad command fails alone
+
+    def _interrupted(self, e: BaseException) -> bool:
+        """Whether the database went away, rather than a command being one that can't be written."""
+        if isinstance(e, (psycopg.OperationalError, psycopg.InterfaceError)):
+            return True
+        return isinstance(e, psycopg.Error) and self._connection is not None and self._connection.closed
 
     def _drop(self) -> None:
         if self._connection is not None:
@@ -417,9 +439,12 @@ class Appender:
             if isinstance(a.done, _Landing):
                 landings.setdefault(a.done.loop, []).append((a.done.future, result))
             elif a.done is not None:
-                a.done(result)
+                try:
+                    a.done(result)
+                except Exception:  # a submitter's mistake must not stop the writer
+                    log.exception("append.callback_failed")
         for loop, results_of_loop in landings.items():
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(_land, results_of_loop)
 
 

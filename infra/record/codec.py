@@ -24,6 +24,7 @@ from infra.ids import random_bytes
 
 MAX_INTEGER = 2**53 - 1
 MAX_LEAF = 65_535
+MAX_DIGITS = 1_000
 
 Encode = Callable[[Any], Any]
 Decode = Callable[[Any], Any]
@@ -73,16 +74,41 @@ def timestamp(moment: datetime) -> str:
     if moment.tzinfo is None:
         raise NotRecordable(value="a time without a zone")
     if moment.tzinfo is not UTC:
-        moment = moment.astimezone(UTC)
+        try:
+            moment = moment.astimezone(UTC)
+        except OverflowError as e:
+            raise NotRecordable(value="a time before the year 1 or after 9999") from e
     return moment.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def canonical(value: Any) -> bytes:
-    """RFC 8785 bytes of a value made of ASCII-keyed objects, arrays, strings, booleans and safe integers."""
+    """RFC 8785 bytes of a value that is known to be made of ASCII-keyed objects, arrays, strings, booleans and safe integers."""
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except (TypeError, ValueError) as e:
         raise NotRecordable from e
+
+
+def checked(value: Any) -> Any:
+    """The value, if it is one of those of which `canonical` gives RFC 8785 bytes."""
+    match value:
+        case None | bool():
+            pass
+        case int():
+            _integer(value)
+        case str():
+            _text(value)
+        case list() | tuple():
+            for item in value:
+                checked(item)
+        case dict():
+            for key, item in value.items():
+                if not _text(key).isascii():
+                    raise NotRecordable(value="a key that is not ASCII")
+                checked(item)
+        case _:
+            raise NotRecordable(value=type(value).__name__)
+    return value
 
 
 # --- one type at a time
@@ -97,12 +123,14 @@ def _integer(value: Any) -> int:
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise NotRecordable(value=type(value).__name__)
+    if "\x00" in value:  # PostgreSQL has no text with NUL: no view could ever show it
+        raise NotRecordable(value="text with a NUL character")
     return str(value)
 
 
 def _decimal(value: Any) -> str:
-    if not isinstance(value, Decimal) or not value.is_finite():
-        raise NotRecordable(value="a number that is not finite")
+    if not isinstance(value, Decimal) or not value.is_finite() or abs(value.adjusted()) > MAX_DIGITS:
+        raise NotRecordable(value="a number that is not finite or longer than 1,000 digits")
     return format(value, "f")
 
 
@@ -195,6 +223,18 @@ def _fields(cls: type) -> list[_Field]:
     return out
 
 
+def _marked_within(hint: Any, *, top: bool = True) -> bool:
+    """Whether a personal mark stands deeper than on the field itself, where it would be passed over."""
+    if get_origin(hint) is Annotated:
+        marked = any(isinstance(m, Personal) for m in hint.__metadata__)
+        return (marked and not top) or _marked_within(get_args(hint)[0], top=top and not marked)
+    if get_origin(hint) in (typing.Union, types.UnionType):
+        return any(_marked_within(a, top=top) for a in get_args(hint))
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        return any(_marked_within(h, top=False) for h in typing.get_type_hints(hint, include_extras=True).values())
+    return any(_marked_within(a, top=False) for a in get_args(hint) if get_origin(hint) is not Literal)
+
+
 def json_codec(hint: Any) -> tuple[Encode, Decode]:
     """To and from JSON values for any hint a row or an event may have."""
     return _codec(hint)
@@ -212,6 +252,9 @@ class EventCodec:
         self.name = name
         self.cls = cls
         self._fields = _fields(cls)
+        for f in dataclasses.fields(cls):
+            if _marked_within(typing.get_type_hints(cls, include_extras=True)[f.name]):
+                raise TypeError(f"{name}: {f.name} hides a personal mark in a nested type; mark the event's own field")
         self._clear = [(f.name, f.encode) for f in self._fields if f.personal is None]
         self._personal = [(f.name, f.encode, f.personal, f.empty) for f in self._fields if f.personal is not None]
 
@@ -231,6 +274,8 @@ class EventCodec:
                 raw = orjson.dumps([b64url(random_bytes(16)), name, encode(value)])
             except (TypeError, ValueError) as e:
                 raise NotRecordable(field=name) from e
+            if len(raw) > MAX_LEAF:
+                raise TooLargeToRecord(field=name, bytes=len(raw), most=MAX_LEAF)
             text = b64url(raw)
             digests.append(b64url(hashlib.sha256(text.encode()).digest()))
             disclosures.append(Disclosure(subject or stream_id, personal.purpose, text))

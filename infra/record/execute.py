@@ -69,8 +69,8 @@ class Memory:
         key = (firm, entity.stream.type, entity.id)
         self._states[key] = (monotonic() + STATE_SECONDS, entity.state, entity.version, entity.leaf_hash)
         self._states.move_to_end(key)
-        while len(self._states) > self._size:
-            self._states.popitem(last=False)
+        while len(self._states) > self._size or next(iter(self._states.values()))[0] < monotonic():
+            self._states.popitem(last=False)  # the oldest stand in front: personal values do not outlive their minute here
 
     def drop(self, firm: UUID, type: str, id: UUID) -> None:
         self._states.pop((firm, type, id), None)
@@ -259,7 +259,7 @@ class Executor(Making):
             try:
                 body = dict(await spec.handler(command, work) or {})
             except Refused:
-                if attempt == 0 and work.entities:
+                if attempt == 0:
                     continue  # the state may have been remembered: decide once more on what the database says
                 raise
             try:
