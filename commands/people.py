@@ -17,7 +17,7 @@ from uuid import UUID
 
 import phonenumbers
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, StrictBool, StringConstraints, ValidationError
 
 from commands.kernel import Command, Work
 from domain.fields import FIELD, AppliesTo, Given, accept
@@ -59,7 +59,13 @@ Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, m
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 FieldName = Annotated[str, StringConstraints(pattern=r"^(?:custom\.[a-z][a-z0-9_]{0,39}|[a-z][a-z_]{0,39})$")]
 Country = Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{2}$", to_upper=True)]
-Custom = bool | Decimal | Annotated[str, StringConstraints(max_length=4000)] | Annotated[list[Short], Field(max_length=LIST)]
+Custom = Annotated[
+    StrictBool
+    | Annotated[str, StringConstraints(max_length=4000), AfterValidator(_plain)]
+    | Annotated[list[Short], Field(max_length=LIST)]
+    | Decimal,
+    Field(union_mode="left_to_right"),
+]
 CustomValues = Annotated[dict[Key, Custom | None], Field(max_length=200)]
 CustomGiven = Annotated[dict[Key, Custom], Field(max_length=200)]
 Tags = Annotated[list[Short], Field(max_length=LIST)]
@@ -102,7 +108,7 @@ class GivenIssue(Command):
     """A value an import found and could not place."""
 
     field: Short
-    value: Annotated[str, StringConstraints(max_length=4000)]
+    value: Annotated[str, StringConstraints(max_length=4000), AfterValidator(_plain)]
     reason: Name
 
 
@@ -382,6 +388,12 @@ def happened(w: Work, at: datetime | None) -> datetime | None:
     return at
 
 
+def _legible(value: object, limit: int) -> str:
+    """The value as text that can be kept: what is neither printable nor a line break is shown as U+FFFD."""
+    text = unicodedata.normalize("NFC", "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(value)))
+    return text[:limit].strip() or "?"
+
+
 class Tolerant(Command):
     """A command an import fills: `tolerant` keeps what does not fit among the issues instead of refusing the row."""
 
@@ -415,6 +427,7 @@ class Tolerant(Command):
                     value = value[deeper[0]]
                 else:
                     del wanted[str(name)]
-                shown = "".join(c if c.isprintable() or c in "\n\t" else "\ufffd" for c in str(value))[:4000]
-                issues.append({"field": where[:100], "value": shown, "reason": first["msg"][:300]})
+                issues.append(
+                    {"field": _legible(where, 100), "value": _legible(value, 4000), "reason": _legible(first["msg"], 300)}
+                )
         raise Invalid
