@@ -114,7 +114,12 @@ class FunctionInFilter(Unusable):
 
 def shown(name: str) -> str:
     """A name as a refusal may repeat it."""
-    return f"“{name if len(name) <= 40 else name[:39] + '…'}”"
+    return f"“{printable(name)}”"
+
+
+def printable(name: str) -> str:
+    """A stranger's name for something, short and without characters that can't be shown or sent."""
+    return "".join(c if c.isprintable() else "?" for c in (name if len(name) <= 40 else name[:39] + "…"))
 
 
 def refuse(sentence: str, position: int) -> NoReturn:
@@ -365,7 +370,7 @@ class _Parser:
             name = "".join(p.text for p in pieces)
             raise FunctionInFilter(
                 f"At character {first.position}: {shown(name)}. Compare a field with a value instead.",
-                function=name[:40],
+                function=printable(name),
                 position=first.position,
             )
         if self.token.kind != "comparator":
@@ -406,7 +411,7 @@ class _Parser:
         if self.token.kind == "open" and self.touches():
             raise FunctionInFilter(
                 f"At character {token.position}: {shown(token.text)}. Write the value itself.",
-                function=token.text[:40],
+                function=printable(token.text),
                 position=token.position,
             )
         if self.token.kind == "comparator":

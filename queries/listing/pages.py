@@ -19,7 +19,7 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from queries.filtering import Unusable
+from queries.filtering import Unusable, printable
 from queries.listing.fields import EVERY_ROW, SCALARS, SQL_TYPES, Field, Kind
 from queries.listing.resolve import SEES_PERSONAL
 from queries.listing.sql import Compiler
@@ -71,7 +71,7 @@ def sorts(fields: Mapping[str, Field], order: str, permissions: frozenset[str]) 
             )
         minus, name = words[0].startswith("-"), words[0].removeprefix("-")
         if minus and len(words) == 2:
-            raise OrderUnusable("Write either a minus before the name or desc after it.", field=name[:40])
+            raise OrderUnusable("Write either a minus before the name or desc after it.", field=printable(name))
         f = fields.get(name)
         known = [n for n, k in fields.items() if k.kind in SCALARS]
         if f is None:

@@ -1,17 +1,18 @@
 """From the tree of a filter to typed conditions over one collection: names found, values checked, permissions asked; no engine."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as clock
 from enum import StrEnum
 from typing import NoReturn, TypeAlias, assert_never
 
-from queries.filtering import ANYTHING, And, Comparator, Node, Not, Or, Restriction, Unusable, Value, Word
+from queries.filtering import ANYTHING, And, Comparator, Node, Not, Or, Restriction, Unusable, Value, Word, printable
 from queries.kernel import COLLECTIONS, Collection
 from queries.listing.fields import SCALARS, Field, Kind, fields_of
 from queries.listing.relations import Relation, relations_of
-from queries.listing.values import Loose, NeedsPersonal, Scalar, WrongComparison, literal, number, unknown_field
+from queries.listing.values import Loose, NeedsPersonal, Scalar, WrongComparison, WrongValue, literal, number, unknown_field
 
 SEES_PERSONAL = "personal:read"
 MAX_RELATIONS = 3
@@ -218,7 +219,7 @@ class Resolver:
         if personal and SEES_PERSONAL not in self.permissions:
             raise NeedsPersonal(
                 f"At character {position}: {'.'.join(names)}. Filtering by it needs the permission {SEES_PERSONAL}.",
-                field=".".join(names)[:80],
+                field=printable(".".join(names)),
                 permission=SEES_PERSONAL,
                 position=position,
             )
@@ -260,7 +261,7 @@ class Resolver:
         return Never(condition) if r.comparator == "!=" else condition
 
     def incomparable(self, name: str, r: Restriction, why: str) -> NoReturn:
-        raise WrongComparison(f"At character {r.position}: {name}: {why}.", field=name[:80], position=r.position)
+        raise WrongComparison(f"At character {r.position}: {name}: {why}.", field=printable(name), position=r.position)
 
     def compared(self, path: Path, name: str, r: Restriction) -> Condition:
         leaf = path.leaf
@@ -277,6 +278,8 @@ class Resolver:
                 self.incomparable(name, r, f"it is a list; ask with : whether it holds a value ({name}:x)")
             r = replace(r, comparator="=")
             path = Path(path.column, (*path.steps, Each()), leaf.each)
+        elif leaf.kind is Kind.record and path.steps and isinstance(path.steps[-1], Key):
+            return self.alternatives(path, name, r)
         elif leaf.kind is Kind.record:
             self.incomparable(name, r, f"it has parts; compare one of them: {', '.join(f'{name}.{p}' for p in leaf.parts)}")
         kind = path.leaf.kind
@@ -288,6 +291,25 @@ class Resolver:
         if kind is Kind.time and isinstance(value, date) and not isinstance(value, datetime):
             return self.whole_day(path, r.comparator, value)
         return Test(path, _COMPARED[r.comparator], value)
+
+    def alternatives(self, path: Path, name: str, r: Restriction) -> Condition:
+        """A named value that is a record holds its value in the part that suits its type: every part the literal fits is asked."""
+        fitting: list[Condition] = []
+        for part, f in path.leaf.parts.items():
+            if f.kind is Kind.choice:  # says which part holds the value
+                continue
+            if f.personal and SEES_PERSONAL not in self.permissions:
+                continue
+            listed = f.kind is Kind.many and r.comparator in {"=", "!="}
+            with suppress(WrongValue, WrongComparison):
+                fitting.append(
+                    self.compared(
+                        Path(path.column, (*path.steps, Part(part)), f), name, replace(r, comparator=":") if listed else r
+                    )
+                )
+        if not fitting:
+            self.incomparable(name, r, "the value fits none of the types it may have")
+        return Some(tuple(fitting))
 
     def text(self, path: Path, name: str, r: Restriction) -> Condition:
         v = r.value

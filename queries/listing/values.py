@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 from uuid import UUID
 
-from queries.filtering import Unusable, Value, shown
+from queries.filtering import Unusable, Value, printable, shown
 from queries.listing.fields import Field, Kind
 
 Scalar = UUID | str | int | bool | Decimal | datetime | date
@@ -66,14 +66,16 @@ def suggestion(alike: Sequence[str], known: Sequence[str]) -> str:
 def unknown_field(name: str, known: Sequence[str], position: int | None = None, within: str = "") -> UnknownField:
     alike = near(name, known)
     where = f"At character {position}: " if position else ""
-    about: dict[str, object] = {"field": name[:40], "near": list(alike)}
+    about: dict[str, object] = {"field": printable(name), "near": list(alike)}
     if position:
         about["position"] = position
-    return UnknownField(f"{where}{shown(name)}{f' in {within}' if within else ''}. {suggestion(alike, known)}".rstrip(), **about)
+    return UnknownField(
+        f"{where}{shown(name)}{f' in {printable(within)}' if within else ''}. {suggestion(alike, known)}".rstrip(), **about
+    )
 
 
 def _wrong(name: str, wanted: str, position: int) -> NoReturn:
-    raise WrongValue(f"At character {position}: {name} takes {wanted}.", field=name[:80], position=position)
+    raise WrongValue(f"At character {position}: {name} takes {wanted}.", field=printable(name), position=position)
 
 
 def number(text: str) -> Decimal | None:
@@ -168,7 +170,7 @@ def literal(name: str, f: Field, value: Value, position: int, now: datetime) -> 
             raise WrongValue(
                 f"At character {position}: {name} takes one of {', '.join(f.choices[:40])}."
                 + (f" Did you mean {' or '.join(alike)}?" if alike else ""),
-                field=name[:80],
+                field=printable(name),
                 position=position,
                 near=list(alike),
             )

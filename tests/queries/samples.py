@@ -42,6 +42,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    kind: Literal["text", "number", "day", "flag", "choices"]
+    text: str | None = None
+    number: Decimal | None = None
+    day: date | None = None
+    flag: bool | None = None
+    choices: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Shelf:
     name: str
     rank: int | None = None
@@ -65,6 +75,7 @@ class Sample:
     first_mail: Mail | None = None
     parts: tuple[Part, ...] = ()
     custom: dict[str, str] = None  # type: ignore[assignment]
+    answers: dict[str, Answer] = None  # type: ignore[assignment]
     extra: dict[str, str | int | Decimal | bool] = None  # type: ignore[assignment]
 
 
@@ -121,9 +132,9 @@ CREATE TABLE views.test_shelves (firm_id uuid NOT NULL, id uuid NOT NULL, versio
 CREATE TABLE views.test_samples (firm_id uuid NOT NULL, id uuid NOT NULL, version bigint NOT NULL, created_at timestamptz NOT NULL,
   updated_at timestamptz NOT NULL, position bigint NOT NULL, title text NOT NULL, owner_name text, amount numeric, count bigint,
   done boolean, due date, closed_at timestamptz, kind text, shelf uuid, tags text[] NOT NULL, owners uuid[] NOT NULL,
-  mails jsonb NOT NULL, first_mail jsonb, parts jsonb NOT NULL, custom jsonb, extra jsonb, PRIMARY KEY (firm_id, id));
+  mails jsonb NOT NULL, first_mail jsonb, parts jsonb NOT NULL, custom jsonb, answers jsonb, extra jsonb, PRIMARY KEY (firm_id, id));
 """
-_JSON = {"mails", "first_mail", "parts", "custom", "extra"}
+_JSON = {"mails", "first_mail", "parts", "custom", "answers", "extra"}
 
 
 def insert(db: psycopg.Connection[Any], c: Collection, rows: list[dict[str, Any]]) -> None:

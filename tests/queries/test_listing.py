@@ -149,6 +149,13 @@ def stocked(empty: Db) -> Db:
                 first_mail={"address": "anna@example.org", "use": "home"},
                 parts=[{"id": B, "role": "buyer"}],
                 custom={"colour": "red", "Size (mm)": "40"},
+                answers={
+                    "size": {"kind": "number", "number": Decimal(40)},
+                    "hue": {"kind": "text", "text": "dark red"},
+                    "met": {"kind": "day", "day": date(2026, 1, 2)},
+                    "vip": {"kind": "flag", "flag": True},
+                    "likes": {"kind": "choices", "choices": ["tea", "coffee"]},
+                },
                 extra={"staff": 40, "city": "Bonn", "open": True, "since": "2020-05-01"},
                 owner_name="Anna",
             ),
@@ -241,6 +248,20 @@ def stocked(empty: Db) -> Db:
         ('custom."Size (mm)" = 40', [1]),
         ("custom:colour", [1]),
         ("custom:*", [1]),
+        ("answers.size > 9", [1]),
+        ("answers.size = 40.0", [1]),
+        ("answers.size != 40", [2, 3]),
+        ("answers.size < 9", []),
+        ("answers.hue : RED", [1]),
+        ('answers.hue = "dark*"', [1]),
+        ("answers.met >= 2026-01-01", [1]),
+        ("answers.vip = true", [1]),
+        ("answers.likes = tea", [1]),
+        ("answers.likes : (water OR coffee)", [1]),
+        ("answers.size:*", [1]),
+        ("answers.other:*", []),
+        ("answers:hue", [1]),
+        ("answers.size.number > 9", [1]),
         ("extra.staff > 6", [1]),
         ("extra.staff = 40.0", [1]),
         ("extra.city : BON", [1]),
@@ -692,10 +713,13 @@ def test_lists_are_sorted_with_missing_values_last(stocked: Db, order_by: str, f
         ("title; DROP TABLE x", OrderUnusable),
         ("title,amount,count,due,done,kind", OrderUnusable),
         ("x" * 600, OrderUnusable),
+        ("\ud800\0", UnknownField),
     ],
 )
 def test_an_impossible_order_is_refused(order_by: str, why: type[Unusable]) -> None:
-    assert type(refused(order_by=order_by)) is why
+    refusal = refused(order_by=order_by)
+    assert type(refusal) is why
+    assert f"{refusal.why} {refusal.about}".isprintable()
 
 
 def test_pages_have_bounds(empty: Db) -> None:
