@@ -35,6 +35,9 @@ _WON = re.compile(
     r"approuvé|payé|conclu|ganad|aprobad|pagad|firmad|vint[oa]\b|approvat|pagat|aprovad|ganh"
 )
 _OFFER = re.compile(r"\boffer|\bquote|quotation|proposal|angebot|offerte\b|\bdevis\b|oferta|preventiv|proposta|propuesta")
+_OFFER_BEGINS = re.compile(r"select|creat|draft|make|new|prepar|erstell|opgesteld|crée|crear")
+_OFFER_DROPPED = re.compile(r"cancel|withdr|expired|storn|ingetrokken|annul")
+_OFFER_TAKEN = re.compile(r"accept|signed|angenommen|aceptad|accettat")
 _BLOCKED = re.compile(r"wait|pending|suspend|on hold|block|awaiting|wart|zurückgestellt|en attente|espera|attesa")
 _STARTED = re.compile(
     r"in progress|\bstart|begin|take in charge|working|in arbeit|^accepted$|en cours|in behandeling|en curso|in corso|in_progress"
@@ -368,20 +371,37 @@ class Activities:
         out = []
         for e in trace.events:
             r = self.rule(e)
-            out.append(Step(e.at, r.role, r.name or e.name, e.name, e.resource, e.line, e.lifecycle, r.reason, r.step))
+            step = r.step or (_label(e.name).casefold() if r.role == "offer" else None)
+            out.append(Step(e.at, r.role, r.name or e.name, e.name, e.resource, e.line, e.lifecycle, r.reason, step))
         return tuple(out)
 
 
 def offers(case: str, steps: Iterable[Step]) -> tuple[Offer, ...]:
-    """Offer steps grouped: a step that the current offer already has, or that comes after its end, begins the next."""
+    """Offer steps grouped. Being selected or created a second time begins the next offer; a cancellation ends the oldest open one.
+
+    Every other step belongs to the newest open one. Logs that number their offers are rare; this is how their steps follow each other.
+    """
     groups: list[list[Step]] = []
+    keys: list[set[str]] = []
+    ended: list[bool] = []
     for s in steps:
         if s.role != "offer":
             continue
-        key = s.step or s.name
-        if not groups or any((x.step or x.name) == key for x in groups[-1]):
+        key = (s.step or s.name).casefold()
+        open_ones = [n for n, over in enumerate(ended) if not over]
+        if _OFFER_BEGINS.search(key):
+            at = len(groups) - 1 if groups and not ended[-1] and key not in keys[-1] else len(groups)
+        elif _OFFER_DROPPED.search(key):
+            at = open_ones[0] if open_ones else len(groups) - 1
+        else:
+            at = open_ones[-1] if open_ones else len(groups) - 1
+        if at == len(groups) or at < 0:
             groups.append([])
-        groups[-1].append(s)
+            keys.append(set())
+            ended.append(False)
+        groups[at].append(s)
+        keys[at].add(key)
+        ended[at] = ended[at] or bool(_LOST.search(key) or _OFFER_TAKEN.search(key))
     return tuple(Offer(source_id=f"{case}/offer/{n}", steps=tuple(g)) for n, g in enumerate(groups, 1))
 
 

@@ -36,9 +36,11 @@ from infra.imports.mapparts import (
     LogMap,
     check_format,
     choice,
+    one_text,
     only,
     read_field,
     read_rule,
+    some_texts,
 )
 from infra.imports.rows import MapProblem
 
