@@ -2,10 +2,32 @@
 
 import logging
 import sys
+import traceback
 
 import structlog
 
 from infra.settings import Settings
+
+
+def frames(error: BaseException) -> str:
+    """Where an exception came from, by type and place; its text is left out, because a database's error text quotes values."""
+    parts = []
+    link: BaseException | None = error
+    while link is not None:
+        parts.append("".join(traceback.format_tb(link.__traceback__)) + f"{type(link).__module__}.{type(link).__qualname__}")
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
+    return "\nafter\n".join(parts)
+
+
+def _where(_logger: object, _name: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:
+    error = event.pop("exc_info", None)
+    if error is True:
+        error = sys.exc_info()[1]
+    if isinstance(error, tuple):
+        error = error[1]
+    if isinstance(error, BaseException):
+        event["exception"] = frames(error)
+    return event
 
 
 def configure(settings: Settings) -> None:
@@ -14,11 +36,12 @@ def configure(settings: Settings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _where,
     ]
     final: list[structlog.typing.Processor] = (
         [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        else [structlog.processors.JSONRenderer()]
     )
     structlog.configure(
         processors=[*shared, *final],

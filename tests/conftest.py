@@ -5,17 +5,19 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
 import psycopg
 import pytest
+import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra import registry
 from infra.database import Database, embedded, migrate, migrations
 from infra.settings import Settings
+from tests.house import House, a_house
 
 
 @pytest.fixture(scope="session")
@@ -79,3 +81,10 @@ def settings(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Se
     """Settings with the module's database and folders of its own."""
     data = tmp_path_factory.mktemp("data")
     return Settings(data=data, database_url=database.admin_conninfo(), rate_per_second=100_000, rate_burst=100_000)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(settings: Settings, database: Database) -> AsyncIterator[House]:
+    """A whole Chancery for this module."""
+    async with a_house(settings, database) as opened:
+        yield opened

@@ -135,7 +135,7 @@ def build(settings: Settings) -> FastAPI:
 
     app = FastAPI(title="Chancery", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
 
-    async def on_http(request: Request, e: Exception) -> Response:
+    async def on_http(_request: Request, e: Exception) -> Response:
         if isinstance(e, HTTPException) and e.status_code == 405:
             allowed = dict(e.headers or {})
             return problems.answer(405, "method-not-allowed", "This address does not take that method", headers=allowed)
@@ -270,8 +270,8 @@ EXTRA: dict[str, Any] = {
             "operationId": "changes",
             "tags": ["changes"],
             "summary": "Live changes of the firm as server-sent events",
-            "description": "Each event is named `change`, has the position as its id and `{position, view, type, id}` as its data. It comes once every"
-            " view shows the change. `Last-Event-ID`, or `after`, resumes behind a position.",
+            "description": "Each event is named `change`, has the position as its id and `{position, view, type, id}` as its data."
+            " It comes once every view shows the change. `Last-Event-ID`, or `after`, resumes behind a position.",
             "parameters": [
                 {"name": "after", "in": "query", "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}},
                 {"name": "views", "in": "query", "schema": {"type": "string"}, "description": "Only these collections, by comma."},

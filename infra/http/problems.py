@@ -143,7 +143,7 @@ def of(e: Exception, request_id: str = "") -> Response:
             "The database does not answer now. Nothing was changed; try again.",
             headers={"Retry-After": "2"},
         )
-    log.exception("request.failed", request_id=request_id)
+    log.error("request.failed", request_id=request_id, exc_info=e)
     return answer(
         500,
         "internal",

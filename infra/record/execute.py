@@ -267,7 +267,7 @@ class Executor(Making):
             except Conflict as e:
                 self._memory.drop(firm, e.stream_type, e.stream_id)
                 if attempt > 1:
-                    await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 - spreads rivals, guards nothing
+                    await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 # nosec B311 - spreads rivals, guards nothing
         raise TooContended
 
     async def _answered(self, firm: UUID, command_id: UUID, mac: bytes) -> Answer | None:

@@ -21,6 +21,14 @@ def test_an_applied_migration_that_was_edited_is_refused(database: Database) -> 
         c.execute("UPDATE chancery.migrations SET sha256 = %s WHERE number = 1", digest)
 
 
+def test_a_database_that_is_newer_than_the_program_is_refused(database: Database) -> None:
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute("INSERT INTO chancery.migrations (number, name, sha256) VALUES (9999, '9999_later.sql', '')")
+        with pytest.raises(DatabaseUnusable, match=r"newer than this version.*9999_later\.sql"):
+            migrate(database)
+        c.execute("DELETE FROM chancery.migrations WHERE number = 9999")
+
+
 @pytest.mark.invariant("I10")
 @pytest.mark.parametrize("role", ["app", "record"])
 def test_the_running_role_owns_no_table_and_cannot_bypass_row_level_security(database: Database, role: Any) -> None:

@@ -1,0 +1,46 @@
+# One command each: set up, run, test, check, measure.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export UV_LINK_MODE ?= copy
+
+.PHONY: setup run test check bench format lock clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info >= (3, 11) else "Chancery needs Python 3.11 or later; say PYTHON=/path/to/python3.11 make setup")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt requirements/uv.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --config-settings editable_mode=compat -e .
+	@touch $@
+
+run: setup
+	@$(BIN)/chancery serve --demo
+
+check: setup
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --recursive --configfile pyproject.toml domain commands projections queries infra
+	@$(BIN)/python -m tests.secrets
+
+test: setup
+	@$(BIN)/pytest -n $${CHANCERY_TEST_PROCESSES:-2} --dist loadfile
+
+bench: setup
+	@$(BIN)/python -m bench
+
+format: setup
+	@$(BIN)/ruff check --quiet --fix . || true
+	@$(BIN)/ruff format --quiet .
+
+lock:
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/build.in
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade --output-file requirements/run.txt pyproject.toml
+	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade --output-file requirements/uv.txt requirements/uv.in
+
+clean:
+	@rm -rf $(VENV) build

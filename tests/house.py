@@ -1,0 +1,84 @@
+"""A whole Chancery in one process for a test: the application, its database, the projections in a thread, and clients."""
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import UUID
+
+import httpx
+
+from commands.kernel import Command
+from domain.firms import Region
+from domain.kernel import FirmId
+from domain.members import ALL_PERMISSIONS, Role
+from infra.bootstrap import Chancery
+from infra.cli.console import execute
+from infra.cli.firms import create_firm
+from infra.database import Database
+from infra.http.app import build
+from infra.projector.engine import Projector
+from infra.record.execute import Answer
+from infra.record.vault import Vault
+from infra.settings import Settings
+
+
+class House:
+    """`client` calls as the owner of `firm`."""
+
+    def __init__(self, chancery: Chancery, app: Any, firm: str, key: str) -> None:
+        self.chancery = chancery
+        self.firm = FirmId(UUID(firm))
+        self.key = key
+        self._app = app
+        self.client = self.as_key(key)
+
+    def as_key(self, key: str | None) -> httpx.AsyncClient:
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(self._app, raise_app_exceptions=False),
+            base_url="http://chancery",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+        )
+
+    async def as_role(self, role: Role) -> httpx.AsyncClient:
+        done = await self.client.post("/v1/keys", json={"name": f"A {role.value} key", "role": role.value})
+        assert done.status_code == 201, done.text
+        await self.chancery.feed.wait(("keys", "firms"), done.json()["position"])
+        return self.as_key(done.json()["api_key"])
+
+    async def another_firm(self) -> "House":
+        made = await create_firm(self.chancery, "Another firm", Region.EU)
+        await self.settle()
+        return House(self.chancery, self._app, made["firm_id"], made["api_key"])
+
+    async def do(self, command: Command, **how: Any) -> Answer:
+        """Carry out a command as the owner, past HTTP."""
+        return await execute(self.chancery, command, self.firm, permissions=ALL_PERMISSIONS, **how)
+
+    async def settle(self) -> int:
+        """Wait until every view shows all that is recorded; answers the position."""
+        async with await self.chancery.database.connect_async("record") as c:
+            row = await (await c.execute("SELECT position FROM record.head")).fetchone()
+        position = int(row[0]) if row else 0
+        await self.chancery.feed.wait(tuple(self.chancery.feed.positions) or ("firms",), position, 30.0)
+        return position
+
+
+@asynccontextmanager
+async def a_house(settings: Settings, database: Database) -> AsyncIterator[House]:
+    """Open everything, with one firm and its owner's key; closed when done."""
+    stop = threading.Event()
+    app = build(settings)
+    async with app.router.lifespan_context(app):
+        chancery: Chancery = app.state.service.chancery
+        projector = Projector(database, Vault(settings.keys_folder))
+        thread = threading.Thread(target=projector.run, args=(stop,), daemon=True)
+        thread.start()
+        try:
+            made = await create_firm(chancery, "A firm", Region.EU)
+            house = House(chancery, app, made["firm_id"], made["api_key"])
+            await house.settle()
+            yield house
+        finally:
+            stop.set()
+            thread.join(timeout=10)
