@@ -161,14 +161,13 @@ class CorrectContact(Command):
 
 def corrected(model: type[Command], field: str, value: JsonValue) -> Any:
     """The value as the field takes it; ValueError names the field and says what is wrong."""
-    if field.startswith("custom."):
-        wanted: Any = lambda: _CUSTOM.validate_python(value) if value is not None else None  # noqa: E731
-    elif field in model.model_fields:
-        wanted = lambda: model.model_validate({field: value})  # noqa: E731
-    else:
+    own = field.startswith("custom.")
+    if not own and field not in model.model_fields:
         raise ValueError(f"there is no field {field} to correct")
     try:
-        return wanted()
+        if own:
+            return None if value is None else _CUSTOM.validate_python(value)
+        return model.model_validate({field: value})
     except ValidationError as bad:
         first = bad.errors(include_url=False, include_context=False, include_input=False)[0]
         raise ValueError(f"{field}: {first['msg']}") from None

@@ -139,13 +139,8 @@ class InTheFuture(Invalid):
     """The time it happened at lies more than a day in the future."""
 
 
-class NoSuchFieldToCorrect(Invalid):
-    """There is no such field to correct."""
-
-
 # --- reading
 
-T = TypeVar("T")
 E = TypeVar("E", Email, Phone, Address)
 
 
