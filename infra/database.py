@@ -70,7 +70,7 @@ class Database:
         if role == "app":
             settings += [f"-c statement_timeout={self._statement_timeout_ms}", "-c default_transaction_read_only=on"]
         if role == "record":
-            settings += ["-c idle_in_transaction_session_timeout=60000"]
+            settings += ["-c idle_in_transaction_session_timeout=10000"]  # a stopped writer must not hold the append lock for long
         options = " ".join([self._base.get("options", ""), *settings]).strip()
         return make_conninfo("", **{**self._base, "options": options, "application_name": f"chancery-{role}", **extra})
 
@@ -128,6 +128,11 @@ def migrate(database: Database) -> list[str]:
                 " (number int PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
             )
             done = {n: (name, digest) for n, name, digest in c.execute("SELECT number, name, sha256 FROM chancery.migrations")}
+            newer = sorted(set(done) - {number for number, _, _ in migrations()})
+            if newer:
+                raise DatabaseUnusable(
+                    f"The database is newer than this version of Chancery: it has migration {done[newer[0]][0]}. Install the newer version."
+                )
             for number, name, sql in migrations():
                 digest = hashlib.sha256(sql.encode()).hexdigest()
                 if number in done:

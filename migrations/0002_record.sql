@@ -78,6 +78,15 @@ CALL chancery.fence('record.streams');
 CALL chancery.fence('record.commands');
 CALL chancery.fence('vault.data_keys');
 
+-- What was sealed may be nulled, by erasure, and nothing else may ever happen to an event: the grants below allow no other change.
+CREATE FUNCTION record.only_null() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION 'a sealed part can only be nulled' USING ERRCODE = 'integrity_constraint_violation';
+END
+$$;
+CREATE TRIGGER sealed_is_only_nulled BEFORE UPDATE ON record.events FOR EACH ROW WHEN (NEW.sealed IS NOT NULL)
+    EXECUTE FUNCTION record.only_null();
+
 GRANT SELECT ON record.events, record.head, record.firm_heads, record.streams, record.commands, vault.data_keys TO chancery_app;
 GRANT SELECT, INSERT ON record.events, record.commands TO chancery_record;
 GRANT UPDATE (sealed) ON record.events TO chancery_record;
