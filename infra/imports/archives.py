@@ -70,35 +70,46 @@ def entries(archive: BinaryIO, name: str, limits: FolderLimits) -> Iterator[Entr
 def expanded(raw: BinaryIO, name: str, limits: FolderLimits) -> BinaryIO:
     """A plain copy of a gzip file in a temporary file without a name. Raises FileDefect."""
     spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (handed on)
-    taken, out = 0, 0
-    member = zlib.decompressobj(31)
     try:
-        while data := raw.read(1 << 16):
-            taken += len(data)
-            while data:
-                if member.eof:
-                    data = data.lstrip(b"\0")
-                    member = zlib.decompressobj(31) if data else member
-                    continue
-                piece = member.decompress(data, PIECE)
-                data = member.unused_data if member.eof else member.unconsumed_tail
-                out += len(piece)
-                if out > limits.expanded or (out > limits.ratio_from and out > limits.ratio * taken):
-                    raise FileDefect(
-                        f"{name} expands out of proportion",
-                        f"{out:,} bytes came out of {taken:,}; at most {limits.ratio} to 1 and {limits.expanded:,} in all are read",
-                        "If it is honest, unpack it into the folder blobs/ and import again",
-                    )
-                spool.write(piece)
-        while not member.eof and (piece := member.decompress(member.unconsumed_tail, PIECE)):
+        for piece in _inflated(raw, name, limits):
             spool.write(piece)
+        spool.flush()
     except zlib.error as e:
+        spool.close()
         raise FileDefect(f"{name} is damaged", "it can't be expanded any further", "Fetch or pack it again") from e
     except OSError as e:
+        spool.close()
         raise FileDefect(f"{name} can't be expanded", e.strerror or "the system refused", "Make room for temporary files") from e
+    except BaseException:
+        spool.close()
+        raise
+    return spool
+
+
+def _inflated(raw: BinaryIO, name: str, limits: FolderLimits) -> Iterator[bytes]:
+    taken, out = 0, 0
+    member = zlib.decompressobj(31)
+    while data := raw.read(1 << 16):
+        taken += len(data)
+        while data:
+            if member.eof:
+                data = data.lstrip(b"\0")
+                member = zlib.decompressobj(31) if data else member
+                continue
+            piece = member.decompress(data, PIECE)
+            data = member.unused_data if member.eof else member.unconsumed_tail
+            out += len(piece)
+            if out > limits.expanded or (out > limits.ratio_from and out > limits.ratio * taken):
+                raise FileDefect(
+                    f"{name} expands out of proportion",
+                    f"{out:,} bytes came out of {taken:,}; at most {limits.ratio} to 1 and {limits.expanded:,} in all are read",
+                    "If it is honest, unpack it into the folder blobs/ and import again",
+                )
+            yield piece
+    while not member.eof and (piece := member.decompress(member.unconsumed_tail, PIECE)):
+        yield piece
     if not member.eof:
         raise FileDefect(f"{name} is cut off", "it ends before its compressed data does", "Fetch it again")
-    return spool
 
 
 def open_beneath(folder: Path, parts: tuple[str, ...]) -> BinaryIO:
