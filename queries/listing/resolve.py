@@ -172,7 +172,7 @@ class Resolver:
             f, r = fields.get(name), relations.get(name)
             into_field = f is not None and (last or r is None or f.kind in {Kind.many, Kind.record, Kind.keyed, Kind.loose})
             if f is not None and into_field:
-                return Found(tuple(through), self.descend(f, names[at:], position), ".".join(names))
+                return Found(tuple(through), self.descend(f, names[at:], position), printable(".".join(names)))
             if r is None:
                 raise unknown_field(
                     name, [*fields, *relations], position + sum(len(n) + 1 for n in names[:at]), ".".join(names[:at])
@@ -195,7 +195,7 @@ class Resolver:
             c = target
             at += 1
             if last:
-                return Found(tuple(through), None, ".".join(names))
+                return Found(tuple(through), None, printable(".".join(names)))
 
     def descend(self, f: Field, names: Sequence[str], position: int) -> Path:
         steps: list[Step] = []
@@ -218,7 +218,7 @@ class Resolver:
             personal = personal or f.personal
         if personal and SEES_PERSONAL not in self.permissions:
             raise NeedsPersonal(
-                f"At character {position}: {'.'.join(names)}. Filtering by it needs the permission {SEES_PERSONAL}.",
+                f"At character {position}: {printable('.'.join(names))}. Filtering by it needs the permission {SEES_PERSONAL}.",
                 field=printable(".".join(names)),
                 permission=SEES_PERSONAL,
                 position=position,
@@ -261,7 +261,7 @@ class Resolver:
         return Never(condition) if r.comparator == "!=" else condition
 
     def incomparable(self, name: str, r: Restriction, why: str) -> NoReturn:
-        raise WrongComparison(f"At character {r.position}: {name}: {why}.", field=printable(name), position=r.position)
+        raise WrongComparison(f"At character {r.position}: {name}: {why}.", field=name, position=r.position)
 
     def compared(self, path: Path, name: str, r: Restriction) -> Condition:
         leaf = path.leaf

@@ -1,5 +1,7 @@
 """Two small collections of their own, with every kind of field, and the tables that hold them."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from decimal import Decimal
@@ -13,7 +15,7 @@ from psycopg.types.json import Jsonb
 from domain.kernel import FirmId, Personal
 from projections.kernel import View, of_stream
 from queries.kernel import COLLECTIONS, Collection, collection
-from queries.listing import Relation, relation
+from queries.listing import RELATIONS, Relation, relation
 
 ShelfId = NewType("ShelfId", UUID)
 FIRM, OTHER_FIRM = FirmId(UUID(int=1)), FirmId(UUID(int=2))
@@ -115,14 +117,24 @@ SHELVES = Collection(
 )
 
 
-def declare() -> None:
-    if SAMPLES.name not in COLLECTIONS:
-        collection(SAMPLES)
-        collection(SHELVES)
-        for r in _WAYS:
-            relation("test_samples", r)
-        for r in _BACK:
-            relation("test_shelves", r)
+@contextmanager
+def declared() -> Iterator[None]:
+    """The registries hold these two collections and nothing else, until the block ends."""
+    before = dict(COLLECTIONS), dict(RELATIONS)
+    COLLECTIONS.clear()
+    RELATIONS.clear()
+    collection(SAMPLES)
+    collection(SHELVES)
+    for r in _WAYS:
+        relation("test_samples", r)
+    for r in _BACK:
+        relation("test_shelves", r)
+    try:
+        yield
+    finally:
+        for registry, entries in zip((COLLECTIONS, RELATIONS), before, strict=True):
+            registry.clear()
+            registry.update(entries)  # type: ignore[arg-type]
 
 
 TABLES = """

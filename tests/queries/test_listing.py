@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from psycopg.rows import dict_row
 
-from queries.filtering import And, Node, Not, Or, Restriction, Unusable, Value, Word, both, either, parse, show
+from queries.filtering import And, Node, Not, Or, Restriction, Unusable, Value, Word, both, either, show
 from queries.kernel import COLLECTIONS, Collection
 from queries.listing import (
     RELATIONS,
@@ -38,9 +38,7 @@ from queries.listing import (
     personal_fields,
     read_page,
 )
-from tests.queries.samples import FIRM, OTHER_FIRM, SAMPLES, SHELVES, TABLES, Sample, declare, insert
-
-declare()
+from tests.queries.samples import FIRM, OTHER_FIRM, SAMPLES, SHELVES, TABLES, Sample, declared, insert
 
 KEY = b"k" * 32
 NOW = datetime(2026, 3, 10, 12, 0, tzinfo=UTC)
@@ -52,6 +50,12 @@ Db = psycopg.Connection[dict[str, Any]]
 relaxed = settings(
     deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _registries() -> Iterator[None]:
+    with declared():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -888,6 +892,19 @@ def test_a_plain_order_is_compared_as_a_row_that_an_index_serves(stocked: Db) ->
     assert sql.endswith('ORDER BY t."created_at" DESC, t."id" DESC LIMIT 51')
 
 
+def test_a_page_deep_in_a_long_list_is_read_from_the_index(empty: Db) -> None:
+    with empty.transaction(force_rollback=True):
+        empty.execute("CREATE INDEX ON views.test_samples (firm_id, created_at, id)")
+        insert(empty, SAMPLES, [row(n) for n in range(1, 3001)])
+        empty.execute("ANALYZE views.test_samples")
+        asked: dict[str, Any] = {"order_by": "-created_at", "filter": "amount = null"}
+        token = ask(empty, page_size=1000, **asked).next_page_token
+        listing = compile_list(SAMPLES, firm=FIRM, permissions=ALL, now=NOW, key=KEY, page_token=token, **asked)
+        plan = str(empty.execute("EXPLAIN " + listing.sql, {**listing.params, "firm": FIRM}).fetchall())
+    assert "Index Scan Backward" in plan
+    assert "Sort" not in plan
+
+
 class Reading:
     """A reader over the test's connection."""
 
@@ -936,6 +953,5 @@ def test_a_relation_that_joins_nothing_is_found_at_start(wrong: Relation, monkey
         check_relations()
 
 
-def test_the_collections_of_this_test_are_declared() -> None:
-    assert {"test_samples", "test_shelves"} <= set(COLLECTIONS)
-    assert parse("a") is not None
+def test_the_collections_of_this_test_stand_alone() -> None:
+    assert set(COLLECTIONS) == set(RELATIONS) == {"test_samples", "test_shelves"}
