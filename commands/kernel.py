@@ -95,6 +95,7 @@ class Work:
     causation_id: str | None = None
     origin: str | None = None
     target: UUID | None = None
+    target_type: str | None = None
     expected_version: int | None = None
     occurred_at: datetime | None = None
     shown_once: dict[str, str] = field(default_factory=dict)
@@ -119,7 +120,8 @@ class Work:
         if known is not None:
             return known
         entity = await self.outside.load(self.firm, stream, id)
-        if self.expected_version is not None and id == self.target and entity.version != self.expected_version:
+        is_target = (stream.type, id) == (self.target_type, self.target)
+        if self.expected_version is not None and is_target and entity.version != self.expected_version:
             raise Stale(version=entity.version, expected=self.expected_version)
         self.entities[(stream.type, id)] = entity
         return entity

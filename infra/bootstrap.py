@@ -34,6 +34,7 @@ class Chancery:
     feed: Feed
     blobs: FolderBlobs
     page_key: bytes
+    head_at_start: int
 
 
 @asynccontextmanager
@@ -64,8 +65,10 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
         await feed.open()
         executor = Executor(pool, appender, vault, ports={"blobs": blobs})
         page_key = vault.installation_key("page-tokens")
+        async with await database.connect_async("app") as c:
+            head_at_start = int((await (await c.execute("SELECT position FROM record.head")).fetchone() or (0,))[0])
         try:
-            yield Chancery(chosen, database, vault, appender, executor, readers, feed, blobs, page_key)
+            yield Chancery(chosen, database, vault, appender, executor, readers, feed, blobs, page_key, head_at_start)
         finally:
             await feed.close()
             await readers.close()

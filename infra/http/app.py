@@ -24,6 +24,7 @@ from infra.http.service import Service
 from infra.ids import uuid7
 from infra.settings import Settings
 from infra.uploads import receive, send
+from projections.kernel import VIEWS
 from queries.kernel import COLLECTIONS, QUERIES
 
 log = structlog.get_logger()
@@ -211,7 +212,7 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
 
     async def ready(_request: Request) -> Response:
         state = await _state(chancery)
-        good = state["database"] == "ok" and not state["stopped"]
+        good = state["database"] == "ok" and not state["stopped"] and not state["catching_up"]
         response = json_response({"status": "ready" if good else "not ready", **state})
         response.status_code = 200 if good else 503
         return response
@@ -243,13 +244,15 @@ async def _state(chancery: Chancery) -> dict[str, Any]:
             row = await (await c.execute("SELECT position FROM record.head")).fetchone()
             views = await (await c.execute("SELECT name, position, stopped_at FROM chancery.projections ORDER BY name")).fetchall()
     except psycopg.Error as e:
-        return {"database": type(e).__name__, "position": 0, "lag": {}, "stopped": {}}
+        return {"database": type(e).__name__, "position": 0, "lag": {}, "stopped": {}, "catching_up": []}
     head = row[0] if row else 0
+    reached = {name: position for name, position, _ in views}
     return {
         "database": "ok",
         "position": head,
         "lag": {name: head - position for name, position, _ in views},
         "stopped": {name: at for name, _, at in views if at is not None},
+        "catching_up": sorted(v for v in VIEWS if reached.get(v, -1) < chancery.head_at_start),
     }
 
 

@@ -168,6 +168,25 @@ def subjects_to_find(vault: Vault, work: Work) -> set[UUID]:
     return wanted
 
 
+def read_versions(work: Work) -> dict[tuple[str, UUID], int]:
+    """The version at which each stream was read, 0 when it was empty."""
+    expected = {key: e.version for key, e in work.entities.items()}
+    for m in work.made:
+        expected[(m.stream_type, m.stream_id)] -= 1
+    return expected
+
+
+def complete_answer(work: Work, body: dict[str, Any]) -> None:
+    """Add the target's id and version and the events' ids to what the handler answered."""
+    target = next((e for e in work.entities.values() if e.id == (work.target or body.get("id"))), None)
+    if target is None and "id" in body:
+        target = next((e for e in work.entities.values() if str(e.id) == body["id"]), None)
+    if target is not None:
+        body.setdefault("id", str(target.id))
+        body["version"] = target.version
+    body["events"] = [{"id": str(m.event_id), "type": m.type} for m in work.made]
+
+
 class Executor(Making):
     """Carries out commands on an event loop, with a pool of read connections and the process's appender."""
 
@@ -253,6 +272,7 @@ class Executor(Making):
                 correlation_id=correlation_id,
                 origin=origin,
                 target=target,
+                target_type=spec.target.type if spec.target else None,
                 expected_version=expected_version,
                 occurred_at=occurred_at,
             )
@@ -293,17 +313,8 @@ class Executor(Making):
                 for row in await cursor.fetchall():
                     found[(row[2], row[3])] = self._vault.unwrap(*row)
         sealed, new = seal_all(self._vault, work.firm, work.made, found)
-        made_of: dict[tuple[str, UUID], int] = {}
-        for m in work.made:
-            made_of[(m.stream_type, m.stream_id)] = made_of.get((m.stream_type, m.stream_id), 0) + 1
-        expected = {key: e.version - made_of.get(key, 0) for key, e in work.entities.items()}
-        target = next((e for e in work.entities.values() if e.id == (work.target or body.get("id"))), None)
-        if target is None and "id" in body:
-            target = next((e for e in work.entities.values() if str(e.id) == body["id"]), None)
-        if target is not None:
-            body.setdefault("id", str(target.id))
-            body["version"] = target.version
-        body["events"] = [{"id": str(m.event_id), "type": m.type} for m in work.made]
+        expected = read_versions(work)
+        complete_answer(work, body)
         answer = orjson.dumps(body)
         appended = await self._appender.append(
             Append(
