@@ -74,6 +74,7 @@ class Desk:
             now=self.now,
             command_id=f"c{next(self._commands)}",
             permissions=permissions,
+            target_type=spec.target.type if spec.target else None,
             **how,
         )
         answer = await spec.handler(command, work)
