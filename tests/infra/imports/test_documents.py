@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies
 
-from infra.imports.archives import FolderLimits, relative
+from infra.imports.archives import FolderLimits, entries, relative
 from infra.imports.documents import VersionFolder, VersionRecord
 from infra.imports.rows import FileDefect, Mapped
 from tests.shared import shared
@@ -238,7 +238,8 @@ def test_a_tree_of_files_is_documents_in_folders_with_their_versions(tmp_path: P
 
 def test_nothing_outside_the_folder_is_read_through_a_link(tmp_path: Path) -> None:
     outside, inside = tmp_path / "outside", tmp_path / "inside"
-    write(outside, "secret.txt", "more/secret.txt")
+    write(outside, "secret.txt", "more/later.txt")
+    (outside / "more/later.txt").write_text("sub/later.TXT")  # as long as the one inside
     write(inside, "good.txt", "sub/later.txt")
     (inside / "link.txt").symlink_to(outside / "secret.txt")
     (inside / "folder").symlink_to(outside / "more")
@@ -267,6 +268,17 @@ def test_a_folder_has_its_limits(tmp_path: Path) -> None:
     assert reasons(read(tmp_path, content=6)[1]) == ["The file is larger than 6 bytes"]
     with pytest.raises(FileDefect, match="no such folder"):
         read(tmp_path / "missing")
+
+
+def test_memory_does_not_grow_with_the_archive(tmp_path: Path) -> None:
+    packed(tmp_path, "blobs.tar", *((f"{n}.md", b"") for n in range(10_000)))
+    tracemalloc.start()
+    try:
+        with (tmp_path / "blobs.tar").open("rb") as file:
+            assert sum(entry.defect is None for entry in entries(file, "blobs.tar", FolderLimits())) == 10_000
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_memory_does_not_grow_with_the_list(tmp_path: Path) -> None:
