@@ -7,6 +7,7 @@ import commands
 import domain
 import projections
 import queries
+from queries import listing
 
 
 def load() -> None:
@@ -14,3 +15,4 @@ def load() -> None:
     for package in (domain, commands, projections, queries):
         for module in pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}."):
             importlib.import_module(module.name)
+    listing.check_relations()

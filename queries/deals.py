@@ -5,6 +5,7 @@ from projections.deal_activities import DEAL_ACTIVITIES
 from projections.deals import DEALS
 from projections.offers import OFFERS
 from queries.kernel import Collection, collection
+from queries.listing import Relation, relation
 
 collection(
     Collection(
@@ -39,3 +40,18 @@ collection(
         search=("name", "note"),
     )
 )
+
+relation("deals", Relation("pipeline", "pipelines", "pipeline_id"))
+relation("deals", Relation("stage", "stages", "stage_id"))
+relation("deals", Relation("owner", "members", "owner_id"))
+relation("deals", Relation("contact", "contacts", "contact_id"))
+relation("deals", Relation("contacts", "contacts", "contact_ids", many=True))
+relation("deals", Relation("organisations", "organisations", "organisation_ids", many=True))
+relation("deals", Relation("tasks", "tasks", "id", "deal", many=True))
+relation("deals", Relation("documents", "documents", "id", "deals", many=True))
+relation("deals", Relation("activities", "deal_activities", "id", "deal_id", many=True))
+relation("offers", Relation("deal", "deals", "deal_id"))
+relation("offers", Relation("contact", "contacts", "contact_id"))
+relation("deal_activities", Relation("deal", "deals", "deal_id"))
+relation("deal_activities", Relation("contact", "contacts", "contact_id"))
+relation("deal_activities", Relation("performer", "members", "performer_id"))

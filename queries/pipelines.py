@@ -3,6 +3,7 @@
 from domain.pipelines import PIPELINE
 from projections.pipelines import PIPELINES, STAGES
 from queries.kernel import Collection, collection
+from queries.listing import Relation, relation
 
 collection(
     Collection(
@@ -26,3 +27,8 @@ collection(
         search=("name",),
     )
 )
+
+relation("pipelines", Relation("deals", "deals", "id", "pipeline_id", many=True))
+relation("pipelines", Relation("stage_list", "stages", "id", "pipeline_id", many=True))
+relation("stages", Relation("pipeline", "pipelines", "pipeline_id"))
+relation("stages", Relation("deals", "deals", "id", "stage_id", many=True))

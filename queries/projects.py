@@ -15,6 +15,7 @@ from domain.tasks import MOST_MINUTES
 from projections.dependencies import DEPENDENCIES
 from projections.projects import PROJECTS
 from queries.kernel import Collection, Query, Reader, collection, query
+from queries.listing import Relation, relation
 from queries.schedule import Bond, Schedule, Times, schedule
 
 MOST_CHANGES = 5_000
@@ -303,3 +304,13 @@ def suppose(net: Network, q: WhatIf) -> None:
 def _known(kind: str, among: Mapping[UUID, object], id: UUID) -> None:
     if id not in among:
         raise NotFound(kind=kind, id=str(id))
+
+
+relation("projects", Relation("contact", "contacts", "contact"))
+relation("projects", Relation("organisation", "organisations", "organisation"))
+relation("projects", Relation("deal", "deals", "deal"))
+relation("projects", Relation("tasks", "tasks", "id", "project", many=True))
+relation("projects", Relation("dependencies", "dependencies", "id", "project", many=True))
+relation("dependencies", Relation("project", "projects", "project"))
+relation("dependencies", Relation("predecessor", "tasks", "predecessor"))
+relation("dependencies", Relation("successor", "tasks", "successor"))

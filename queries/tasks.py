@@ -4,6 +4,7 @@ from domain.tasks import TASK
 from projections.task_comments import TASK_COMMENTS
 from projections.tasks import TASKS
 from queries.kernel import Collection, collection
+from queries.listing import Relation, relation
 
 collection(
     Collection(
@@ -19,7 +20,7 @@ collection(
 
 collection(
     Collection(
-        name="task-comments",
+        name="task_comments",
         view=TASK_COMMENTS,
         stream=None,
         permission="tasks:read",
@@ -28,3 +29,14 @@ collection(
         search=("text",),
     )
 )
+
+relation("tasks", Relation("project", "projects", "project"))
+relation("tasks", Relation("contact", "contacts", "contact"))
+relation("tasks", Relation("organisation", "organisations", "organisation"))
+relation("tasks", Relation("deal", "deals", "deal"))
+relation("tasks", Relation("documents", "documents", "documents", many=True))
+relation("tasks", Relation("assignee", "members", "assignee"))
+relation("tasks", Relation("comments", "task_comments", "id", "task", many=True))
+relation("tasks", Relation("predecessors", "dependencies", "id", "successor", many=True))
+relation("tasks", Relation("successors", "dependencies", "id", "predecessor", many=True))
+relation("task_comments", Relation("task", "tasks", "task"))

@@ -78,7 +78,7 @@ async def test_a_task_tells_its_history(house: House) -> None:
     told = await house.client.get(f"/v1/tasks/{id}/history")
     assert told.status_code == 200, told.text
     assert done["position"] in told.text
-    comments = await house.client.get("/v1/task-comments", params={"filter": f'task = "{id}"'})
+    comments = await house.client.get("/v1/task_comments", params={"filter": f'task = "{id}"'})
     assert [c["text"] for c in comments.json()["items"]] == ["Asked the landlord"]
 
 
