@@ -97,10 +97,45 @@ def register(context: AdaptContext) -> None:
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 COPY_END = b"\xff\xff"
-_EVENT = struct.Struct(">hiqi16siqi16siqi16siqiqi16s")
+_PLACE = struct.Struct(">hiqi16siq")
+_FIXED = struct.Struct(">i16siqi16siqiqi16s")
+_SIZE = struct.Struct(">i")
 
 # COPY … (position, firm_id, firm_position, stream_id, stream_version, event_id, recorded_at, occurred_at, command_id,
-#         stream_type, type, public, sealed)
+#         stream_type, type, public, sealed): an event's place comes first, so that the rest is packed before the place is known.
+
+
+def event_place(position: int, firm: bytes, firm_position: int) -> bytes:
+    """The beginning of an event's row."""
+    return _PLACE.pack(13, 8, position, 16, firm, 8, firm_position)
+
+
+def event_rest(
+    stream_id: bytes,
+    stream_version: int,
+    event_id: bytes,
+    recorded_at: int,
+    occurred_at: int,
+    command_id: bytes,
+    stream_type: bytes,
+    type: bytes,
+    public: bytes,
+    sealed: bytes | None,
+) -> bytes:
+    """Everything of an event's row that does not depend on its place."""
+    size = _SIZE.pack
+    return b"".join(
+        (
+            _FIXED.pack(16, stream_id, 8, stream_version, 16, event_id, 8, recorded_at, 8, occurred_at, 16, command_id),
+            size(len(stream_type)),
+            stream_type,
+            size(len(type)),
+            type,
+            size(len(public)),
+            public,
+            b"\xff\xff\xff\xff" if sealed is None else size(len(sealed)) + sealed,
+        )
+    )
 
 
 def event_row(
@@ -118,19 +153,6 @@ def event_row(
     public: bytes,
     sealed: bytes | None,
 ) -> bytes:
-    fixed = _EVENT.pack(
-        13, 8, position, 16, firm, 8, firm_position, 16, stream_id, 8, stream_version, 16, event_id,
-        8, recorded_at, 8, occurred_at, 16, command_id,
-    )  # fmt: skip
-    return b"".join(
-        (
-            fixed,
-            len(stream_type).to_bytes(4, "big"),
-            stream_type,
-            len(type).to_bytes(4, "big"),
-            type,
-            len(public).to_bytes(4, "big"),
-            public,
-            b"\xff\xff\xff\xff" if sealed is None else len(sealed).to_bytes(4, "big") + sealed,
-        )
+    return event_place(position, firm, firm_position) + event_rest(
+        stream_id, stream_version, event_id, recorded_at, occurred_at, command_id, stream_type, type, public, sealed
     )

@@ -1,0 +1,253 @@
+"""The bulk path of imports keeps what the appender keeps, and takes chains of commands on one stream."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from commands.kernel import Actor, Answer, Work
+from commands.tasks import CommentTask, CreateTask, create_task
+from domain.kernel import FirmId, NotFound
+from domain.tasks import TASK
+from infra.database import Database
+from infra.record import appender, bulk, reader
+from infra.record.appender import CommandIdReused
+from infra.record.bulk import Bulk, Outcome, Task, command_task
+from infra.record.vault import Vault
+
+ACTOR = Actor("system", "import")
+
+
+@pytest.fixture(scope="module")
+def vault(tmp_path_factory: pytest.TempPathFactory) -> Vault:
+    return Vault(tmp_path_factory.mktemp("keys"))
+
+
+@pytest.fixture
+def firm() -> FirmId:
+    return FirmId(uuid4())
+
+
+@pytest.fixture
+def make(database: Database, vault: Vault, firm: FirmId) -> Iterator[Callable[..., Bulk]]:
+    opened: list[Bulk] = []
+
+    def make(**how: Any) -> Bulk:
+        opened.append(Bulk(database, vault, firm=firm, actor=ACTOR, origin="import/1", **how))
+        return opened[-1]
+
+    yield make
+    for b in opened:
+        b.close()
+
+
+def create(number: int, *, said: str = "") -> Task:
+    """A task under an id derived from its number."""
+
+    async def run(w: Work) -> Answer:
+        task = await w.find(TASK, w.derive_id("task", str(number)))
+        if task.version:
+            return {"id": str(task.id)}
+        await create_task(CreateTask(title=f"Call {number}"), w, task)
+        return {"id": str(task.id)}
+
+    return Task(run=run, key=f"create-{number}", said=(said or str(number)).encode(), label=("create", number))
+
+
+def comment(vault: Vault, firm: FirmId, number: int, place: int) -> Task:
+    id = vault.derive_id(firm, "task", str(number))
+    return command_task(
+        CommentTask(id=id, text=f"remark {place}"),
+        actor=ACTOR,
+        key=f"c-{number}-{place}",
+        label=("comment", number, place),
+        reads=[(TASK, id)],
+    )
+
+
+def events(database: Database, vault: Vault, firm: FirmId) -> list[Any]:
+    with database.connect("record") as c:
+        return [e for e in reader.replay(c, vault) if e.firm == firm]
+
+
+def by_label(outcomes: list[Outcome]) -> dict[Any, Outcome]:
+    assert len({o.task.label for o in outcomes}) == len(outcomes)
+    return {o.task.label: o for o in outcomes}
+
+
+def check_record(database: Database) -> None:
+    """Positions are contiguous in the whole record and in every firm, versions in every stream, and the heads say the same."""
+    with psycopg.connect(database.admin_conninfo()) as c:
+        for sql in (
+            "SELECT max(position) - count(*) FROM record.events",
+            "SELECT (SELECT position FROM record.head) - (SELECT max(position) FROM record.events)",
+            "SELECT coalesce(max(d), 0) FROM (SELECT max(firm_position) + 1 - count(*) d FROM record.events GROUP BY firm_id) x",
+            "SELECT coalesce(max(d), 0) FROM (SELECT max(stream_version) - count(*) d FROM record.events GROUP BY firm_id, stream_type, stream_id) x",
+            "SELECT count(*) FROM record.streams s WHERE version <> (SELECT count(*) FROM record.events e"
+            " WHERE e.firm_id = s.firm_id AND e.stream_id = s.stream_id AND e.stream_type = s.stream_type)",
+            "SELECT count(*) FROM record.firm_heads h WHERE firm_position <> (SELECT count(*) FROM record.events e WHERE e.firm_id = h.firm_id)",
+        ):
+            assert c.execute(sql).fetchone() == (0,), sql
+
+
+def test_an_import_moves_one_record_many_times_and_says_what_each_command_did(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    tasks = [t for n in range(40) for t in (create(n), *(comment(vault, firm, n, p) for p in range(10)))]
+    outcomes = by_label(list(make(batch_events=64).run(tasks)))
+    assert all(o.refused is None and o.failed is None and not o.replayed for o in outcomes.values())
+    assert outcomes[("comment", 7, 9)].answer["version"] == 11
+    recorded = events(database, vault, firm)
+    assert len(recorded) == 440
+    of_seven = [e for e in recorded if e.stream_id == UUID(str(outcomes[("create", 7)].answer["id"]))]
+    assert [e.version for e in of_seven] == list(range(1, 12))
+    assert of_seven[0].event.title == "Call 7"
+    assert [e.event.text for e in of_seven[1:]] == [f"remark {p}" for p in range(10)]
+    assert {(e.origin, e.actor) for e in recorded} == {("import/1", "system/import")}
+    assert outcomes[("comment", 7, 9)].position == of_seven[-1].position
+    check_record(database)
+
+
+def test_running_an_import_again_answers_the_same_and_writes_nothing(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    first = by_label(list(make().run([create(1), create(2), comment(vault, firm, 1, 1)])))
+    again = by_label(list(make().run([create(1), create(2), comment(vault, firm, 1, 1), create(3), create(2, said="other")][:4])))
+    assert [again[k].replayed for k in (("create", 1), ("create", 2), ("comment", 1, 1), ("create", 3))] == [
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert all(again[k].answer == first[k].answer and again[k].position == first[k].position for k in first)
+    (reused,) = make().run([create(2, said="other")])
+    assert isinstance(reused.failed, CommandIdReused)
+    assert len(events(database, vault, firm)) == 4
+
+
+def test_the_same_key_twice_in_one_run_has_one_effect(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    a, b = make().run([create(1), create(1)])
+    assert (a.replayed, b.replayed) == (False, True)
+    assert a.answer == b.answer
+    assert len(events(database, vault, firm)) == 1
+
+
+def test_a_refused_task_stops_no_other(make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId) -> None:
+    outcomes = by_label(list(make().run([comment(vault, firm, 9, 1), create(1), comment(vault, firm, 1, 1)])))
+    assert isinstance(outcomes[("comment", 9, 1)].refused, NotFound)
+    assert outcomes[("comment", 1, 1)].answer["version"] == 2
+    assert len(events(database, vault, firm)) == 2
+
+
+def test_when_another_writer_is_faster_everything_that_rests_on_it_is_decided_again_in_order(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    mine, other = make(batch_events=4), make()
+    list(mine.run([create(1), create(2)]))  # now remembered at version 1
+    list(other.run([comment(vault, firm, 1, 100)]))
+    outcomes = by_label(list(mine.run([t for p in range(9) for t in (comment(vault, firm, 1, p), comment(vault, firm, 2, p))])))
+    assert all(o.answer for o in outcomes.values())
+    one = vault.derive_id(firm, "task", "1")
+    texts = [e.event.text for e in events(database, vault, firm) if e.stream_id == one and e.version > 1]
+    assert texts == ["remark 100", *(f"remark {p}" for p in range(9))]
+    assert outcomes[("comment", 1, 8)].answer["version"] == 11
+    check_record(database)
+
+
+def test_a_refusal_that_rests_on_remembered_state_is_decided_again(make: Callable[..., Bulk], vault: Vault, firm: FirmId) -> None:
+    mine, other = make(), make()
+    (gone,) = mine.run([comment(vault, firm, 1, 0)])  # remembers that there is none
+    assert isinstance(gone.refused, NotFound)
+    list(other.run([create(1)]))
+    (now,) = mine.run([comment(vault, firm, 1, 1)])
+    assert now.refused is None
+    assert now.answer["version"] == 2
+
+
+def test_a_broken_connection_after_the_commit_leaves_one_effect_and_the_first_answer(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = make()
+    really, times = bulk._append, []
+
+    def breaks_once(c: psycopg.Connection[Any], *how: Any, again: bool) -> Any:
+        written = really(c, *how, again=again)
+        times.append(again)
+        if len(times) == 1:
+            raise psycopg.OperationalError("the connection is lost")
+        return written
+
+    monkeypatch.setattr(bulk, "_append", breaks_once)
+    outcomes = by_label(list(writer.run([create(1), comment(vault, firm, 1, 1)])))
+    assert times == [False, True]
+    assert [o.replayed for o in outcomes.values()] == [False, False]
+    assert outcomes[("comment", 1, 1)].answer["version"] == 2
+    assert next(e.event for e in events(database, vault, firm)).title == "Call 1"
+    assert len(events(database, vault, firm)) == 2
+    list(writer.run([comment(vault, firm, 1, 2)]))
+    check_record(database)
+
+
+def test_one_command_that_the_database_refuses_fails_alone(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        bad = make()._command_id("create-13")
+        c.execute(
+            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$"
+        )
+        c.execute(
+            f"CREATE TRIGGER refuse BEFORE INSERT ON record.commands FOR EACH ROW "
+            f"WHEN (NEW.command_id = '{bad}') EXECUTE FUNCTION public.refuse()"
+        )
+        try:
+            tasks = [t for n in range(20) for t in (create(n), comment(vault, firm, n, 1))]
+            outcomes = by_label(list(make().run(tasks)))
+        finally:
+            c.execute("DROP TRIGGER refuse ON record.commands")
+    assert isinstance(outcomes[("create", 13)].failed, psycopg.Error)
+    assert isinstance(outcomes[("comment", 13, 1)].refused, NotFound)  # it rested on the one that failed
+    assert {k: (o.refused, o.failed) for k, o in outcomes.items() if k[1] != 13 and not o.answer} == {}
+    recorded = events(database, vault, firm)
+    assert len(recorded) == 38
+    assert all(e.event.title for e in recorded if e.version == 1)  # the data keys are there
+    check_record(database)
+
+
+def test_a_task_may_only_wait_for_entities(make: Callable[..., Bulk]) -> None:
+    async def run(_w: Work) -> Answer:
+        await asyncio.sleep(0)
+        return None
+
+    with pytest.raises(RuntimeError, match="only load entities"):
+        list(make().run([Task(run=run)]))
+
+
+def test_a_bug_in_a_task_stops_the_run_and_keeps_what_was_written(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    async def run(_w: Work) -> Answer:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(make(batch_events=2).run([*(create(n) for n in range(4)), Task(run=run)]))
+    written = len(events(database, vault, firm))
+    assert written in {2, 4}
+    assert len(list(make().run(create(n) for n in range(4)))) == 4
+    assert len(events(database, vault, firm)) == 4
+
+
+def test_an_import_crosses_from_one_partition_to_the_next(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute("SET session_replication_role = replica")
+        c.execute("UPDATE record.head SET position = %s", (appender.PARTITION_SIZE - 4,))
+    outcomes = list(make().run(create(n) for n in range(10)))
+    assert sorted(o.position for o in outcomes) == list(range(appender.PARTITION_SIZE - 3, appender.PARTITION_SIZE + 7))
+    assert len(events(database, vault, firm)) == 10
