@@ -47,6 +47,7 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
             migrate(database)
         vault = Vault(chosen.keys_folder)
         blobs = FolderBlobs(chosen.blobs_folder, max_bytes=chosen.max_upload_bytes)
+        blobs.sweep()
         appender = Appender(database)
         pool = AsyncConnectionPool(
             database.conninfo("record"),

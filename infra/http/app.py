@@ -229,6 +229,7 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
         ("GET", "/v1/me", "me", me),
         ("GET", "/v1/changes", "changes", changes.route(service)),
         ("POST", "/v1/uploads", "uploads.receive", upload),
+        ("PUT", "/v1/uploads", "uploads.put", upload),
         ("GET", "/v1/documents/{id}/versions/{number}/content", "documents.content", content),
         ("GET", "/openapi.json", "openapi", document),
         ("GET", "/healthz", "health", health),
@@ -330,3 +331,4 @@ EXTRA: dict[str, Any] = {
         }
     },
 }
+EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}
