@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import orjson
@@ -106,7 +106,14 @@ class ContactRecord:
         parts = (self.prefix, self.given_name, self.additional_name, self.family_name, self.suffix)
         made = " ".join(p for p in parts if p)
         first = self.emails[0].value if self.emails else self.phones[0].value if self.phones else ""
-        return self.full_name or made or self.nickname or self.organisation or first or (self.urls[0].value if self.urls else "")
+        return (
+            self.full_name
+            or made
+            or self.nickname
+            or self.organisation
+            or first
+            or (self.urls[0].value if self.urls else self.source_id if self.id_given else "")
+        )
 
 
 def digest(source: Mapping[str, Any]) -> str:
@@ -173,6 +180,8 @@ class ContactMapper:
         record = ContactRecord(
             source_id=id or digest(values), id_given=id is not None, custom=b.custom(values, line, errors), extra=extra, **given
         )
+        if record.id_given and not replace(record, id_given=False).display_name:
+            errors.append(doubt(line, "", record.source_id, "the row has no name; its id stands for it"))
         if not record.display_name and not any(e.refused for e in errors):
             errors.append(refusal(line, "", "", "the row names nobody: it has no name, organisation, email or phone"))
         refused = any(e.refused for e in errors)

@@ -13,7 +13,7 @@ from infra.imports.tables import Table, normal
 from infra.imports.values import date_form, decimal_sign, is_empty, number
 from infra.imports.vocabulary import BY_NAME
 
-_ACCENTS = str.maketrans("äöüàâáãçéèêëíìîïñóòôõúùûß", "aouaaaaceeeeiiiinoooouuus")
+_ACCENTS = str.maketrans(dict(zip("äöüàâáãçéèêëíìîïñóòôõúùû", "aouaaaaceeeeiiiinoooouuu", strict=True)) | {"ß": "ss"})
 _PLACES = {
     "home": "home",
     "work": "work",

@@ -37,7 +37,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)")
-_NOT_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_NOT_TEXT = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 
 
 def _as_windows(e: UnicodeError) -> tuple[str, int]:
@@ -55,7 +55,7 @@ class Limits:
 
     expanded: int = 64 << 30
     ratio: int = 200
-    ratio_from: int = 64 << 20
+    ratio_from: int = 16 << 20
     line: int = 1 << 20
     depth: int = 64
     token: int = 8 << 20
@@ -104,9 +104,8 @@ class Source:
             if self.head.startswith(signature):
                 raise FileDefect(f"The file is {what}", "records are read from text formats", do)
         self.encoding, self._bom = self._choose(encoding)
-        if len(_NOT_TEXT.findall(self.head[:4096])) * 4 > len(self.head[:4096]) and not self.encoding.startswith(
-            ("utf-16", "utf-32")
-        ):
+        beginning = self.head_text()[:4096]
+        if len(_NOT_TEXT.findall(beginning)) * 4 > len(beginning):
             raise FileDefect(
                 "The file is not text",
                 "a quarter of its first bytes are control characters",

@@ -97,10 +97,13 @@ class _Feed:
         else:
             try:
                 line = next(self.fresh)
+                self.number += 1
+                while not self.taken and line in {"\n", "\r\n"}:
+                    line = next(self.fresh)
+                    self.number += 1
             except StopIteration:
                 self.ended = True
                 raise
-            self.number += 1
             number = self.number
         if type(line) is Overlong:
             if self.taken:

@@ -112,7 +112,7 @@ def _moment(body: str, form: str, zone: tzinfo) -> datetime | None:
         return datetime.fromtimestamp(float(body) / (1000 if form == "unix_ms" else 1), UTC)
     if form == "excel":
         return datetime(1899, 12, 30, tzinfo=zone) + timedelta(days=float(body.replace(",", ".")))
-    if body[4:5] == "-" or (body[:8].isdigit() and (len(body) == 8 or body[8] == "T")):
+    if body[4:5] == "-" or (body[:8].isdigit() and (len(body) == 8 or body[8:9] == "T")):
         try:
             found = datetime.fromisoformat(body)
         except ValueError:

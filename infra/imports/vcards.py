@@ -111,6 +111,7 @@ class VcardFile:
         stack: list[Card] = []
         current: _Line | None = None
         size = 0
+        stray = False
 
         def finish() -> None:
             nonlocal current
@@ -159,7 +160,8 @@ class VcardFile:
                 stack[0].raw = ""
                 continue
             if not stack:
-                if bare and bare != "\x1a":
+                if bare and bare != "\x1a" and not stray:
+                    stray = True
                     self.source.note(f"Lines outside any card were skipped, the first at line {at}.")
                 continue
             if upper == "END:VCARD":

@@ -1,4 +1,5 @@
 """Event logs: XES, CSV and OCEL as traces, deals and tasks."""
+# ruff: noqa: E501 (samples stand in one line as they stand in a file)
 
 import time
 from collections import Counter
@@ -66,7 +67,7 @@ def test_the_loan_log_has_its_published_outcomes_with_a_map_and_with_a_guess(giv
     first = deals[0]
     assert (first.source_id, str(first.amount), first.stage) == ("173688", "20000", "Finalized")
     assert [o.status for o in first.offers] == ["accepted"]
-    assert [(w.name.removeprefix("W_"), w.status) for w in first.work][0] == ("Completeren aanvraag", "completed")
+    assert next((w.name.removeprefix("W_"), w.status) for w in first.work) == ("Completeren aanvraag", "completed")
 
 
 def test_a_csv_log_is_grouped_by_case() -> None:
@@ -97,7 +98,10 @@ def test_an_interleaved_csv_log_of_any_tool_is_recognised(tmp_path: Path) -> Non
         file = open_import(path, "deals")
         rows = list(file)
         assert file.form == "csv-log"
-        assert [(r.record.source_id, [s.activity for s in r.record.steps]) for r in rows if r.record] == [("1", ["A", "B"]), ("2", ["A"])]
+        assert [(r.record.source_id, [s.activity for s in r.record.steps]) for r in rows if r.record] == [
+            ("1", ["A", "B"]),
+            ("2", ["A"]),
+        ]
 
 
 def test_object_logs_of_both_versions_become_traces_with_dated_changes() -> None:
@@ -113,7 +117,10 @@ def test_object_logs_of_both_versions_become_traces_with_dated_changes() -> None
 
 
 def test_missing_names_and_times_are_errors_of_their_event(tmp_path: Path) -> None:
-    bad = '<event><string key="concept:name" value="x"/></event><event><date key="time:timestamp" value="2024-01-01T10:00:00Z"/></event>' + event("y", "yesterday")
+    bad = (
+        '<event><string key="concept:name" value="x"/></event><event><date key="time:timestamp" value="2024-01-01T10:00:00Z"/></event>'
+        + event("y", "yesterday")
+    )
     traces = log(tmp_path, f"<trace>{event('ok')}{bad}</trace><trace/>{event('alone')}")
     assert [len(t.events) for t in traces] == [1, 0, 0]
     assert len([e for e in traces[0].errors if not e.refused]) == 4
@@ -129,13 +136,18 @@ def test_nested_attributes_lists_and_double_keys_are_all_kept(tmp_path: Path) ->
 
 def test_globals_stand_for_missing_values_but_placeholders_and_times_do_not(tmp_path: Path) -> None:
     head = '<log><global scope="event"><string key="concept:name" value="Work"/><string key="org:resource" value="UNKNOWN"/><date key="time:timestamp" value="1970-01-01T00:00:00Z"/></global>'
-    (trace,) = log(tmp_path, '<trace><event><date key="time:timestamp" value="2024-01-01T10:00:00Z"/></event><event/></trace>', head)
+    (trace,) = log(
+        tmp_path, '<trace><event><date key="time:timestamp" value="2024-01-01T10:00:00Z"/></event><event/></trace>', head
+    )
     assert [(e.name, e.resource) for e in trace.events] == [("Work", None)]
     assert len(trace.errors) == 2
 
 
 def test_times_out_of_order_are_sorted_and_said_and_zones_are_compared_as_instants(tmp_path: Path) -> None:
-    (trace,) = log(tmp_path, f"<trace>{event('b', '2024-03-31T03:00:00+02:00')}{event('a', '2024-03-31T01:30:00+01:00')}{event('c', '2024-03-31T01:00:00Z')}</trace>")
+    (trace,) = log(
+        tmp_path,
+        f"<trace>{event('b', '2024-03-31T03:00:00+02:00')}{event('a', '2024-03-31T01:30:00+01:00')}{event('c', '2024-03-31T01:00:00Z')}</trace>",
+    )
     assert [e.name for e in trace.events] == ["a", "b", "c"]
     assert any("sorted" in e.reason for e in trace.errors)
 

@@ -51,7 +51,10 @@ def test_a_named_encoding_is_followed_and_an_unknown_one_refused(tmp_path: Path)
         Source(path, encoding="klingon")
 
 
-@given(st.lists(st.text(alphabet=st.characters(exclude_characters="\r\n\x1a", exclude_categories=["Cs"]), max_size=40), max_size=30), st.sampled_from(["\n", "\r\n", "\r"]))
+@given(
+    st.lists(st.text(alphabet=st.characters(exclude_characters="\r\n\x1a", exclude_categories=["Cs"]), max_size=40), max_size=30),
+    st.sampled_from(["\n", "\r\n", "\r"]),
+)
 def test_lines_put_together_are_the_text(tmp_path_factory: pytest.TempPathFactory, lines: list[str], end: str) -> None:
     text = "".join(line + end for line in lines)
     path = written(tmp_path_factory.mktemp("lines"), b"\xef\xbb\xbf" + text.encode())

@@ -1,5 +1,6 @@
 """Delimited tables of every dialect."""
 
+
 import csv
 import io
 import json
@@ -13,7 +14,20 @@ from infra.imports.source import Source
 from infra.imports.tables import Table
 from tests.shared import shared
 
-SPECTRUM = "comma_in_quotes empty empty_crlf escaped_quotes json location_coordinates newlines newlines_crlf quotes_and_newlines simple simple_crlf utf8".split()
+SPECTRUM = [
+    "comma_in_quotes",
+    "empty",
+    "empty_crlf",
+    "escaped_quotes",
+    "json",
+    "location_coordinates",
+    "newlines",
+    "newlines_crlf",
+    "quotes_and_newlines",
+    "simple",
+    "simple_crlf",
+    "utf8",
+]
 
 
 def table(folder: Path, text: str | bytes, **options: object) -> Table:
@@ -81,7 +95,11 @@ def test_backslashed_quotes_and_doubled_ones_in_one_file_keep_the_columns_togeth
 
 
 @given(
-    st.lists(st.lists(st.text(alphabet=st.sampled_from("ab ,;\t\"'\n|é=+@0"), max_size=8), min_size=3, max_size=3), min_size=2, max_size=12),
+    st.lists(
+        st.lists(st.text(alphabet=st.sampled_from("ab ,;\t\"'\n|é=+@0"), max_size=8), min_size=3, max_size=3),
+        min_size=2,
+        max_size=12,
+    ),
     st.sampled_from(",;\t|"),
 )
 def test_what_csv_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]], delimiter: str) -> None:
@@ -107,7 +125,11 @@ def test_many_unclosed_quotes_do_not_make_it_slow(tmp_path: Path) -> None:
 
 def test_ragged_rows_are_kept_and_said(tmp_path: Path) -> None:
     rows = list(table(tmp_path, "name,mail\nAnn\nBob,b@x.org,surplus\n,,\n\nCleo,c@x.org,,\n"))
-    assert [r.values for r in rows] == [{"name": "Ann", "mail": ""}, {"name": "Bob", "mail": "b@x.org", "column 3": "surplus"}, {"name": "Cleo", "mail": "c@x.org"}]
+    assert [r.values for r in rows] == [
+        {"name": "Ann", "mail": ""},
+        {"name": "Bob", "mail": "b@x.org", "column 3": "surplus"},
+        {"name": "Cleo", "mail": "c@x.org"},
+    ]
     assert [len(r.errors) for r in rows] == [1, 1, 0]
     assert not any(e.refused for r in rows for e in r.errors)
 
@@ -143,6 +165,15 @@ def test_a_line_beyond_every_limit_is_one_error(tmp_path: Path) -> None:
     assert rows[1].line == 3
 
 
-@pytest.mark.parametrize(("first", "expected"), [("Ann,ann@x.org,5", False), ("name,mail,points", True), ("Given,Family,Town", True), ("1,2,3", False), ("2024-01-01,x,y", False)])
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("Ann,ann@x.org,5", False),
+        ("name,mail,points", True),
+        ("Given,Family,Town", True),
+        ("1,2,3", False),
+        ("2024-01-01,x,y", False),
+    ],
+)
 def test_the_header_is_found_or_missed_rightly(tmp_path: Path, first: str, expected: bool) -> None:
     assert table(tmp_path, f"{first}\nBob,bob@x.org,6\nCleo,cleo@x.org,7\n").has_header is expected
