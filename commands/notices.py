@@ -3,11 +3,12 @@
 from typing import Annotated, Literal
 from uuid import UUID
 
-from pydantic import Field, StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
-from commands.kernel import Answer, Command, Work, command
+from commands.kernel import Answer, Command, Entity, Work, command
 from commands.purposes import Key, Name
 from domain import notices, purposes
+from domain.consent.words import moment
 from domain.documents import DOCUMENT
 from domain.notices import NOTICE
 from domain.purposes import PURPOSES
@@ -33,6 +34,7 @@ class Publication(Written):
     material: bool = True
     purposes: Annotated[tuple[Key, ...], Field(min_length=1, max_length=100)]
     new_purposes: Annotated[tuple[Key, ...], Field(max_length=100)] = ()
+    occurred_at: AwareDatetime | None = Field(default=None, description="When it was published, if not now: before it came here.")
 
 
 async def _held(c: Written, w: Work) -> frozenset[str]:
@@ -41,10 +43,11 @@ async def _held(c: Written, w: Work) -> frozenset[str]:
     return frozenset(v.sha256 for v in (await w.load(DOCUMENT, c.document)).state.versions)
 
 
-async def _published(c: Publication, w: Work, notice: notices.Notice) -> list[notices.Event]:
+async def _publish(c: Publication, w: Work, notice: Entity[notices.Notice, notices.Event]) -> None:
+    at = moment(w.now, c.occurred_at)
     purposes.pick((await w.find(PURPOSES, w.firm)).state, c.purposes)
-    return notices.publish(
-        notice,
+    published = notices.publish(
+        notice.state,
         title=c.title,
         language=c.language,
         media_type=c.media_type,
@@ -55,8 +58,9 @@ async def _published(c: Publication, w: Work, notice: notices.Notice) -> list[no
         material=c.material,
         purposes=c.purposes,
         new_purposes=c.new_purposes,
-        now=w.now,
+        now=at,
     )
+    w.record(notice, published, occurred_at=at)
 
 
 class CreateNotice(Publication):
@@ -67,7 +71,7 @@ class CreateNotice(Publication):
 async def create(c: CreateNotice, w: Work) -> Answer:
     """Publish the first version of a notice: the text people see when they are asked for consent, and the purposes it names."""
     notice = w.create(NOTICE, w.new_id())
-    w.record(notice, await _published(c, w, notice.state))
+    await _publish(c, w, notice)
     return {"id": str(notice.id)}
 
 
@@ -86,7 +90,7 @@ async def publish(c: PublishNotice, w: Work) -> Answer:
     """Publish the next version. A material one names in `new_purposes` the purposes to which it gives a new meaning: what was given for
     them on earlier versions no longer counts and has to be asked for again."""
     notice = await w.load(NOTICE, c.id)
-    w.record(notice, await _published(c, w, notice.state))
+    await _publish(c, w, notice)
     return {"notice_version": len(notice.state.versions)}
 
 

@@ -7,6 +7,7 @@ NO4  Consent is asked for and given on a version that names its purposes, in a l
 NO5  Once a material version gives a purpose a new meaning, no consent to it is taken on an earlier version.
 NO6  A retired notice is not shown any more, and takes no further version.
 NO7  Nothing is recorded when nothing changes.
+NO8  A version is not published before the one it follows.
 """
 
 import hashlib
@@ -135,6 +136,10 @@ class TooManyVersions(Refused):
     """A notice has at most 500 versions and a version at most 60 languages. Publish a new notice."""
 
 
+class PublishedOutOfOrder(Invalid):
+    """A later version was published after that time already. Give a time after it, or none."""
+
+
 class NoSuchVersion(NotFound):
     """The notice had no such version then, or not in this language. Look at its versions."""
 
@@ -179,6 +184,8 @@ def publish(
         return []
     if len(notice.versions) >= VERSIONS:
         raise TooManyVersions
+    if before is not None and now < before.published_at:
+        raise PublishedOutOfOrder(published_at=before.published_at.isoformat())
     if not set(new_purposes) <= set(purposes) or (new_purposes and not material):
         raise NewPurposesNotNamed
     if material:

@@ -19,6 +19,7 @@ from domain.notices import (
     NoticePublished,
     NoticeRetired,
     NoticeTranslated,
+    PublishedOutOfOrder,
     Shown,
     TextOrFile,
     TextTooLong,
@@ -164,3 +165,9 @@ def test_nothing_is_recorded_when_nothing_changes() -> None:
     notice.given(published()).when(publish, **said(now=T0 + DAY)).then_nothing()
     notice.given(published()).when(retire, now=T0).then(NoticeRetired(retired_at=T0))
     notice.given(published(), NoticeRetired(retired_at=T0)).when(retire, now=T0 + DAY).then_nothing()
+
+
+@pytest.mark.invariant("NO8")
+def test_a_version_is_not_published_before_the_one_it_follows():
+    again = said("Another text.", now=T0 - DAY, new_purposes=("news",))
+    notice.given(published()).when(publish, **again).then_refused(PublishedOutOfOrder)
