@@ -181,6 +181,10 @@ def open_import(
     used = map or guess_table(kind, table)
     if map is not None and not map.fields:
         used = replace(guess_table(kind, table, record=map.record), timezone=map.timezone, encoding=map.encoding)
+    if kind == "contacts" and not used.fields:
+        source.note(
+            "No column was recognised; write an import map that says which column holds the names, or compose one of several columns."
+        )
     bound = Bound(used, table.columns, beside=path.parent)
     mapper = {"contacts": ContactMapper, "deals": DealMapper, "tasks": TaskMapper}[kind](bound)
     return ImportFile(source, kind, "table", used, table, mapper.map, table.columns, table.sample)
