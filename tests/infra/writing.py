@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 import psycopg
+import structlog
 
 from commands.kernel import Made
 from infra.database import Database
@@ -103,27 +104,33 @@ class Writer:
     """This module as a process."""
 
     def __init__(self, database: Database, *job: object) -> None:
-        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe would fill up and stop it
+        self._said = tempfile.NamedTemporaryFile("w")  # noqa: SIM115 - a pipe would fill up and stop it
         command = [sys.executable, "-m", "tests.infra.writing", database.admin_conninfo(), *map(str, job)]
         self.process = subprocess.Popen(command, stdout=self._said, text=True, cwd=Path(__file__).parents[2])
 
     def said(self) -> list[dict[str, Any]]:
         """What it has acknowledged so far; a line that was cut off by a kill is no acknowledgement."""
-        self._said.seek(0)
-        return [json.loads(line) for line in self._said.read().splitlines(keepends=True) if line.endswith("\n")]
+        lines = Path(self._said.name).read_text().splitlines(keepends=True)
+        return [json.loads(line) for line in lines if line.endswith("\n")]
 
     def finish(self, timeout: float = 60) -> list[dict[str, Any]]:
-        assert self.process.wait(timeout) == 0
-        said = self.said()
-        self._said.close()
-        return said
+        with self:
+            assert self.process.wait(timeout) == 0
+            return self.said()
 
     def kill(self) -> list[dict[str, Any]]:
+        with self:
+            self.process.kill()
+            self.process.wait()
+            return self.said()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self.process.kill()
         self.process.wait()
-        said = self.said()
         self._said.close()
-        return said
 
 
 def _say(command_id: UUID, result: Appended | BaseException) -> None:
@@ -150,6 +157,7 @@ def _write(appender: Appender, size: int, count: int | None) -> None:
 def main() -> None:
     """`many SIZE COUNT…` for one thread each, `for ever THREADS`, `one COMMAND_ID MAC`."""
     _, conninfo, job, *more = sys.argv
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     appender = Appender(Database(conninfo), patience=30)
     if job == "one":
         command_id = UUID(more[0])
