@@ -1,0 +1,1 @@
+"""How records that were read from a foreign file become events: one module for each kind of record."""
