@@ -54,15 +54,16 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
             min_size=2,
             max_size=8,
             open=False,
-            timeout=5.0,
+            timeout=3.0,
             max_waiting=512,
+            reconnect_timeout=3.0,
             kwargs={"autocommit": True, "prepare_threshold": 1},
             name="executor",
         )
         await pool.open()
         readers = Readers(database)
         await readers.open()
-        feed = Feed(database)
+        feed = Feed(database, readers.check, pool.check)
         await feed.open()
         executor = Executor(pool, appender, vault, ports={"blobs": blobs})
         page_key = vault.installation_key("page-tokens")

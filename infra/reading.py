@@ -1,21 +1,32 @@
 """Reads for one firm: a read-only transaction of the application role that can see no other firm's rows."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, LiteralString, cast
+from typing import Any
+from uuid import UUID
 
 import psycopg
 import structlog
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from domain.kernel import FirmId
+from domain.kernel import EVENTS, FirmId
 from infra.database import Database
 from infra.projector.engine import VIEWS_CHANNEL
 
 log = structlog.get_logger()
+
+IDENTITY = ("keys", "firms")  # the views, and the contexts, that say who a key lets in
+LOOK_SECONDS = 5.0
+MOST_WAITING = 200
+_WHERE = (
+    "SELECT name, position, stopped_at, (SELECT position FROM record.head) FROM chancery.projections"
+    " UNION ALL SELECT '', 0, NULL, position FROM record.head WHERE NOT EXISTS (SELECT FROM chancery.projections)"
+)
+_KEYS_OF = "SELECT DISTINCT firm_id FROM record.events WHERE type = ANY(%s) AND position > %s AND position <= %s"
 
 
 class PgReader:
@@ -29,12 +40,12 @@ class PgReader:
 
     async def all(self, sql: str, **params: object) -> Sequence[Mapping[str, Any]]:
         async with self._connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await cursor.execute(cast("LiteralString", sql), {"firm": self.firm, **params})
+            await cursor.execute(sql, {"firm": self.firm, **params})
             return await cursor.fetchall()
 
     async def one(self, sql: str, **params: object) -> Mapping[str, Any] | None:
         async with self._connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await cursor.execute(cast("LiteralString", sql), {"firm": self.firm, **params})
+            await cursor.execute(sql, {"firm": self.firm, **params})
             return await cursor.fetchone()
 
     @property
@@ -52,8 +63,9 @@ class Readers:
             min_size=2,
             max_size=size,
             open=False,
-            timeout=5.0,
+            timeout=3.0,
             max_waiting=512,
+            reconnect_timeout=3.0,
             kwargs={"autocommit": True, "prepare_threshold": 1},
             name="readers",
         )
@@ -64,6 +76,10 @@ class Readers:
     async def close(self) -> None:
         await self._pool.close()
 
+    async def check(self) -> None:
+        """Replace the connections that broke."""
+        await self._pool.check()
+
     @asynccontextmanager
     async def reading(self, firm: FirmId, permissions: frozenset[str] = frozenset()) -> AsyncIterator[PgReader]:
         """One read-only snapshot of one firm."""
@@ -73,7 +89,7 @@ class Readers:
             try:
                 yield PgReader(c, firm, permissions)
             finally:
-                with suppress(psycopg.OperationalError):
+                with suppress(psycopg.OperationalError, psycopg.InterfaceError):
                     await c.execute("ROLLBACK")
 
 
@@ -88,17 +104,32 @@ class Behind(Exception):
 
 
 class Feed:
-    """Where every view stands, kept by LISTEN: lets a read wait for a position and a stream of changes follow."""
+    """Where the record and every view stand, kept by LISTEN: lets a read wait for a position and a stream of changes follow.
 
-    def __init__(self, database: Database) -> None:
+    `away` says that the database does not answer; `epoch` changes when what is known of a firm's keys may be out of date.
+    """
+
+    def __init__(self, database: Database, *returned: Callable[[], Awaitable[None]]) -> None:
+        """`returned` are called when the database is back after an interruption."""
         self._database = database
+        self._returned = returned
         self.positions: dict[str, int] = {}
         self.stopped: dict[str, int] = {}
+        self.head = 0
+        self.away = False
+        self._looked = 0.0
+        self._keys_at = -1
+        self._epoch = 0
+        self._epochs: dict[UUID, int] = {}
+        self._waiting = 0
         self._moved = asyncio.Condition()
+        self._first = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         self._task = asyncio.create_task(self._follow(), name="feed")
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._first.wait(), 5.0)
 
     async def close(self) -> None:
         if self._task is not None:
@@ -107,55 +138,96 @@ class Feed:
                 await self._task
 
     async def _follow(self) -> None:
-        pause = 0.1
+        pause = 0.05
         while True:
             try:
-                async with await self._database.connect_async("app") as c:
-                    await c.execute(f"LISTEN {VIEWS_CHANNEL}")
-                    pause = 0.1
-                    while True:
+                async with await self._database.connect_async("record") as c:
+                    async with asyncio.timeout(LOOK_SECONDS):
+                        await c.execute(f"LISTEN {VIEWS_CHANNEL}")
                         await self._look(c)
+                        for back in self._returned if self._first.is_set() else ():
+                            await back()
+                    self.away = False
+                    self._first.set()
+                    pause = 0.05
+                    while True:
                         async for _ in c.notifies(timeout=1.0, stop_after=1):
                             pass
-            except psycopg.OperationalError as e:
+                        async with asyncio.timeout(LOOK_SECONDS):
+                            await self._look(c)
+            except (psycopg.Error, OSError, TimeoutError) as e:
+                if pause > 0.05:  # one lost connection is not the database's loss: that it can't be had again is
+                    self.away = True
+                    async with self._moved:
+                        self._moved.notify_all()
                 log.warning("feed.interrupted", error=type(e).__name__)
                 await asyncio.sleep(pause)
-                pause = min(pause * 2, 5.0)
+                pause = min(pause * 2, 1.0)
 
     async def _look(self, c: psycopg.AsyncConnection[Any]) -> None:
-        rows = await (await c.execute("SELECT name, position, stopped_at FROM chancery.projections")).fetchall()
-        positions = {name: position for name, position, _ in rows}
-        self.stopped = {name: at for name, _, at in rows if at is not None}
-        if positions != self.positions:
-            self.positions = positions
+        rows = await (await c.execute(_WHERE)).fetchall()
+        head = int(rows[0][3]) if rows else 0
+        positions = {name: position for name, position, _, _ in rows if name}
+        stopped = {name: at for name, _, at, _ in rows if at is not None}
+        await self._look_at_keys(c, min(positions.get(view, 0) for view in IDENTITY))
+        changed = positions != self.positions or stopped != self.stopped
+        self.head, self.positions, self.stopped, self._looked = head, positions, stopped, time.monotonic()
+        if changed:
             async with self._moved:
                 self._moved.notify_all()
 
+    async def _look_at_keys(self, c: psycopg.AsyncConnection[Any], reached: int) -> None:
+        if reached == self._keys_at:
+            return
+        if reached < self._keys_at or self._keys_at < 0 or len(self._epochs) > 10_000:
+            self._epoch += 1
+            self._epochs.clear()
+        else:
+            names = [name for name in EVENTS if name.partition(".")[0] in IDENTITY]
+            for (firm,) in await (await c.execute(_KEYS_OF, (names, self._keys_at, reached))).fetchall():
+                self._epochs[firm] = self._epochs.get(firm, 0) + 1
+        self._keys_at = reached
+
+    def epoch(self, firm: UUID) -> tuple[int, int] | None:
+        """Changes when a key or the firm itself has changed as far as their views show it; None when that can't be told now."""
+        if self.away or time.monotonic() - self._looked > LOOK_SECONDS:
+            return None
+        return self._epoch, self._epochs.get(firm, 0)
+
     def reached(self, views: Sequence[str]) -> int:
         """The position all of these views have reached."""
-        return min((self.positions.get(v, 0) for v in views), default=0)
+        return min((self.positions.get(v, 0) for v in views), default=self.head)
 
-    async def wait(self, views: Sequence[str], position: int, timeout: float = 5.0) -> None:
+    def shown(self) -> int:
+        """The position all views show, those left out that an event has stopped."""
+        return min((p for v, p in self.positions.items() if v not in self.stopped), default=0)
+
+    async def wait(self, views: Sequence[str], position: int, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - callers differ
         """Return when these views have reached the position; `Behind` when they have not in time or have stopped before it."""
         if self.reached(views) >= position:
             return
         try:
-            async with asyncio.timeout(timeout):
-                async with self._moved:
-                    while self.reached(views) < position:
-                        stuck = next((v for v in views if v in self.stopped), None)
-                        if stuck is not None:
-                            raise Behind(stuck, position, self.positions.get(stuck, 0))
-                        await self._moved.wait()
+            self._waiting += 1
+            if self._waiting > MOST_WAITING:
+                raise TimeoutError
+            async with asyncio.timeout(timeout), self._moved:
+                while self.reached(views) < position:
+                    stuck = next((v for v in views if v in self.stopped), None)
+                    if stuck is not None:
+                        raise Behind(stuck, position, self.positions.get(stuck, 0))
+                    if self.away:
+                        raise TimeoutError
+                    await self._moved.wait()
         except TimeoutError:
             slow = min(views, key=lambda v: self.positions.get(v, 0))
             raise Behind(slow, position, self.positions.get(slow, 0)) from None
+        finally:
+            self._waiting -= 1
 
-    async def moved(self, after: int, timeout: float) -> int:
-        """The position all views have reached, as soon as it is beyond `after`, or when the time is over."""
+    async def moved(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 - a heartbeat, not a failure
+        """The position all views show, as soon as it is beyond `after`, or when the time is over or the database is away."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                async with self._moved:
-                    while self.reached(list(self.positions)) <= after:
-                        await self._moved.wait()
-        return self.reached(list(self.positions))
+            async with asyncio.timeout(timeout), self._moved:
+                while self.shown() <= after and not self.away:
+                    await self._moved.wait()
+        return self.shown()

@@ -24,6 +24,11 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
     rate_per_second: float = Field(200.0, gt=0, le=1_000_000, description="Requests per second one API key may make on average.")
     rate_burst: float = Field(400.0, gt=0, le=10_000_000, description="Requests one API key may make at once.")
+    requests_per_day: int = Field(
+        0, ge=0, description="Requests one firm may make in a day (UTC), counted across processes; 0 means as many as it likes."
+    )
+    max_streams: int = Field(2_000, gt=0, le=100_000, description="Streams of live changes one process keeps open.")
+    max_streams_per_key: int = Field(20, gt=0, le=100_000, description="Streams of live changes one API key may keep open.")
     max_in_flight: int = Field(512, gt=0, le=100_000, description="Requests one process serves at once; more are answered 503.")
     max_body_bytes: int = Field(1_000_000, gt=0, le=100_000_000, description="The largest JSON body, in bytes.")
     max_upload_bytes: int = Field(10_000_000_000, gt=0, description="The largest document, in bytes.")

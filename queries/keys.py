@@ -54,11 +54,12 @@ class KeyCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """Who a key lets in: the member it is for, or the key itself, with what it is good for now."""
+    """Who a key lets in: the member it is for, or the key itself, with what it is good for now; `until` when it ends of itself."""
 
     key: KeyId
     member: UUID | None
     permissions: frozenset[str]
+    until: datetime | None = None
 
 
 def admit(text: KeyText, row: KeyCheck | None, *, now: datetime) -> Admitted:
@@ -77,7 +78,13 @@ def admit(text: KeyText, row: KeyCheck | None, *, now: datetime) -> Admitted:
         raise KeyHasExpired
     if row.firm_suspended:
         raise FirmIsSuspended
-    return Admitted(key=text.key, member=row.member, permissions=keys.good_for(permissions_of(row.roles), row.scopes))
+    ends = [at for at in (row.expires_at, None if current else row.previous_until) if at is not None]
+    return Admitted(
+        key=text.key,
+        member=row.member,
+        permissions=keys.good_for(permissions_of(row.roles), row.scopes),
+        until=min(ends, default=None),
+    )
 
 
 async def authenticate(text: KeyText, r: Reader) -> Admitted:

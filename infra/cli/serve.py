@@ -20,6 +20,7 @@ from infra.cli.console import DATA, chosen, fail, out
 from infra.cli.firms import create_firm
 from infra.database import Database, DatabaseUnusable
 from infra.http.app import build
+from infra.http.connection import Connection
 from infra.projector.engine import Projector
 from infra.record.vault import KeysUnusable, Vault
 from infra.settings import Settings
@@ -106,10 +107,11 @@ def serve(
             log_level="warning",
             access_log=False,
             loop="uvloop",
-            http="httptools",
+            http=Connection,
+            ws="none",
             server_header=False,
             timeout_graceful_shutdown=10,
-            limit_concurrency=settings.max_in_flight * 2,
+            limit_concurrency=settings.max_in_flight * 4 + settings.max_streams,
         )
 
 

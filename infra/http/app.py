@@ -1,25 +1,28 @@
-"""The application: middleware, routes from the registries, health and metrics."""
+"""The application: the door every request passes, routes from the registries, health and metrics."""
 
+import asyncio
+import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib import metadata
 from typing import Any
 
-import psycopg
 import structlog
 from fastapi import FastAPI
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
 from infra.http import changes, commands, openapi, pages, problems, reads
+from infra.http.commands import path_id
+from infra.http.described import EXTRA
 from infra.http.reads import json_response, parameters
+from infra.http.routing import LONGEST, Endpoint, Route, Router
 from infra.http.service import Service
 from infra.ids import uuid7
 from infra.settings import Settings
@@ -37,6 +40,10 @@ SECURITY_HEADERS = [
 ]
 
 
+REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
+STALLED_SECONDS = 60.0
+
+
 class Metrics:
     """What /metrics tells; label values are route names and statuses, never anything of a firm or person."""
 
@@ -45,17 +52,18 @@ class Metrics:
         self.requests = Counter("chancery_requests", "Requests answered.", ["route", "status"], registry=self.registry)
         self.seconds = Histogram("chancery_request_seconds", "Time to answer.", ["route"], registry=self.registry)
         self.in_flight = Gauge("chancery_requests_in_flight", "Requests being served.", registry=self.registry)
+        self.streams = Gauge("chancery_change_streams", "Streams of live changes open.", registry=self.registry)
         self.head = Gauge("chancery_record_position", "The last position of the record.", registry=self.registry)
         self.lag = Gauge("chancery_projection_lag_events", "Events a view is behind the record.", ["view"], registry=self.registry)
         self.stopped = Gauge("chancery_projection_stopped", "1 when an event stopped the view.", ["view"], registry=self.registry)
 
 
 class Door:
-    """Outermost: names each request, bounds how many are served at once, turns what is left over into problems, counts."""
+    """Outermost: names each request, bounds how many are served at once and how long a caller may take, counts, and lets no
+    exception out: what a server logs of one would quote values."""
 
-    def __init__(self, app: ASGIApp, service: Callable[[], Service | None], metrics: Metrics, most: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, most: int) -> None:
         self._app = app
-        self._service = service
         self._metrics = metrics
         self._most = most
         self._in_flight = 0
@@ -64,13 +72,12 @@ class Door:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = str(uuid7())
-        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"")
-        if given and len(given) <= 100 and given.decode("latin-1").isalnum():
-            request_id = given.decode("latin-1")
-        scope.setdefault("state", {})["request_id"] = request_id
+        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
+        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid7())
+        state = scope.setdefault("state", {})
+        state["request_id"] = request_id
         started = time.perf_counter()
-        status = 500
+        status = 0
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -79,31 +86,72 @@ class Door:
                 present = {k.lower() for k, _ in message["headers"]}
                 extra = [(k, v) for k, v in SECURITY_HEADERS if k not in present]
                 message["headers"] = [*message["headers"], *extra, (b"x-request-id", request_id.encode())]
-            await send(message)
+                await send(message)
+            elif message.get("more_body"):
+                async with asyncio.timeout(STALLED_SECONDS):  # a caller who reads nothing is let go
+                    await send(message)
+            else:
+                await send(message)
 
+        refused = self._refusal(scope)
+        if refused is not None:
+            await refused(scope, receive, answer)
+            self._metrics.requests.labels("refused", str(status)).inc()
+            return
+        held = True
+
+        def long() -> None:
+            """A stream that stays open has limits of its own and gives its place back."""
+            nonlocal held
+            if held:
+                held = False
+                self._left()
+
+        state["long"] = long
+        self._in_flight += 1
+        self._metrics.in_flight.set(self._in_flight)
+        try:
+            await self._app(scope, receive, answer)
+        except Exception as e:
+            if status == 0:
+                await problems.of(e, request_id)(scope, receive, answer)
+            elif isinstance(e, TimeoutError):
+                log.info("response.stalled", request_id=request_id)
+            else:
+                log.error("response.broken", request_id=request_id, exc_info=e)
+        finally:
+            if held:
+                self._left()
+            name = state.get("route", "none")
+            self._metrics.requests.labels(name, str(status)).inc()
+            if held:
+                self._metrics.seconds.labels(name).observe(time.perf_counter() - started)
+
+    def _left(self) -> None:
+        self._in_flight -= 1
+        self._metrics.in_flight.set(self._in_flight)
+
+    def _refusal(self, scope: Scope) -> Response | None:
         if self._in_flight >= self._most:
-            response = problems.answer(
+            return problems.answer(
                 503,
                 "overloaded",
                 "This server is at its limit",
                 "This server is at its limit. Try again shortly.",
                 headers={"Retry-After": "1"},
             )
-            await response(scope, receive, answer)
-            self._metrics.requests.labels("overloaded", "503").inc()
-            return
-        self._in_flight += 1
-        try:
-            await self._app(scope, receive, answer)
-        finally:
-            self._in_flight -= 1
-            route = scope.get("route")
-            name = getattr(route, "name", None) or "none"
-            self._metrics.requests.labels(name, str(status)).inc()
-            self._metrics.seconds.labels(name).observe(time.perf_counter() - started)
+        if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST:
+            return problems.answer(
+                414,
+                "address-too-long",
+                "The address is too long",
+                f"The address has more than {LONGEST} bytes. Send a long filter in the body of POST …:search.",
+                headers={"Connection": "close"},
+            )
+        return None
 
 
-def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
+def guarded(endpoint: Endpoint) -> Endpoint:
     """The endpoint with every exception turned into its problem."""
 
     async def run(request: Request) -> Response:
@@ -118,34 +166,28 @@ def guarded(endpoint: Callable[[Request], Awaitable[Response]]) -> Callable[[Req
 def build(settings: Settings) -> FastAPI:
     """The ASGI application; the parts open when it starts."""
     metrics = Metrics()
-    holder: list[Service] = []
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings) as chancery:
             service = Service(chancery)
             await service.open()
-            holder.append(service)
             app.state.service = service
-            app.router.routes.extend(routes(service, metrics))
+            app.state.routes = routes(service, metrics)
+            app.router.default = Router(app.state.routes, below=pages.FILES)
             try:
                 yield
             finally:
-                holder.clear()
                 await service.close()
 
     app = FastAPI(title="Chancery", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.router.redirect_slashes = False
 
-    async def on_http(_request: Request, e: Exception) -> Response:
-        if isinstance(e, HTTPException) and e.status_code == 405:
-            allowed = dict(e.headers or {})
-            return problems.answer(405, "method-not-allowed", "This address does not take that method", headers=allowed)
-        return problems.answer(
-            404, "no-such-route", "There is nothing at this address", "There is nothing at this address. See /openapi.json."
-        )
+    async def no_file(_request: Request, _e: Exception) -> Response:
+        return problems.answer(404, "no-such-route", "There is nothing at this address")
 
-    app.add_exception_handler(HTTPException, on_http)
-    app.add_middleware(Door, service=lambda: holder[0] if holder else None, metrics=metrics, most=settings.max_in_flight)
+    app.add_exception_handler(HTTPException, no_file)
+    app.add_middleware(Door, metrics=metrics, most=settings.max_in_flight)
     return app
 
 
@@ -153,8 +195,8 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
     """Every route there is."""
     out: list[Route] = []
 
-    def add(method: str, path: str, name: str, endpoint: Callable[[Request], Awaitable[Response]]) -> None:
-        out.append(Route(path, guarded(endpoint), methods=[method], name=name))
+    def add(method: str, path: str, name: str, endpoint: Endpoint) -> None:
+        out.append(Route(method, path, name, guarded(endpoint)))
 
     for q in QUERIES.values():
         add(q.method, f"/v1{q.path}", q.name, reads.query_route(service, q))
@@ -167,15 +209,14 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add("GET", f"/v1/{c.name}/{{id}}", f"{c.name}.get", reads.one_route(service, c))
         if c.stream is not None:
             add("GET", f"/v1/{c.name}/{{id}}/history", f"{c.name}.history", reads.history_route(service, c))
-    for method, path, name, endpoint in _own_routes(service, metrics):
+    for method, path, name, endpoint in [*_own_routes(service, metrics), *pages.ROUTES]:
         add(method, path, name, endpoint)
-    pages.mount(out)
     return out
 
 
-def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str, Callable[[Request], Awaitable[Response]]]]:
+def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str, Endpoint]]:
     chancery = service.chancery
-    described: list[dict[str, Any]] = []
+    described: list[dict[str, Any]] = []  # written when first asked for
 
     async def me(request: Request) -> Response:
         principal = await service.principal(request)
@@ -193,12 +234,16 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
     async def upload(request: Request) -> Response:
         principal = await service.principal(request)
         principal.need("documents:write")
+        parameters(request, ())
         return await receive(request, principal.firm, chancery.blobs, max_bytes=chancery.settings.max_upload_bytes)
 
     async def content(request: Request) -> Response:
         principal = await service.principal(request)
         principal.need("documents:read")
         principal.need("personal:read")  # a file names people, and can't be masked
+        parameters(request, ())
+        path_id(request)
+        await service.wait_for(request, ("documents", "document_versions"))
         async with chancery.readers.reading(principal.firm, principal.permissions) as r:
             return await send(request, r, chancery.blobs)
 
@@ -211,15 +256,16 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
         return json_response({"status": "ok", "version": VERSION})
 
     async def ready(_request: Request) -> Response:
-        state = await _state(chancery)
+        state = _state(chancery)
         good = state["database"] == "ok" and not state["stopped"] and not state["catching_up"]
         response = json_response({"status": "ready" if good else "not ready", **state})
         response.status_code = 200 if good else 503
         return response
 
     async def measured(_request: Request) -> Response:
-        state = await _state(chancery)
+        state = _state(chancery)
         metrics.head.set(state["position"])
+        metrics.streams.set(service.streams.total())
         for view, lag in state["lag"].items():
             metrics.lag.labels(view).set(lag)
             metrics.stopped.labels(view).set(1 if view in state["stopped"] else 0)
@@ -238,97 +284,13 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
     ]
 
 
-async def _state(chancery: Chancery) -> dict[str, Any]:
-    """Where the record and every view stand."""
-    try:
-        async with await chancery.database.connect_async("app") as c:
-            row = await (await c.execute("SELECT position FROM record.head")).fetchone()
-            views = await (await c.execute("SELECT name, position, stopped_at FROM chancery.projections ORDER BY name")).fetchall()
-    except psycopg.Error as e:
-        return {"database": type(e).__name__, "position": 0, "lag": {}, "stopped": {}, "catching_up": []}
-    head = row[0] if row else 0
-    reached = {name: position for name, position, _ in views}
+def _state(chancery: Chancery) -> dict[str, Any]:
+    """Where the record and every view stand, as the feed last saw it: nobody makes the database work by asking."""
+    feed = chancery.feed
     return {
-        "database": "ok",
-        "position": head,
-        "lag": {name: head - position for name, position, _ in views},
-        "stopped": {name: at for name, _, at in views if at is not None},
-        "catching_up": sorted(v for v in VIEWS if reached.get(v, -1) < chancery.head_at_start),
+        "database": "away" if feed.away else "ok",
+        "position": feed.head,
+        "lag": {view: feed.head - position for view, position in sorted(feed.positions.items())},
+        "stopped": feed.stopped,
+        "catching_up": sorted(v for v in VIEWS if feed.positions.get(v, -1) < chancery.head_at_start),
     }
-
-
-EXTRA: dict[str, Any] = {
-    "/v1/me": {
-        "get": {
-            "operationId": "me",
-            "tags": ["me"],
-            "summary": "Who this key is and what it may do",
-            "responses": {
-                "200": {"description": "The caller.", "content": {"application/json": {"schema": {"type": "object"}}}},
-                **openapi.problems("400", "401", "403", "429", "503"),
-            },
-        }
-    },
-    "/v1/changes": {
-        "get": {
-            "operationId": "changes",
-            "tags": ["changes"],
-            "summary": "Live changes of the firm as server-sent events",
-            "description": "Each event is named `change`, has the position as its id and `{position, view, type, id}` as its data."
-            " It comes once every view shows the change. `Last-Event-ID`, or `after`, resumes behind a position.",
-            "parameters": [
-                {"name": "after", "in": "query", "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"}},
-                {"name": "views", "in": "query", "schema": {"type": "string"}, "description": "Only these collections, by comma."},
-            ],
-            "responses": {
-                "200": {
-                    "description": "A stream that does not end.",
-                    "content": {"text/event-stream": {"schema": {"type": "string"}}},
-                },
-                **openapi.problems("400", "401", "403", "429", "503"),
-            },
-        }
-    },
-    "/v1/uploads": {
-        "post": {
-            "operationId": "uploads.receive",
-            "tags": ["documents"],
-            "summary": "Stream a file's bytes into the store",
-            "description": "Answers `{sha256, size, media_type}`; add a document or a version that names the sha256.",
-            "requestBody": {
-                "required": True,
-                "content": {
-                    "application/octet-stream": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
-                },
-            },
-            "responses": {
-                "200": {
-                    "description": "Stored, or known already.",
-                    "content": {"application/json": {"schema": {"type": "object"}}},
-                },
-                "201": {"description": "Stored.", "content": {"application/json": {"schema": {"type": "object"}}}},
-                **openapi.problems("400", "401", "403", "409", "413", "415", "422", "429", "503"),
-            },
-        }
-    },
-    "/v1/documents/{id}/versions/{number}/content": {
-        "get": {
-            "operationId": "documents.content",
-            "tags": ["documents"],
-            "summary": "The bytes of a version",
-            "parameters": [
-                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-                {"name": "number", "in": "path", "required": True, "schema": {"type": "integer", "minimum": 1}},
-                {"name": "Range", "in": "header", "schema": {"type": "string"}},
-            ],
-            "responses": {
-                "200": {"description": "The content.", "content": {"*/*": {}}},
-                "206": {"description": "A part of the content.", "content": {"*/*": {}}},
-                "304": {"description": "Unchanged since the ETag in If-None-Match."},
-                "416": {"description": "The range lies outside the content."},
-                **openapi.problems("400", "401", "403", "404", "409", "422", "429", "503"),
-            },
-        }
-    },
-}
-EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}

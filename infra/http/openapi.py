@@ -1,11 +1,11 @@
 """The OpenAPI 3.1 document, written from the registries: what is registered is described."""
 
+import copy
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter
-from pydantic.json_schema import models_json_schema
 
 from commands.kernel import COMMANDS, CommandSpec
 from infra.projector.tables import is_personal
@@ -18,19 +18,36 @@ PROBLEMS = {
     "401": "No good API key came with the request.",
     "403": "The key lacks the permission this needs, or the firm is suspended.",
     "404": "There is no such thing, or it is not yours to see.",
+    "408": "The body did not come in time.",
     "409": "A rule says no; the problem's type names it.",
+    "410": "It was discarded.",
     "412": "The record has changed since it was read; read it again.",
     "413": "The body is too large.",
     "415": "The body is not of the media type this takes.",
+    "416": "The range lies outside the content.",
     "422": "The request is well-formed and can't be accepted; the problem says which field and why.",
     "429": "This key makes too many requests; wait as Retry-After says.",
+    "500": "Something broke on our side; it was logged under the request id.",
     "503": "Busy, behind or unavailable; nothing was changed unless the problem says that the outcome is unknown.",
+    "507": "There is no room for the content.",
 }
+
+
+RETRY_AFTER = {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "description": "Seconds to wait."}
+POSITION_ANSWERED = {
+    "schema": {"type": "string", "pattern": "^[0-9]{1,18}$"},
+    "description": "The answer shows the record up to here at least. Send it with a read to see no less.",
+}
+ETAG = {"schema": {"type": "string"}, "description": "Names this state of it, for If-None-Match and If-Match."}
 
 
 def problems(*statuses: str) -> dict[str, Any]:
     return {
-        s: {"description": PROBLEMS[s], "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}}}
+        s: {
+            "description": PROBLEMS[s],
+            **({"headers": {"Retry-After": RETRY_AFTER}} if s in {"429", "503"} else {}),
+            "content": {"application/problem+json": {"schema": {"$ref": REF.format(model="Problem")}}},
+        }
         for s in statuses
     }
 
@@ -47,68 +64,117 @@ IDEMPOTENCY = _header(
 IF_MATCH = _header(
     "If-Match", "The ETag the decision rests on; 412 when it is stale.", {"type": "string", "pattern": '^"[0-9]{1,18}"$'}
 )
+IF_NONE_MATCH = _header("If-None-Match", "An ETag of an earlier answer: 304 when nothing has changed since.", {"type": "string"})
 POSITION = _header("Chancery-Position", "Answer from this position or later.", {"type": "string", "pattern": "^[0-9]{1,18}$"})
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
-    return [
-        {
-            "name": n,
-            "in": "path",
-            "required": True,
-            "schema": {"type": "string", "format": "uuid"} if n == "id" else {"type": "string", "minLength": 1, "maxLength": 200},
-        }
-        for n in re.findall(r"{(\w+)}", path)
-    ]
+UUID_SCHEMA = {"type": "string", "format": "uuid"}
+NUMBER = "^[0-9]{1,18}$"
+
+
+def _plain_name(key: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.-]+", ".", key).strip(".")
 
 
 class _Schemas:
-    """Component schemas, collected as operations need them."""
+    """Component schemas of all models together, so that two of one name in different modules get different names."""
 
     def __init__(self) -> None:
-        self.components: dict[str, Any] = {}
+        commands = [(s.model, "validation", TypeAdapter(s.model)) for s in COMMANDS.values()]
+        queries = [(q.model, "validation", TypeAdapter(q.model)) for q in QUERIES.values()]
+        rows = [(c.view.row, "serialization", TypeAdapter(c.view.row)) for c in COLLECTIONS.values()]
+        inputs: list[Any] = list(
+            {(model, mode): (model, mode, adapter) for model, mode, adapter in commands + queries + rows}.values()
+        )
+        schemas, rest = TypeAdapter.json_schemas(inputs, ref_template=REF)
+        components = rest.get("$defs", {})
+        names = {name: _plain_name(name) for name in components}
+        if len(set(names.values())) != len(names):
+            raise ValueError("two component schemas would share a name")
+        self.components: dict[str, Any] = {names[name]: _renamed(schema, names) for name, schema in components.items()}
+        self._schemas = {key: _renamed(schema, names) for key, schema in schemas.items()}
 
-    def of_models(self, models: list[Any]) -> None:
-        _, definitions = models_json_schema([(m, "validation") for m in models], ref_template=REF)
-        self.components.update(definitions.get("$defs", {}))
+    def _whole(self, model: Any, mode: str) -> dict[str, Any]:
+        schema: dict[str, Any] = copy.deepcopy(self._schemas[(model, mode)])  # type: ignore[index]
+        while "$ref" in schema:
+            schema = copy.deepcopy(self.components[schema["$ref"].rpartition("/")[2]])
+        return schema
 
     def body(self, model: Any, path: str) -> dict[str, Any]:
         """The model's schema without the fields that stand in the path."""
-        schema = model.model_json_schema(ref_template=REF)
-        self.components.update(schema.pop("$defs", {}))
+        schema = self._whole(model, "validation")
         for name in re.findall(r"{(\w+)}", path):
             schema.get("properties", {}).pop(name, None)
             if name in schema.get("required", []):
                 schema["required"].remove(name)
         if not schema.get("required"):
             schema.pop("required", None)
-        return dict(schema)
+        return schema
+
+    def places(self, path: str, model: Any = None) -> list[dict[str, Any]]:
+        """The parameters in a path, as the model has them."""
+        known = self._whole(model, "validation").get("properties", {}) if model is not None else {}
+        return [
+            {"name": n, "in": "path", "required": True, "schema": known.get(n, UUID_SCHEMA)} for n in re.findall(r"{(\w+)}", path)
+        ]
 
     def row(self, c: Collection) -> str:
         name = "".join(part.capitalize() for part in re.split(r"[_-]", c.name)) + "Item"
-        schema = TypeAdapter(c.view.row).json_schema(ref_template=REF, mode="serialization")
-        self.components.update(schema.pop("$defs", {}))
+        schema = self._whole(c.view.row, "serialization")
         schema.pop("required", None)
         schema.pop("title", None)
-        schema["additionalProperties"] = True
-        hints = c.view.row.__annotations__
+        hints = get_type_hints(c.view.row, include_extras=True)
         for field, sub in schema.get("properties", {}).items():
             if is_personal(hints.get(field)):
                 sub["x-chancery-personal"] = True
+        etag = "The ETag, for If-Match." if c.stream is not None else "0: the row lies inside another record, whose version counts."
         schema["properties"] |= {
-            "id": {"type": "string", "format": "uuid"},
-            "version": {"type": "integer", "description": "How many events the record has; the ETag."},
+            "id": UUID_SCHEMA,
+            "version": {"type": "integer", "description": f"How many events the record has. {etag}"},
             "created_at": {"type": "string", "format": "date-time"},
             "updated_at": {"type": "string", "format": "date-time"},
             "position": {"type": "integer", "description": "The event that made it so."},
             "masked": {"type": "array", "items": {"type": "string"}, "description": "Fields withheld from this key."},
         }
+        schema["additionalProperties"] = False
         self.components[name] = schema
         return name
 
+    def used(self, document: Iterable[Any]) -> dict[str, Any]:
+        """The components that a document refers to, by way of others too."""
+        out: dict[str, Any] = {}
+        waiting = list(_refs(list(document)))
+        while waiting:
+            name = waiting.pop()
+            if name not in out:
+                out[name] = self.components[name]
+                waiting.extend(_refs(out[name]))
+        return dict(sorted(out.items()))
+
+
+def _renamed(schema: Any, names: Mapping[str, str]) -> Any:
+    if isinstance(schema, dict):
+        out = {k: _renamed(v, names) for k, v in schema.items()}
+        if isinstance(schema.get("$ref"), str):
+            head, _, name = schema["$ref"].rpartition("/")
+            out["$ref"] = f"{head}/{names[name]}"
+        return out
+    return [_renamed(v, names) for v in schema] if isinstance(schema, list) else schema
+
+
+def _refs(part: Any) -> Iterable[str]:
+    if isinstance(part, dict):
+        if isinstance(part.get("$ref"), str):
+            yield part["$ref"].rpartition("/")[2]
+        for v in part.values():
+            yield from _refs(v)
+    elif isinstance(part, list):
+        for v in part:
+            yield from _refs(v)
+
 
 def _command(spec: CommandSpec, schemas: _Schemas) -> dict[str, Any]:
-    statuses = ["400", "401", "403", "404", "409", "413", "415", "422", "429", "503"] + (["412"] if spec.target else [])
+    statuses = ["400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "503"] + (["412"] if spec.target else [])
     body = schemas.body(spec.model, spec.path)
     ok = {
         "description": "Done, or nothing had to change."
@@ -128,7 +194,7 @@ def _command(spec: CommandSpec, schemas: _Schemas) -> dict[str, Any]:
         "tags": [spec.name.partition(".")[0]],
         "summary": spec.title,
         "description": spec.description,
-        "parameters": [*_path_parameters(spec.path), IDEMPOTENCY, *([IF_MATCH] if spec.target else [])],
+        "parameters": [*schemas.places(spec.path, spec.model), IDEMPOTENCY, *([IF_MATCH] if spec.target else [])],
         "requestBody": {"required": bool(body.get("required")), "content": {"application/json": {"schema": body}}},
         "responses": {**responses, **problems(*sorted(statuses))},
         "x-chancery": {
@@ -145,7 +211,7 @@ LIST = [
         "name": "filter",
         "in": "query",
         "schema": {"type": "string", "maxLength": 4096},
-        "description": "An AIP-160 filter; see /docs/filter.",
+        "description": 'A filter in the language of AIP-160, such as `status = "open" AND created_at > 2026-01-01`.',
     },
     {
         "name": "order_by",
@@ -178,11 +244,18 @@ def _page(item: str) -> dict[str, Any]:
 
 
 def _ok(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"200": {"description": "As it is.", "content": {"application/json": {"schema": dict(schema)}}}}
+    return {
+        "200": {
+            "description": "As it is.",
+            "headers": {"Chancery-Position": POSITION_ANSWERED},
+            "content": {"application/json": {"schema": dict(schema)}},
+        }
+    }
 
 
 def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
     item = schemas.row(c)
+    one = _ok({"$ref": REF.format(model=item)})["200"]
     extension = {"permission": c.permission, "title": c.title}
     out: dict[str, dict[str, Any]] = {
         f"/v1/{c.name}": {
@@ -205,7 +278,7 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                     "required": False,
                     "content": {"application/json": {"schema": {"$ref": REF.format(model="ListRequest")}}},
                 },
-                "responses": {**_ok(_page(item)), **problems("400", "401", "403", "413", "415", "422", "429", "503")},
+                "responses": {**_ok(_page(item)), **problems("400", "401", "403", "408", "413", "415", "422", "429", "503")},
                 "x-chancery": extension,
             }
         },
@@ -214,9 +287,9 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 "operationId": f"{c.name}.get",
                 "tags": [c.name],
                 "summary": f"One by id: {c.title}",
-                "parameters": [*_path_parameters("{id}"), LIST[2], POSITION],
+                "parameters": [*schemas.places("{id}"), LIST[2], POSITION, IF_NONE_MATCH],
                 "responses": {
-                    **_ok({"$ref": REF.format(model=item)}),
+                    "200": {**one, "headers": {**one["headers"], "ETag": ETAG}},
                     "304": {"description": "Unchanged since the ETag in If-None-Match."},
                     **problems("400", "401", "403", "404", "422", "429", "503"),
                 },
@@ -230,7 +303,7 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 "operationId": f"{c.name}.history",
                 "tags": [c.name],
                 "summary": f"Who changed what, when and why: {c.title}",
-                "parameters": [*_path_parameters("{id}"), *LIST[3:5]],
+                "parameters": [*schemas.places("{id}"), *LIST[3:5], POSITION],
                 "responses": {**_ok(_page("HistoryEntry")), **problems("400", "401", "403", "404", "422", "429", "503")},
                 "x-chancery": {"permission": "history:read", "title": "History"},
             }
@@ -244,7 +317,7 @@ def _query(spec: QuerySpec, schemas: _Schemas) -> dict[str, Any]:
         "tags": [spec.name.partition(".")[0]],
         "summary": spec.title,
         "description": spec.description,
-        "parameters": [*_path_parameters(spec.path), POSITION],
+        "parameters": [*schemas.places(spec.path, spec.model), POSITION],
         "responses": {**_ok({}), **problems("400", "401", "403", "404", "409", "422", "429", "503")},
         "x-chancery": {"permission": spec.permission, "title": spec.title},
     }
@@ -258,7 +331,7 @@ def _query(spec: QuerySpec, schemas: _Schemas) -> dict[str, Any]:
             "required": bool(schema.get("required")),
             "content": {"application/json": {"schema": schema}},
         }
-        operation["responses"] |= problems("413", "415")
+        operation["responses"] |= problems("408", "413", "415")
     return operation
 
 
@@ -352,7 +425,7 @@ def document(version: str, extra: Mapping[str, Any]) -> dict[str, Any]:
         "security": [{"key": []}],
         "paths": dict(sorted(paths.items())),
         "components": {
-            "schemas": dict(sorted(schemas.components.items())),
+            "schemas": schemas.used(paths.values()),
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "An API key, chy_…"}},
         },
     }

@@ -5,8 +5,10 @@ from pathlib import Path
 import fastapi_offline
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from infra.http.routing import Endpoint
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -35,12 +37,7 @@ async def start(_request: Request) -> Response:
     return Response(START, media_type="text/javascript")
 
 
-def mount(routes: list[Route]) -> None:
-    """Add the page and its files."""
-    folder = Path(fastapi_offline.__file__).parent / "static"
-    own: list[BaseRoute] = [
-        Route("/docs", page, methods=["GET"], name="docs"),
-        Route("/docs/start.js", start, methods=["GET"], name="docs.start"),
-        Mount("/docs/static", StaticFiles(directory=folder), name="docs.static"),
-    ]
-    routes.extend(own)  # type: ignore[arg-type]
+ROUTES: list[tuple[str, str, str, Endpoint]] = [("GET", "/docs", "docs", page), ("GET", "/docs/start.js", "docs.start", start)]
+FILES: list[tuple[str, ASGIApp]] = [
+    ("/docs/static", StaticFiles(directory=Path(fastapi_offline.__file__).parent / "static")),
+]

@@ -9,6 +9,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout, TooManyRequests
 from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from commands.kernel import Stale
@@ -26,6 +27,10 @@ from queries.keys import KeyNotAccepted
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+
+
+class Away(Exception):
+    """The database does not answer."""
 
 
 class HttpProblem(Exception):
@@ -74,6 +79,10 @@ STATUSES: tuple[tuple[type[Exception], int, Mapping[str, str]], ...] = (
 )
 
 
+def _plain(value: object) -> object:
+    return sorted(map(str, value)) if isinstance(value, set | frozenset) else str(value)
+
+
 def answer(
     status: int, type: str, title: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **about: Any
 ) -> Response:
@@ -82,7 +91,7 @@ def answer(
         body["detail"] = detail
     body.update({k: v for k, v in about.items() if k not in body})
     return Response(
-        orjson.dumps(body, default=str),
+        orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS),
         status_code=status,
         media_type=MEDIA_TYPE,
         headers={"Cache-Control": "no-store", **(headers or {})},
@@ -91,17 +100,33 @@ def answer(
 
 def _validation(e: ValidationError) -> Response:
     errors = [
-        {"field": ".".join(str(part) for part in error["loc"]) or "(body)", "reason": error["msg"], "rule": error["type"]}
+        {
+            "field": ".".join(str(part)[:80] for part in error["loc"])[:400] or "(body)",
+            "reason": error["msg"],
+            "rule": error["type"],
+        }
         for error in e.errors(include_url=False, include_input=False, include_context=False)[:50]
     ]
     first = errors[0]
     return answer(
         422,
         "invalid-request",
-        "The request does not have the form this command takes",
+        "The request does not have the form this address takes",
         f"{first['field']}: {first['reason']}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
         errors=errors,
     )
+
+
+AWAY = (
+    503,
+    "unavailable",
+    "The database does not answer",
+    "The database does not answer now. Nothing was changed; try again.",
+)
+
+
+def away() -> Response:
+    return answer(*AWAY, headers={"Retry-After": "2"})
 
 
 def of(e: Exception, request_id: str = "") -> Response:
@@ -135,14 +160,10 @@ def of(e: Exception, request_id: str = "") -> Response:
             "The query took too long. Narrow the filter or the order.",
             headers={"Retry-After": "5"},
         )
-    if isinstance(e, (PoolTimeout, TooManyRequests, psycopg.OperationalError)):
-        return answer(
-            503,
-            "unavailable",
-            "The database does not answer",
-            "The database does not answer now. Nothing was changed; try again.",
-            headers={"Retry-After": "2"},
-        )
+    if isinstance(e, (Away, PoolTimeout, TooManyRequests, psycopg.OperationalError, psycopg.InterfaceError)):
+        return away()
+    if isinstance(e, ClientDisconnect):
+        return Response(status_code=400)  # nobody is there to read it
     log.error("request.failed", request_id=request_id, exc_info=e)
     return answer(
         500,

@@ -1,21 +1,31 @@
 """Routes of reads: lists, members by id, histories, queries."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from domain.kernel import NotFound
-from infra.http.commands import Endpoint, json_object, path_id, read_body
+from domain.kernel import FirmId, NotFound
+from infra.http.commands import json_object, path_id, read_body
 from infra.http.problems import HttpProblem
+from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
 from infra.record.history import history
+from queries.filtering import parse, printable
 from queries.kernel import Collection, QuerySpec
-from queries.listing import compile_one, one_as_seen, read_page, relations_of
+from queries.listing import compile_one, one_as_seen, read_page
+from queries.listing.fields import EVERY_ROW
+from queries.listing.pages import Mark, Sort, binding, seal, unseal
+from queries.listing.resolve import All, Condition, Never, Related, Resolver, Some
 
 LIST_PARAMETERS = ("filter", "order_by", "fields", "page_size", "page_token", "include_total")
+MAX_PAGE_SIZE = 1_000
+_SIZE = re.compile(r"[0-9]{1,9}")
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
 
 
@@ -32,16 +42,17 @@ def parameters(request: Request, known: tuple[str, ...]) -> dict[str, str]:
     out: dict[str, str] = {}
     for name, value in request.query_params.multi_items():
         if name not in known:
-            raise HttpProblem(
-                400,
-                "unknown-parameter",
-                f"There is no parameter {name!r} here. Known are: {', '.join(known) or 'none'}.",
-                parameter=name,
-            )
+            raise HttpProblem(400, "unknown-parameter", _unknown(name, known), parameter=printable(name[:80]))
         if name in out:
-            raise HttpProblem(400, "repeated-parameter", f"The parameter {name!r} was given twice.", parameter=name)
+            raise HttpProblem(400, "repeated-parameter", f"The parameter {name} was given twice. Give it once.", parameter=name)
+        if "\0" in value:
+            raise HttpProblem(400, "parameter-malformed", f"{name} holds the NUL character. Leave it out.", parameter=name)
         out[name] = value
     return out
+
+
+def _unknown(name: str, known: tuple[str, ...]) -> str:
+    return f"There is no parameter “{printable(name[:80])}” here. Known are: {', '.join(known) or 'none'}."
 
 
 def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
@@ -54,29 +65,49 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     size = given.get("page_size")
     if size is not None:
         text = str(size)
-        if isinstance(size, bool) or not text.isdigit() or len(text) > 9:
-            raise HttpProblem(400, "parameter-malformed", "page_size is a whole number from 1 to 1000.", parameter="page_size")
+        if isinstance(size, bool) or not _SIZE.fullmatch(text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
+            raise HttpProblem(
+                400, "parameter-malformed", f"page_size is a whole number from 1 to {MAX_PAGE_SIZE}.", parameter="page_size"
+            )
         asked["page_size"] = int(text)
     total = given.get("include_total", False)
-    if total not in (True, False, "true", "false"):
+    if not (isinstance(total, bool) or (isinstance(total, str) and total in {"true", "false"})):
         raise HttpProblem(400, "parameter-malformed", "include_total is true or false.", parameter="include_total")
     asked["include_total"] = total in (True, "true")
     return asked
 
 
-def _views(c: Collection) -> tuple[str, ...]:
-    return (c.view.name, *sorted({r.collection for r in relations_of(c).values()} & {c.view.name}))
+def views_read(c: Collection, filter: str, permissions: frozenset[str]) -> tuple[str, ...]:
+    """The views a list reads: its own and those its filter reaches."""
+
+    def reached(condition: Condition) -> Iterator[str]:
+        match condition:
+            case All() | Some():
+                for part in condition.parts:
+                    yield from reached(part)
+            case Never():
+                yield from reached(condition.part)
+            case Related():
+                yield condition.target.view.name
+                yield from reached(condition.condition)
+            case _:
+                pass
+
+    found = reached(Resolver(c, permissions, datetime.now(UTC)).resolve(parse(filter))) if filter.strip() else ()
+    return tuple(dict.fromkeys((c.view.name, *found)))
 
 
 async def _page(service: Service, request: Request, principal: Principal, c: Collection, given: Mapping[str, Any]) -> Response:
     asked = _asked(given)
-    await service.wait_for(request, _views(c))
+    views = views_read(c, asked["filter"], principal.permissions)
+    await service.wait_for(request, views)
+    position = service.chancery.feed.reached(views)  # before the read: what is read is no older
     async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
         page = await read_page(r, c, key=service.chancery.page_key, **asked)
     body: dict[str, Any] = {"items": page.items, "next_page_token": page.next_page_token}
     if page.total is not None:
         body["total"] = page.total
-    return json_response(body, headers={"Chancery-Position": str(service.chancery.feed.reached((c.view.name,)))})
+    return json_response(body, headers={"Chancery-Position": str(position)})
 
 
 def list_route(service: Service, c: Collection) -> Endpoint:
@@ -99,33 +130,61 @@ def search_route(service: Service, c: Collection) -> Endpoint:
         given = json_object(request, await read_body(request, most), most)
         for name in given:
             if name not in LIST_PARAMETERS:
-                raise HttpProblem(
-                    422, "unknown-parameter", f"There is no parameter {name[:80]!r} here. Known are: {', '.join(LIST_PARAMETERS)}."
-                )
+                raise HttpProblem(422, "unknown-parameter", _unknown(name, LIST_PARAMETERS), parameter=printable(name[:80]))
         return await _page(service, request, principal, c, given)
 
     return endpoint
 
 
+def has_it(request: Request, etag: str) -> bool:
+    """Whether the caller holds what the tag names; `*` asks whether there is anything at all."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag in known or known == ["*"]
+
+
 def one_route(service: Service, c: Collection) -> Endpoint:
+    """One member by id. Its ETag is the version of the stream behind it, for If-Match; of a row inside another stream the position."""
+    tag, mark = ("version", "") if c.stream is not None else ("position", "p")
+
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
         principal.need(c.permission)
         asked = parameters(request, ("fields",))
         sql, tree = compile_one(c, fields=asked.get("fields", ""))
+        sql = sql.replace("SELECT ", f'SELECT t."{tag}" AS _tag, ', 1)
         id = path_id(request)
-        await service.wait_for(request, (c.view.name,))
+        views = (c.view.name,)
+        await service.wait_for(request, views)
+        position = service.chancery.feed.reached(views)
         async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
-            row = await r.one(sql.replace("SELECT ", 'SELECT t."version" AS _version, ', 1), id=id)
+            row = await r.one(sql, id=id)
         if row is None:
             raise NotFound(kind=c.name, id=str(id))
         plain = dict(row)
-        etag = f'"{plain.pop("_version")}"'
-        if request.headers.get("if-none-match") == etag:
-            return Response(status_code=304, headers={"ETag": etag})
-        return json_response(one_as_seen(c, plain, tree, principal.permissions), headers={"ETag": etag})
+        etag = f'"{mark}{plain.pop("_tag")}"'
+        headers = {"ETag": etag, "Chancery-Position": str(position)}
+        if has_it(request, etag):
+            return Response(status_code=304, headers={**headers, "Cache-Control": "private, no-cache"})
+        return json_response(one_as_seen(c, plain, tree, principal.permissions), headers=headers)
 
     return endpoint
+
+
+class Cursor:
+    """Page tokens of one record's history: sealed, and good for it alone."""
+
+    order = (Sort("version", EVERY_ROW["version"]),)
+
+    def __init__(self, key: bytes, firm: FirmId, collection: str, id: UUID) -> None:
+        self._key = key
+        self._bound = binding("history", str(firm), collection, str(id))
+
+    def write(self, version: int) -> str:
+        return seal(Mark((version,), datetime.now(UTC)), self._key, self._bound)
+
+    def read(self, token: str) -> int:
+        """The version behind which the page begins; 0 without a token."""
+        return int(str(unseal(token, self.order, self._key, self._bound).last[0])) if token else 0
 
 
 def history_route(service: Service, c: Collection) -> Endpoint:
@@ -138,23 +197,24 @@ def history_route(service: Service, c: Collection) -> Endpoint:
         principal.need(c.permission)
         principal.need("history:read")
         asked = _asked(parameters(request, ("page_size", "page_token")))
-        size = min(asked.get("page_size") or 100, 1_000)
-        token = asked["page_token"] or "0"
-        if not token.isdigit() or len(token) > 18:
-            raise HttpProblem(422, "page-token-unusable", "The page token is not one of this list. Ask for the first page again.")
+        size = asked.get("page_size", 100)
         id = path_id(request)
         if id is None:
             raise NotFound(kind=c.name)
+        chancery = service.chancery
+        cursor = Cursor(chancery.page_key, principal.firm, c.name, id)
+        after = cursor.read(asked["page_token"])
+        await service.wait_for(request, ())
         items: list[Mapping[str, Any]] = []
         more = False
-        chancery = service.chancery
         async with chancery.readers.reading(principal.firm, principal.permissions) as r:
+            head = await r.one("SELECT position FROM record.head")
             personal = "personal:read" in principal.permissions
             entries = history(r.connection, chancery.vault, principal.firm, c.view, stream.type, id, personal=personal)
             seen = False
             async for entry in entries:
                 seen = True
-                if entry["version"] <= int(token):
+                if entry["version"] <= after:
                     continue
                 if len(items) == size:
                     more = True
@@ -162,9 +222,19 @@ def history_route(service: Service, c: Collection) -> Endpoint:
                 items.append(entry)
         if not seen:
             raise NotFound(kind=c.name, id=str(id))
-        return json_response({"items": items, "next_page_token": str(items[-1]["version"]) if more else ""})
+        token = cursor.write(items[-1]["version"]) if more else ""
+        return json_response(
+            {"items": items, "next_page_token": token}, headers={"Chancery-Position": str(head["position"] if head else 0)}
+        )
 
     return endpoint
+
+
+def _places(request: Request) -> None:
+    """A number in the address is written as a number is; anything else names nothing."""
+    number = request.path_params.get("number")
+    if number is not None and not re.fullmatch(r"[1-9][0-9]{0,9}", number):
+        raise HttpProblem(404, "not-found", "There is no such thing here. The number in the address is not a number from 1.")
 
 
 def query_route(service: Service, spec: QuerySpec) -> Endpoint:
@@ -181,14 +251,16 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
             given = json_object(request, await read_body(request, most), most)
         given.update(request.path_params)
         path_id(request)
+        _places(request)
         asked = (
             spec.model.model_validate_strings(given)
             if spec.method == "GET"
             else spec.model.model_validate_json(orjson.dumps(given), strict=True)
         )
         await service.wait_for(request, spec.views)
+        position = service.chancery.feed.reached(spec.views)
         async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
             answer = await spec.handler(asked, r)
-        return json_response(answer)
+        return json_response(answer, headers={"Chancery-Position": str(position)})
 
     return endpoint
