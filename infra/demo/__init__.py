@@ -6,7 +6,7 @@ their phone numbers are those that regulators keep for fiction. It is written th
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, time
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
@@ -18,10 +18,10 @@ from infra.demo.stage import Stage
 from infra.ids import uuid7
 
 
-async def make(chancery: Chancery) -> dict[str, str]:
-    """Make the demo firm; answers `{"firm_id", "api_key"}`, the key of its owner."""
-    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    stage = Stage(chancery, FirmId(uuid7()), today)
+async def make(chancery: Chancery, today: date | None = None) -> dict[str, str]:
+    """Make the demo firm as it stands on that day (UTC); answers `{"firm_id", "api_key"}`, the key of its owner."""
+    midnight = datetime.combine(today or datetime.now(UTC).date(), time(), UTC)
+    stage = Stage(chancery, FirmId(uuid7()), midnight)
     key = await firm.begin(stage)
     with _progress() as shown:
         await stage.tell(

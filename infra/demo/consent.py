@@ -113,7 +113,7 @@ def stories(stage: Stage) -> list[Story]:
         silenced,
     )
     return [
-        *(kinds[i % len(kinds)](stage, i) for i in range(CONTACTS)),
+        *(kinds[i % len(kinds)](stage, i) for i in range(CONTACTS - 8)),
         *(confirmed(stage, i) for i in range(CONTACTS - 8, CONTACTS)),
         false_start(stage),
         explicit(stage),

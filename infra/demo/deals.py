@@ -114,6 +114,12 @@ def stories(stage: Stage) -> list[Story]:
     return [deal(stage, i) for i in range(DEALS)]
 
 
+def opened(i: int) -> float:
+    """How many days ago the i-th deal was opened: business has been growing."""
+    left: float = (1 - i / DEALS) ** 1.4
+    return 361 * left
+
+
 def _borrower(i: int) -> int:
     return (i * 11) % KNOWN if i % 3 else KNOWN + i % 30
 
@@ -123,7 +129,7 @@ WAYS = {"lending": ("Application", "Assessment", "Valuation", "Offer"), "advice"
 
 async def deal(stage: Stage, i: int) -> Story:
     chance = stage.chance("deal", i)
-    begun = 361 - i * 4.25
+    begun = opened(i)
     who = _borrower(i)
     if known_since(who) < begun + 14:
         who = i % KNOWN
@@ -157,7 +163,7 @@ async def deal(stage: Stage, i: int) -> Story:
     stops = chance.randint(1, len(way)) if losing else len(way)
     moves = 0
     for name in way[:stops]:
-        yield (at := at + timedelta(days=chance.randint(3, 24), hours=chance.randint(0, 6), minutes=chance.randint(0, 59)))
+        yield (at := at + timedelta(days=chance.randint(6, 34), hours=chance.randint(0, 6), minutes=chance.randint(0, 59)))
         by = keeper(stage, i, at)
         if i % 4 == 2 and at > stage.ago(HANDED_OVER):
             await stage.do(AssignDeal(id=id, owner=stage.id("member", "clementine")), at)

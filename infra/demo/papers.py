@@ -23,6 +23,7 @@ from commands.documents import (
     UnlinkDocument,
 )
 from commands.folders import ArchiveFolder, CreateFolder, MoveFolder, RenameFolder, RestoreFolder
+from infra.demo.deals import DEALS, opened
 from infra.demo.names import person
 from infra.demo.stage import Stage, Story
 
@@ -132,8 +133,7 @@ async def letter(stage: Stage, i: int) -> Story:
     given, family = person(i)
     lines = [f"Dear {given} {family},", "", "we are glad to offer you a loan on the terms enclosed.", "", "Quill & Harrow Lending"]
     html = "<!doctype html>\n<html lang=en><title>Offer</title><body>" + "".join(f"<p>{x}</p>" for x in lines) + "</body></html>\n"
-    deal = (stage.today - at).days
-    number = min(83, max(0, int((361 - deal) / 4.25) - 4))
+    number = max(n for n in range(DEALS) if opened(n) > 345 - i * 33 + 14 or n == 0)
     add = AddDocument.model_validate(
         {
             "version": await _new(stage, html, f"offer-{i + 1}.html"),
@@ -173,7 +173,7 @@ async def report(stage: Stage, i: int) -> Story:
             "version": await _new(stage, pdf(lines), f"valuation-{4000 + i}.pdf", author="Silverlock Surveyors"),
             "folder": stage.id("folder", "Valuations"),
             "tags": ["valuation"],
-            "links": [{"kind": "deal", "target": stage.id("deal", i * 11)}],
+            "links": [{"kind": "deal", "target": stage.id("deal", i * 9)}],
         }
     )
     id = await stage.make("document", ("report", i), add, at, "clementine")

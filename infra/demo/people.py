@@ -188,7 +188,7 @@ async def contact(stage: Stage, i: int) -> Story:
 async def duplicate(stage: Stage, i: int) -> Story:
     """The same person, recorded twice and merged; the third pair was not the same person after all."""
     given, family = person(i)
-    yield (at := stage.ago(200 - i * 20))
+    yield (at := stage.ago(60 - i * 9))
     values: dict[str, Any] = {
         "given": given[:1] + ".",
         "family": family,

@@ -108,7 +108,7 @@ async def project(stage: Stage, key: str, name: str, plan: Plan, *, begun: int, 
     if key == "move":
         values["calendar"] = WorkCalendar(day_minutes=450, days_off=(stage.on(-30), stage.on(20)))
     if key == "join":
-        values |= {"organisation": stage.id("organisation", 0), "contact": stage.id("contact", 0), "deal": stage.id("deal", 70)}
+        values |= {"organisation": stage.id("organisation", 0), "contact": stage.id("contact", 0), "deal": stage.id("deal", 60)}
     id = await stage.make("project", key, CreateProject(**values), at)
     await stage.do(AddMember(id=id, member=stage.id("member", "dashiell")), at)
     await stage.do(AddMember(id=id, member=stage.id("member", "guinevere"), role="observer"), at)

@@ -1,0 +1,140 @@
+"""The demo firm: alive in every view, made up in every detail, the same for everybody."""
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+import pytest
+
+from infra.demo import make
+from infra.demo.papers import pdf
+from infra.media import media_type
+from projections.kernel import VIEWS
+from queries.kernel import COLLECTIONS
+from tests.house import House
+
+UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[0-9.]*(?:\+00:00|Z)?")
+IDS = {"firm_id", "id", "position"}
+MADE_OF_IDS = {"keys": {"public_id", "sha256", "previous_sha256"}, "consent_events": {"prev"}}
+RESERVED_PHONE = re.compile(r"\+44(2079460|7700900)\d{3}|\+120255501\d\d")
+RESERVED_MAIL = re.compile(r"[^@]+@([a-z-]+\.)*(example|example\.(com|net|org))")
+
+
+@pytest.fixture(scope="module")
+def begun() -> datetime:
+    return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+async def demo(house: House, begun: datetime) -> House:
+    """The house with a demo firm in it."""
+    made = await make(house.chancery, begun.date())
+    await house.settle()
+    return House(house.chancery, house._app, made["firm_id"], made["api_key"])
+
+
+def rows(house: House, view: str, since: datetime) -> list[str]:
+    """A view's rows of a firm, sorted, without ids and without the times at which this test ran."""
+
+    def time(found: re.Match[str]) -> str:
+        at = datetime.fromisoformat(found[0])
+        return "now" if at.replace(tzinfo=UTC) >= since else found[0]
+
+    with house.chancery.database.connect("record") as c:
+        cursor = c.execute(f"SELECT * FROM {VIEWS[view].table} WHERE firm_id = %s", (house.firm,))
+        names = [d.name for d in cursor.description or ()]
+        found = [{n: v for n, v in zip(names, row, strict=True) if n not in IDS | MADE_OF_IDS.get(view, set())} for row in cursor]
+    texts = [orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS).decode() for row in found]
+    return sorted(TIMES.sub(time, UUIDS.sub("id", text)) for text in texts)
+
+
+async def test_every_collection_has_something_to_show(demo: House) -> None:
+    empty = []
+    for name in COLLECTIONS:
+        page = await demo.client.get(f"/v1/{name}", params={"page_size": 1})
+        assert page.status_code == 200, page.text
+        if not page.json()["items"]:
+            empty.append(name)
+    assert empty == []
+
+
+async def test_no_view_lags_or_stops(demo: House) -> None:
+    ready = await demo.client.get("/readyz")
+    assert ready.status_code == 200, ready.text
+    assert set(ready.json()["lag"].values()) == {0}
+    assert ready.json()["stopped"] == {}
+
+
+async def test_two_demo_firms_of_one_day_differ_in_ids_alone(demo: House, begun: datetime) -> None:
+    made = await make(demo.chancery, begun.date())
+    await demo.settle()
+    other = House(demo.chancery, demo._app, made["firm_id"], made["api_key"])
+    assert other.firm != demo.firm
+    for view in VIEWS:
+        a, b = rows(demo, view, begun), rows(other, view, begun)
+        assert [x for x in a if x not in b] == [x for x in b if x not in a], view
+        assert a == b, view
+
+
+async def everything(house: House, collection: str, **params: Any) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    token = ""
+    while True:
+        page = await house.client.get(
+            f"/v1/{collection}", params={"page_size": 100, **params, **({"page_token": token} if token else {})}
+        )
+        assert page.status_code == 200, page.text
+        found += page.json()["items"]
+        token = page.json().get("next_page_token") or ""
+        if not token:
+            return found
+
+
+async def test_work_is_under_way_at_every_stage_whatever_the_day(demo: House) -> None:
+    deals = await everything(demo, "deals")
+    assert {d["status"] for d in deals} == {"open", "won", "lost"}
+    stages = {d["stage_name"] for d in deals if d["status"] == "open"}
+    assert {"Enquiry", "Application", "Underwriting", "Valuation", "Offer", "Fact find", "Recommendation"} <= stages
+    assert {c["status"] for c in await everything(demo, "consents")} >= {
+        "requested", "deferred", "given", "renewed", "refused", "withdrawn", "revoked", "expired", "superseded", "invalidated",
+    }  # fmt: skip
+    assert {t["status"] for t in await everything(demo, "tasks")} >= {"open", "in_progress", "completed", "cancelled"}
+    assert {d["type"] for d in await everything(demo, "dependencies")} == {
+        "finish_to_start", "start_to_start", "finish_to_finish", "start_to_finish",
+    }  # fmt: skip
+    assert {k["status"] for k in await everything(demo, "keys")} >= {"live", "revoked"}
+    assert {r for m in await everything(demo, "members") for r in m["roles"]} == {
+        "owner", "adviser", "compliance", "auditor", "analyst", "read-only",
+    }  # fmt: skip
+
+
+async def test_nobody_in_it_can_be_reached(demo: House) -> None:
+    people = await everything(demo, "contacts") + await everything(demo, "organisations")
+    mails = [e["address"] for p in people for e in p["emails"]] + [m["email"] for m in await everything(demo, "members")]
+    phones = [p["number"] for x in people for p in x["phones"] if "number" in p]
+    assert len(mails) > 100
+    assert [m for m in mails if not RESERVED_MAIL.fullmatch(m)] == []
+    assert len(phones) > 100
+    assert [p for p in phones if not RESERVED_PHONE.fullmatch(p)] == []
+
+
+async def test_its_year_can_be_read_back(demo: House) -> None:
+    deal = next(d for d in await everything(demo, "deals") if d["status"] == "won")
+    history = await demo.client.get(f"/v1/deals/{deal['id']}/history")
+    assert history.status_code == 200
+    assert len(history.json()["items"]) > 3
+    document = next(d for d in await everything(demo, "documents") if d["title"] == "Lending policy")
+    text = await demo.client.get(f"/v1/documents/{document['id']}/versions/1/content")
+    assert text.status_code == 200
+    assert text.text.startswith("# Lending policy")
+
+
+def test_its_letters_are_pdf_files() -> None:
+    content = pdf(["A line (with brackets)", r"and a \ stroke"])
+    assert media_type(content, None) == "application/pdf"
+    place = int(content.split(b"startxref\n")[1].split(b"\n")[0])
+    assert content[place:].startswith(b"xref\n")
+    for n, entry in enumerate(content[place:].split(b"\n")[3:8], 1):
+        assert content[int(entry[:10]) :].startswith(b"%d 0 obj" % n)
