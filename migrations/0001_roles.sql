@@ -26,7 +26,9 @@ ALTER TABLE chancery.migrations OWNER TO chancery_owner;
 CREATE SCHEMA record AUTHORIZATION chancery_owner;
 CREATE SCHEMA vault AUTHORIZATION chancery_owner;
 CREATE SCHEMA views AUTHORIZATION chancery_owner;
-GRANT USAGE ON SCHEMA chancery, record, views TO chancery_app, chancery_record;
+CREATE SCHEMA history AUTHORIZATION chancery_owner;
+CREATE SCHEMA at AUTHORIZATION chancery_owner;
+GRANT USAGE ON SCHEMA chancery, record, views, history, at TO chancery_app, chancery_record;
 GRANT USAGE ON SCHEMA vault TO chancery_app, chancery_record;
 
 GRANT SELECT ON chancery.migrations TO chancery_app, chancery_record;
@@ -46,11 +48,43 @@ BEGIN
 END
 $$;
 
--- A view's table: read by the application, written by its projection.
+-- What a read may ask for: the business time and the position it wants to see; now and everything when not set.
+CREATE FUNCTION chancery.as_of() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('chancery.as_of', true), '')::timestamptz, 'infinity');
+CREATE FUNCTION chancery.known_at() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('chancery.known_at', true), '')::bigint, 9223372036854775806);
+
+-- A view's table `views.x`: current rows, read by the application, written by its projection. With it come `history.x`, the rows that
+-- were superseded, and `at.x`, the rows as of a business time and a known position (spec/decisions/0007).
+-- A slice is visible from (updated_at, _known_from) until its successor's corner (_valid_to, _known_to), and while it was believed (_known_end).
 CREATE PROCEDURE chancery.own_view(target regclass) LANGUAGE plpgsql AS $$
+DECLARE
+    name    text := (SELECT relname FROM pg_class WHERE oid = target);
+    columns text;
+    index   record;
 BEGIN
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+        FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped;
+    EXECUTE format('CREATE TABLE history.%I (LIKE %s, _known_from bigint NOT NULL, _valid_to timestamptz NOT NULL, _known_to bigint NOT NULL,'
+        ' _known_end bigint NOT NULL, _gone boolean NOT NULL, PRIMARY KEY (firm_id, id, updated_at, _known_from))', name, target);
+    FOR index IN SELECT attname FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
+        AND attname NOT IN ('firm_id', 'id', 'position', 'version', 'created_at', 'updated_at') LOOP
+        EXECUTE format('ALTER TABLE history.%I ALTER COLUMN %I DROP NOT NULL', name, index.attname);
+    END LOOP;
+    -- An index of the current table that orders a list orders it as of any moment too.
+    FOR index IN SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition FROM pg_index
+        WHERE indrelid = target AND NOT indisunique LOOP
+        EXECUTE regexp_replace(index.definition, 'INDEX \S+ ON (ONLY )?\S+', format('INDEX ON history.%I', name));
+    END LOOP;
+    EXECUTE format('CREATE VIEW at.%I WITH (security_invoker = true) AS SELECT %s FROM %s'
+        ' WHERE updated_at <= chancery.as_of() AND position <= chancery.known_at()'
+        ' UNION ALL SELECT %s FROM history.%I WHERE updated_at <= chancery.as_of() AND _known_from <= chancery.known_at()'
+        ' AND _known_end > chancery.known_at() AND (_valid_to > chancery.as_of() OR _known_to > chancery.known_at()) AND NOT _gone',
+        name, columns, target, columns, name);
     CALL chancery.fence(target);
-    EXECUTE format('GRANT SELECT ON %s TO chancery_app', target);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s TO chancery_record', target);
+    CALL chancery.fence(format('history.%I', name)::regclass);
+    EXECUTE format('GRANT SELECT ON %s, history.%I, at.%I TO chancery_app', target, name, name);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s, history.%I TO chancery_record', target, name);
+    EXECUTE format('GRANT SELECT ON at.%I TO chancery_record', name);
 END
 $$;

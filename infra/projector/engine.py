@@ -7,16 +7,16 @@ J4  A view that is ahead of the record (a restore lost events it has seen) stops
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from threading import Event
 from typing import Any
-from uuid import UUID
 
 import psycopg
 import structlog
 
 from infra.database import Database
-from infra.projector.tables import Stored, Table
+from infra.projector.folding import Poisoned, fold_batch
+from infra.projector.tables import Table
 from infra.record import wire
 from infra.record.appender import CHANNEL
 from infra.record.reader import FOREIGN, decode, fetch_keys, read_after
@@ -31,67 +31,6 @@ BATCH = 1_000
 
 class Outrun(Exception):
     """Another projector moved this view on; its batch stands and ours is undone."""
-
-
-class Poisoned(Exception):
-    """An event could not be applied to a view. `position` is None when the batch failed as a whole."""
-
-    def __init__(self, view: str, position: int | None, error: Exception) -> None:
-        super().__init__(f"{view} at {position}: {type(error).__name__}")
-        self.view = view
-        self.position = position
-        self.error = error
-
-
-def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], events: Iterable[Recorded]) -> None:
-    """Apply events to a view's rows: each key's row is read once, folded in memory and written once."""
-    touched: list[tuple[Recorded, list[UUID]]] = []
-    wanted: dict[tuple[UUID, UUID], None] = {}
-    for r in events:
-        try:
-            keys = list(view.keys(r))
-        except Exception as e:
-            raise Poisoned(view.name, r.position, e) from e
-        if keys:
-            touched.append((r, keys))
-            for key in keys:
-                wanted[(r.firm, key)] = None
-    if not touched:
-        return
-    try:
-        rows = table.load(c, list(wanted))
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        raise
-    except Exception as e:
-        raise Poisoned(view.name, None, e) from e
-    before = set(rows)
-    for r, keys in touched:
-        for key in keys:
-            stored = rows.get((r.firm, key)) or Stored(None)
-            try:
-                row = view.fold(stored.row, key, r)
-            except Exception as e:
-                raise Poisoned(view.name, r.position, e) from e
-            if row is None:
-                rows[(r.firm, key)] = Stored(None)
-                continue
-            rows[(r.firm, key)] = Stored(
-                row,
-                r.version if r.stream_id == key else stored.version,
-                stored.created_at or r.occurred_at,
-                r.occurred_at,
-                r.position,
-            )
-    try:
-        table.save(
-            c,
-            {k: s for k, s in rows.items() if s.row is not None and k in wanted},
-            [k for k, s in rows.items() if s.row is None and k in before],
-        )
-    except (psycopg.OperationalError, psycopg.InterfaceError):
-        raise
-    except Exception as e:
-        raise Poisoned(view.name, None, e) from e
 
 
 class Projector:

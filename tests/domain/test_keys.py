@@ -83,6 +83,7 @@ def test_two_neighbours_exchanged_are_told_as_a_mistyped_key(at: int) -> None:
 @pytest.mark.parametrize(
     "text",
     ["", "chy_", "chy_a_b_c", "Bearer x", keys.compose(NAME, SECRET) + "\n", keys.compose(NAME, SECRET)[4:], "chy_" + "é" * 90],
+    ids=["nothing", "prefix", "parts", "scheme", "newline", "no-prefix", "accents"],
 )
 def test_what_does_not_have_the_form_of_a_key_is_told_so(text: str) -> None:
     with pytest.raises(NotAKey):

@@ -238,7 +238,11 @@ async def test_each_version_has_its_own_content(site: Site) -> None:
     assert (await site.http.get(url.replace("/1/", "/3/"))).status_code == 404
 
 
-@pytest.mark.parametrize("path", [f"{uuid4()}/versions/1", "x/versions/1", f"{uuid4()}/versions/0", f"{uuid4()}/versions/x"])
+@pytest.mark.parametrize(
+    "path",
+    [f"{uuid4()}/versions/1", "x/versions/1", f"{uuid4()}/versions/0", f"{uuid4()}/versions/x"],
+    ids=["id", "no-id", "zero", "word"],
+)
 async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
     assert (await site.http.get(f"/v1/documents/{path}/content")).status_code == 404
 

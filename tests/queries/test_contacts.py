@@ -12,7 +12,7 @@ from commands.organisations import CreateOrganisation, MergeOrganisation, PlaceO
 from commands.relations import EndRelation, RelateParties
 from domain.kernel import FirmId, NotFound
 from infra.database import Database
-from infra.projector.tables import Stored, Table
+from infra.projector.tables import Slice, Table
 from infra.reading import Readers
 from infra.record import wire
 from projections.kernel import VIEWS, View
@@ -35,8 +35,8 @@ def written(database: Database, desk: Desk) -> None:
         c.execute("SELECT set_config('chancery.firm', %s, false)", (str(desk.firm),))
         for name in OURS:
             view: View[Any] = VIEWS[name]
-            at = {"version": 1, "created_at": desk.now, "updated_at": desk.now, "position": 1}
-            rows = {(desk.firm, id): Stored(row, **at) for id, row in desk.rows(view).items()}
+            at = {"version": 1, "created_at": desk.now, "updated_at": desk.now, "position": 1, "known_from": 1}
+            rows = {(desk.firm, id): Slice(row, **at) for id, row in desk.rows(view).items()}
             Table(view).save(c, rows, [])
             assert {id: s.row for (_, id), s in Table(view).load(c, list(rows)).items()} == desk.rows(view)
 
