@@ -8,7 +8,7 @@ import psycopg
 import typer
 
 from infra.bootstrap import Chancery, settings
-from infra.cli import firms, projections, serve
+from infra.cli import firms, imports, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -23,6 +23,7 @@ app = typer.Typer(
 app.add_typer(firms.firms, name="firm")
 app.add_typer(firms.keys, name="key")
 app.add_typer(projections.app, name="projection")
+app.add_typer(imports.app, name="import")
 app.command("serve")(serve.serve)
 app.command("project", hidden=True)(serve.project)
 

@@ -268,13 +268,13 @@ class Importer:
                 if report.resumed:
                     await resume_import(w, import_id, rows=before)
 
-            _do(bulk, begin)
+            run_alone(bulk, begin)
             pace = _Pace("reading", progress)
             defect: FileDefect | None = None
             try:
-                carrier = self._carrier(file, kind, names, members, named, project or named, path, pace, import_id)
+                carrier = self._carrier(file, kind, names, members, named, project or named, pace)
                 for step in carrier.prepare():
-                    _do(bulk, step)
+                    run_alone(bulk, step)
             except FileDefect as e:
                 defect = e
             if defect is None:
@@ -289,7 +289,7 @@ class Importer:
             if defect is not None:
                 reason = str(defect)
                 report.status, report.reason = "failed", reason
-                _do(bulk, lambda w: fail_import(w, import_id, reason=reason, rows=report.rows))
+                run_alone(bulk, lambda w: fail_import(w, import_id, reason=reason, rows=report.rows))
             elif report.status == "finished":
 
                 async def end(w: Work) -> None:
@@ -305,7 +305,7 @@ class Importer:
                         notes=tuple(n.encode(errors="replace").decode() for n in report.notes),
                     )
 
-                _do(bulk, end)
+                run_alone(bulk, end)
             report.seconds = time.monotonic() - began
             return report
 
@@ -328,16 +328,13 @@ class Importer:
         members: Members,
         source: str,
         project: str,
-        path: Path,
         pace: "_Pace",
-        import_id: UUID,
     ) -> Carrier:
-        tell = lambda rows: pace.say(rows, file)  # noqa: E731 - a word of progress
         match kind:
             case "contacts":
                 return ContactCarrier(names, members, source, file)
             case "deals":
-                return DealCarrier(names, members, source, file, self._c, self._firm, tell)
+                return DealCarrier(names, members, source, file, self._c, self._firm, lambda rows: pace.say(rows, file))
             case "tasks":
                 return TaskCarrier(names, members, source, file)
             case "dependencies":
@@ -351,7 +348,7 @@ class Importer:
             id = self._vault.derive_id(self._firm, "import-run", said, str(n))
             state = self._state(id)
             if state.status in {None, "running"}:
-                lock = int.from_bytes(id.bytes[:8], "big", signed=True)
+                lock = lock_of(id)
                 if not (self._c.execute("SELECT pg_try_advisory_lock(%s)", (lock,)).fetchone() or (False,))[0]:
                     raise AlreadyRunning
                 stack.callback(self._c.execute, "SELECT pg_advisory_unlock(%s)", (lock,))
@@ -365,7 +362,7 @@ class Importer:
             async def read(w: Work) -> None:
                 found.append((await w.find(IMPORT, id)).state)
 
-            _do(bulk, read)
+            run_alone(bulk, read)
             return found[-1]
 
     def _carried(self, import_id: UUID) -> int:
@@ -381,6 +378,11 @@ class Importer:
             {"f": self._firm, "i": import_id, "o": origin_bytes(import_id)},
         ).fetchone()
         return int(row[0]) if row else 0
+
+
+def lock_of(import_id: UUID) -> int:
+    """The advisory lock that an import holds while it runs or is undone."""
+    return int.from_bytes(import_id.bytes[:8], "big", signed=True)
 
 
 def origin_bytes(import_id: UUID) -> bytes:
@@ -540,7 +542,7 @@ class _Pace:
         self._progress(Progress(phase=self._phase, rows=rows, read=read, total=total, rate=rows / spent, left=left))
 
 
-def _do(bulk: Bulk, step: Callable[[Work], Awaitable[None]]) -> None:
+def run_alone(bulk: Bulk, step: Callable[[Work], Awaitable[None]]) -> None:
     """One command by itself; a refusal is raised."""
 
     async def run(w: Work) -> Mapping[str, object]:

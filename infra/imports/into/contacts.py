@@ -130,7 +130,7 @@ class ContactCarrier:
         return outcome if len(w.made) > before else "unchanged"
 
     async def _works_at(self, r: ContactRecord, w: Work, c: Carrying, id: UUID, employer: UUID) -> None:
-        at = await self._organisations.ensure(w, r.organisation or "", employer)
+        at = await self._organisations.ensure(w, r.organisation or "", employer, restore=c.undone)
         relation = await w.find(RELATION, w.derive_id("relation", "works_at", "", str(id), str(at), "None"))
         if relation.version and not relation.state.removed:
             return
@@ -169,7 +169,7 @@ class ContactCarrier:
     ) -> Outcome:
         entity = await w.find(ORGANISATION, id)
         if parent is not None:
-            parent = await self._organisations.ensure(w, r.parent or "", parent)
+            parent = await self._organisations.ensure(w, r.parent or "", parent, restore=c.undone)
         values = _organisation_values(r)
         command = CreateOrganisation.tolerant(values)
         before = len(w.made)

@@ -155,23 +155,23 @@ class DealCarrier:
             w.record(entity, deals.restore(entity.state))
         parties = []
         if contact is not None:
-            contact = await self._contacts.ensure(w, contact, r.contact, r.contact_email)
+            contact = await self._contacts.ensure(w, contact, r.contact, r.contact_email, restore=c.undone)
             parties.append(Party(kind="contact", id=contact, role="client"))
         if organisation is not None:
-            organisation = await self._organisations.ensure(w, r.organisation or "", organisation)
+            organisation = await self._organisations.ensure(w, r.organisation or "", organisation, restore=c.undone)
             parties.append(Party(kind="organisation", id=organisation, role="client"))
         given = await self._given(r, w, c)
         if r.steps:
             await self._course(r, source, w, c, entity, given, owner, parties)
         elif new:
             self._open(r, w, entity, given, owner, parties)
-            self._stand(r, w, c, entity)
-            await self._note(r, source, w, c, entity)
+            self._stand(r, w, entity)
+            await self._note(r, w, c, entity)
         if not new:
             self._amend(w, entity, given, owner, parties)
             if not r.steps:
-                self._stand(r, w, c, entity)
-                await self._note(r, source, w, c, entity)
+                self._stand(r, w, entity)
+                await self._note(r, w, c, entity)
         if len(w.made) == before:
             return "unchanged"
         return "created" if new else "changed"
@@ -257,7 +257,7 @@ class DealCarrier:
         w.record(entity, opened, occurred_at=_past(at, w))
         return stage is not None
 
-    def _stand(self, r: DealRecord, w: Work, c: Carrying, entity: Entity[Deal, Event]) -> None:
+    def _stand(self, r: DealRecord, w: Work, entity: Entity[Deal, Event]) -> None:
         """Bring a deal of a table to where the table says it stands."""
         kind = _table_kind(r)
         stage = self._pipelines.stage(r.pipeline, r.stage, kind)
@@ -301,7 +301,7 @@ class DealCarrier:
         for party in parties:
             w.record(entity, deals.add_party(entity.state, party=party))
 
-    async def _note(self, r: DealRecord, source: Mapping[str, Any], w: Work, c: Carrying, entity: Entity[Deal, Event]) -> None:
+    async def _note(self, r: DealRecord, w: Work, c: Carrying, entity: Entity[Deal, Event]) -> None:
         """The row's note, unless the row said the same before."""
         text = text_of(r.notes, 10_000)
         if text is None:
@@ -349,7 +349,7 @@ class DealCarrier:
                 if fresh is None or i in fresh:
                     await self._work(s, lifecycle, w, c, entity, items[s.name])
             elif i != told and (fresh is None or i in fresh):
-                self._step(r, s, w, c, entity)
+                self._step(r, s, w, entity)
         while change is not None:
             self._change(w, c, entity, change)
             change = next(later)
@@ -357,7 +357,7 @@ class DealCarrier:
             task = await w.find(TASK, self._task(entity.id, number))
             w.record(task, tasks.restore(task.state))
 
-    def _step(self, r: DealRecord, s: Step, w: Work, c: Carrying, entity: Entity[Deal, Event]) -> None:
+    def _step(self, r: DealRecord, s: Step, w: Work, entity: Entity[Deal, Event]) -> None:
         performer = self._members.find(s.by)
         deal = entity.state
         events: list[Event] | None = None

@@ -91,6 +91,15 @@ def _said(source: str, target: str, word: str) -> dict[str, Any]:
     return {"from": source, "to": target, "link": word}
 
 
+def looks_like_links(path: Path) -> bool:
+    """Whether the file's header is that of links between tasks, and of nothing more."""
+    try:
+        columns = DependencyFile(path).columns
+    except FileDefect:
+        return False
+    return len(columns) <= 6
+
+
 class DependencyCarrier:
     def __init__(self, names: Names, source: str, project: str, file: DependencyFile) -> None:
         self._names = names
@@ -128,7 +137,7 @@ class DependencyCarrier:
         if isinstance(x, Remark):
             id = self._names.id("link", self._source, first, second, x.word)
 
-            async def nothing(w: Work, c: Carrying) -> Outcome:
+            async def nothing(_w: Work, _c: Carrying) -> Outcome:
                 return "unchanged"
 
             return Carry(stream=TASK, id=self._task(first), source_key=id, subject=self._task(first), run=nothing)

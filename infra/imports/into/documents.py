@@ -67,7 +67,7 @@ class DocumentCarrier:
     def prepare(self) -> Iterable[Callable[[Work], Awaitable[None]]]:
         return ()
 
-    def names(self, row: Mapped[Any]) -> Iterable[UUID]:
+    def names(self, _row: Mapped[Any]) -> Iterable[UUID]:
         return ()
 
     def place(self, row: Mapped[Any]) -> Carry:

@@ -83,7 +83,7 @@ class Carrier(Protocol):
         """Commands to carry out before the rows; each may be run again, in this import or a later one, and then changes nothing."""
         ...
 
-    def names(self, row: Mapped[Any]) -> Iterable[UUID]:
+    def names(self, row: Mapped[Any], /) -> Iterable[UUID]:
         """Keys of names that `place` will ask for."""
         ...
 

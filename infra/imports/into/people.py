@@ -111,12 +111,12 @@ class Organisations:
     def reads(self, name: str | None) -> list[Read]:
         return [] if name is None else [(ORGANISATION, self.named(name))]
 
-    async def ensure(self, w: Work, name: str, id: UUID) -> UUID:
-        """The organisation in the record: made of its name when there is none, out of the archive when an undone import put it there."""
+    async def ensure(self, w: Work, name: str, id: UUID, *, restore: bool) -> UUID:
+        """The organisation in the record: made of its name when there is none, out of the archive again when asked to."""
         entity = await w.find(ORGANISATION, id)
         if entity.version == 0:
             await create_organisation(CreateOrganisation.tolerant({"name": name[:300]}), w, id)
-        elif entity.state.archived and entity.state.merged_into is None:
+        elif restore and entity.state.archived and entity.state.merged_into is None:
             w.record(entity, organisations.restore(entity.state))
         return id if entity.state.merged_into is None else entity.state.merged_into
 
@@ -152,7 +152,7 @@ class Contacts:
             if self.names.find(k) is None:
                 self.names.claim(k, id)
 
-    async def ensure(self, w: Work, id: UUID, name: str | None, email: str | None) -> UUID:
+    async def ensure(self, w: Work, id: UUID, name: str | None, email: str | None, *, restore: bool) -> UUID:
         entity = await w.find(CONTACT, id)
         if entity.version == 0:
             given: dict[str, object] = {}
@@ -161,6 +161,6 @@ class Contacts:
             if email:
                 given["emails"] = [{"address": email, "primary": True}]
             await create_contact(CreateContact.tolerant(given), w, id)
-        elif entity.state.archived and entity.state.merged_into is None:
+        elif restore and entity.state.archived and entity.state.merged_into is None:
             w.record(entity, contacts.restore(entity.state))
         return id if entity.state.merged_into is None else entity.state.merged_into

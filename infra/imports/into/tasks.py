@@ -149,12 +149,10 @@ class TaskCarrier:
         if task.state.archived and c.undone:
             w.record(task, tasks.restore(task.state))
         if organisation is not None:
-            organisation = await self._organisations.ensure(w, r.organisation or "", organisation)
+            organisation = await self._organisations.ensure(w, r.organisation or "", organisation, restore=c.undone)
         if contact is not None:
-            contact = await self._contacts.ensure(w, contact, r.contact, None)
+            contact = await self._contacts.ensure(w, contact, r.contact, None, restore=c.undone)
         priority = PRIORITIES.get((r.priority or "").strip().casefold())
-        if r.priority and priority is None:
-            c.doubt("priority", r.priority, "the priority is none of lowest, low, normal, high, highest; it was kept as a label")
         labels = self._labels(r, c, known=priority is not None)
         new = not task.state.exists
         fresh = None if new else new_steps(source, c, len(r.steps))

@@ -1,0 +1,407 @@
+"""`chancery import …`: files and folders of other systems, looked at, carried over, reported on and taken back."""
+
+import asyncio
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+from uuid import UUID
+
+import psycopg
+import typer
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from domain.imports import Kind
+from domain.kernel import EVENTS, FirmId
+from infra.bootstrap import Chancery
+from infra.cli.console import DATA, JSON, OPERATOR, err, fail, firm_id, out, print_json, run, show
+from infra.imports import ImportMap, load_map
+from infra.imports.into.dependencies import looks_like_links
+from infra.imports.keep import RowStore
+from infra.imports.rows import FileDefect
+from infra.imports.run import AlreadyRunning, Importer, Plan, Report
+from infra.imports.run import Progress as Far
+from infra.imports.undo import UndoReport, undo
+from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
+from projections.imports import ImportRow, fold
+
+app = typer.Typer(no_args_is_help=True, help="Imports: carry files of other systems over, look at the reports, undo.")
+
+FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm to import into.")
+MAP = typer.Option(None, "--map", metavar="MAP.toml", help="Which column goes where; guessed when not given.")
+DRY = typer.Option(False, "--dry-run", help="Read everything, show the map, a sample and counts, write nothing.")
+SOURCE = typer.Option(
+    None,
+    "--source",
+    metavar="NAME",
+    help="What the file is an export of: ids are known under this name. The file's name when not given.",
+)
+PROJECT = typer.Option(None, "--project", metavar="NAME", help="The project for tasks that stand in none.")
+LOUD = 5.0  # seconds between lines of progress where there is no terminal
+RAW = 30  # rows a report shows in a terminal
+
+
+@app.command("contacts")
+def import_contacts(
+    file: Path,
+    firm: str = FIRM,
+    map: Path | None = MAP,
+    source: str | None = SOURCE,
+    dry_run: bool = DRY,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Contacts and organisations from vCard 2.1, 3.0, 4.0, jCard, xCard or a table (CSV)."""
+    _import(file, "contacts", firm, map, source, dry_run, data, json)
+
+
+@app.command("deals")
+def import_deals(
+    file: Path,
+    firm: str = FIRM,
+    map: Path | None = MAP,
+    source: str | None = SOURCE,
+    dry_run: bool = DRY,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Deals from a table (CSV)."""
+    _import(file, "deals", firm, map, source, dry_run, data, json)
+
+
+@app.command("tasks")
+def import_tasks(
+    file: Path,
+    firm: str = FIRM,
+    map: Path | None = MAP,
+    source: str | None = SOURCE,
+    project: str | None = PROJECT,
+    dry_run: bool = DRY,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Tasks from a table (CSV); a file of links between tasks becomes their dependencies."""
+    kind: Kind = "dependencies" if map is None and looks_like_links(file) else "tasks"
+    _import(file, kind, firm, map, source, dry_run, data, json, project=project)
+
+
+@app.command("event-log")
+def import_event_log(
+    file: Path,
+    firm: str = FIRM,
+    as_: Literal["deals", "tasks"] = typer.Option(..., "--as", help="What a case of the log becomes."),
+    map: Path | None = MAP,
+    source: str | None = SOURCE,
+    dry_run: bool = DRY,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Cases with their whole history from XES, XES.gz, CSV or OCEL JSON."""
+    _import(file, as_, firm, map, source, dry_run, data, json, log=True)
+
+
+@app.command("documents")
+def import_documents(
+    folder: Path,
+    firm: str = FIRM,
+    source: str | None = SOURCE,
+    dry_run: bool = DRY,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Documents with their versions from a folder."""
+    _import(folder, "documents", firm, None, source, dry_run, data, json)
+
+
+def _import(
+    path: Path,
+    kind: Kind,
+    firm: str,
+    map_path: Path | None,
+    source: str | None,
+    dry_run: bool,
+    data: Path | None,
+    json: bool,
+    *,
+    log: bool | None = None,
+    project: str | None = None,
+) -> None:
+    of = firm_id(firm)
+    map: ImportMap | None = None
+    stop = threading.Event()
+
+    def carry(c: Chancery, tell: Callable[[Far], None]) -> Plan | Report:
+        with Importer(c.database, c.vault, c.blobs, firm=of, actor=OPERATOR) as importer:
+            if dry_run:
+                return importer.look(path, kind, map=map, log=log, source=source, progress=tell)
+            return importer.carry(path, kind, map=map, log=log, source=source, project=project, progress=tell, stop=stop)
+
+    async def work(c: Chancery) -> Plan | Report:
+        loop = asyncio.get_running_loop()
+        with _progress(json) as tell:
+            loop.add_signal_handler(signal.SIGINT, stop.set)
+            try:
+                return await asyncio.to_thread(carry, c, tell)
+            finally:
+                loop.remove_signal_handler(signal.SIGINT)
+
+    try:
+        map = load_map(map_path) if map_path is not None else None
+        done = run(work, data)
+    except FileDefect as e:
+        fail(str(e))
+    except AlreadyRunning as e:
+        fail(" ".join((type(e).__doc__ or "").split()))
+    if isinstance(done, Plan):
+        _show_plan(done, json)
+        return
+    _show_report(done, json)
+    if done.status != "finished":
+        raise typer.Exit(1)
+
+
+@contextmanager
+def _progress(json: bool) -> Iterator[Callable[[Far], None]]:
+    """A bar in a terminal; elsewhere a line every five seconds."""
+    if json or not err.is_terminal:
+        said = time.monotonic()
+
+        def line(far: Far) -> None:
+            nonlocal said
+            if time.monotonic() - said >= LOUD:
+                said = time.monotonic()
+                left = "" if far.left is None else f", {far.left:,.0f} s left"
+                print(f"{far.phase} {far.rows:,} rows, {far.rate:,.0f} a second{left}", file=sys.stderr, flush=True)  # noqa: T201 - progress
+
+        yield line
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True) as bar:
+        tasks: dict[str, Any] = {}
+
+        def tell(far: Far) -> None:
+            if far.phase not in tasks:
+                for other in tasks.values():
+                    bar.update(other, completed=1, total=1)
+                tasks[far.phase] = bar.add_task(far.phase.capitalize(), total=far.total, rows=0, rate=0.0)
+            bar.update(tasks[far.phase], completed=far.read, total=far.total, rows=far.rows, rate=far.rate)
+
+        yield tell
+
+
+def _show_plan(plan: Plan, json: bool) -> None:
+    if json:
+        print_json(
+            {
+                "kind": plan.kind, "form": plan.form, "source": plan.source, "map": plan.map, "guessed": plan.guessed,
+                "rows": plan.rows, "rejected": plan.rejected, "issues": plan.issues, "reasons": plan.reasons, "notes": plan.notes,
+                "sample": plan.sample,
+            }
+        )  # fmt: skip
+        return
+    out.print(f"{plan.rows:,} {plan.kind} in form {plan.form}, source {plan.source!r}: nothing was written.", markup=False)
+    for note in plan.notes:
+        out.print(note, markup=False)
+    if plan.fields:
+        out.print("\nThe map" + (" that was guessed" if plan.guessed else ""))
+        show([{"field": t, "from": s, "example": x} for t, s, x in plan.fields], ("field", "from", "example"), json=False)
+    elif plan.map:
+        out.print(plan.map, markup=False)
+    _reasons(plan.reasons)
+    out.print(f"\n{plan.rows - plan.rejected:,} rows would be imported, {plan.rejected:,} rejected, {plan.issues:,} remarks.")
+
+
+def _show_report(report: Report, json: bool) -> None:
+    counts = {n: getattr(report, n) for n in ("rows", "created", "changed", "unchanged", "rejected", "issues", "events")}
+    if json:
+        print_json(
+            {
+                "import_id": report.import_id, "status": report.status, "resumed": report.resumed, "kind": report.kind,
+                "form": report.form, "source": report.source, **counts, "seconds": round(report.seconds, 3),
+                "reason": report.reason, "notes": report.notes, "reasons": dict(report.reasons.most_common()),
+            }
+        )  # fmt: skip
+        return
+    show([counts], tuple(counts), json=False)
+    _reasons(dict(report.reasons.most_common()))
+    for note in report.notes:
+        out.print(note, markup=False)
+    rate = report.events / report.seconds if report.seconds else 0.0
+    out.print(f"\n{report.seconds:,.1f} seconds, {rate:,.0f} events a second. Import {report.import_id}.")
+    if report.rejected or report.issues:
+        out.print(f"`chancery import show {report.import_id} --firm …` shows each row with line, field, value and reason.")
+    if report.status == "stopped":
+        out.print("Stopped. Run the same command again to go on.", style="yellow")
+    if report.reason:
+        out.print(f"The file could not be read to its end. {report.reason}", style="red", markup=False)
+
+
+def _reasons(reasons: Mapping[str, int]) -> None:
+    if reasons:
+        out.print()
+        show([{"rows": n, "remark": what} for what, n in list(reasons.items())[:20]], ("rows", "remark"), json=False)
+
+
+# --- reports
+
+
+def imports_of(
+    c: psycopg.Connection[Any], chancery: Chancery, firm: FirmId, only: UUID | None = None
+) -> dict[UUID, tuple[FirmId, ImportRow]]:
+    """The firm's imports as the record tells them, whether or not a projection runs; the latest first."""
+    types = [n for n in EVENTS if n.startswith("imports.")]
+    rows: dict[UUID, tuple[FirmId, ImportRow]] = {}
+    with c.cursor(binary=True) as cursor:
+        cursor.execute(
+            f"SELECT {COLUMNS} FROM record.events WHERE firm_id = %s AND type = ANY(%s) AND (%s::uuid IS NULL OR stream_id = %s)"
+            " ORDER BY position",
+            (firm, types, only, only),
+        )
+        while batch := cursor.fetchmany(1_000):
+            events = [EventRow(*r) for r in batch]
+            keys = fetch_keys(c, chancery.vault, events)
+            for e in events:
+                before = rows.get(e.stream_id)
+                after = fold(before[1] if before else None, e.stream_id, decode(e, chancery.vault, keys))
+                if after is not None:
+                    rows[e.stream_id] = (FirmId(e.firm_id), after)
+    return dict(reversed(rows.items()))
+
+
+COUNTS = ("rows", "created", "changed", "unchanged", "rejected", "issues")
+
+
+@app.command("list")
+def list_imports(firm: str = FIRM, data: Path | None = DATA, json: bool = JSON) -> None:
+    """The imports of a firm, the latest first."""
+    of = firm_id(firm)
+
+    async def work(c: Chancery) -> list[dict[str, Any]]:
+        with c.database.connect("record") as connection:
+            return [
+                {
+                    "id": id, "started": r.started_at.replace(microsecond=0), "kind": r.kind, "file": r.file_name, "status": r.status,
+                    **{n: getattr(r, n) for n in COUNTS},
+                }
+                for id, (_, r) in imports_of(connection, c, of).items()
+            ]  # fmt: skip
+
+    show(run(work, data), ("id", "started", "kind", "file", "status", *COUNTS), json=json)
+
+
+@app.command("show")
+def show_import(
+    id: UUID,
+    firm: str = FIRM,
+    outcome: Literal["created", "changed", "unchanged", "rejected"] | None = typer.Option(None, help="Rows of this outcome only."),
+    all_rows: bool = typer.Option(False, "--all", help="Rows about which nothing is to be said, too."),
+    after: int = typer.Option(0, min=0, help="Rows behind the one of this number."),
+    limit: int = typer.Option(RAW, min=1, max=10_000, help="How many rows."),
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """One import and its row report: line, field, value and reason of everything that was wrong."""
+    of = firm_id(firm)
+
+    async def work(c: Chancery) -> tuple[ImportRow | None, list[dict[str, Any]]]:
+        with c.database.connect("record") as connection:
+            found = imports_of(connection, c, of, id)
+            if not found:
+                return None, []
+            store = RowStore(connection, c.vault, of)
+            rows = connection.execute(
+                "SELECT number, line, outcome, stream_type, stream_id, undone, kept_for, key_id, sealed, issues FROM chancery.import_rows"
+                " WHERE firm_id = %s AND import_id = %s AND number > %s AND (%s::text IS NULL OR outcome = %s)"
+                " AND (%s OR %s::text IS NOT NULL OR jsonb_array_length(issues) > 0 OR kept_for IS NOT NULL) ORDER BY number LIMIT %s",
+                (of, id, after, outcome, outcome, all_rows, outcome, limit),
+            ).fetchall()
+            report = []
+            for number, line, o, stream_type, stream_id, undone, kept_for, key_id, sealed, public in rows:
+                opened = store.opened(id, number, key_id, sealed)
+                issues = (
+                    [{"line": n, "field": f, "value": v, "reason": r, "refused": x} for n, f, v, r, x in opened["issues"]]
+                    if opened
+                    else public
+                )
+                report.append(
+                    {
+                        "number": number, "line": line, "outcome": o, "record": stream_type and f"{stream_type}/{stream_id}",
+                        "undone": undone, "kept_for": kept_for, "issues": issues, "row": opened["source"] if opened else None,
+                    }
+                )  # fmt: skip
+            return found[id][1], report
+
+    row, report = run(work, data)
+    if row is None:
+        fail(f"The firm has no import {id}. `chancery import list` shows them.")
+    head = {n: getattr(row, n) for n in ImportRow.__dataclass_fields__}
+    if json:
+        print_json({"id": id, **head, "rows_shown": report})
+        return
+    out.print(f"Import {id}: {row.kind} from {row.file_name or 'a file'} ({row.form}), {row.status}", markup=False)
+    show([{n: getattr(row, n) for n in COUNTS}], COUNTS, json=False)
+    for note in (*row.notes, *([row.reason] if row.reason else [])):
+        out.print(note, markup=False)
+    flat = [
+        {
+            "line": i.get("line", r["line"]),
+            "outcome": r["outcome"],
+            "field": i["field"],
+            "value": i.get("value", ""),
+            "reason": i["reason"],
+        }
+        for r in report
+        for i in (r["issues"] or [{"field": "", "reason": r["kept_for"] or ""}])
+    ]
+    if flat:
+        out.print()
+        show(flat, ("line", "outcome", "field", "value", "reason"), json=False)
+    if len(report) == limit:
+        out.print(f"More rows follow: --after {report[-1]['number']}")
+
+
+@app.command("undo")
+def undo_import(
+    id: UUID,
+    firm: str = FIRM,
+    yes: bool = typer.Option(False, "--yes", help="Do it. Without this only what would happen is shown."),
+    reason: str | None = typer.Option(None, help="Why; it stands in the history of each record."),
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Take an import back: archive what it created and nobody has changed since; list what stays and why."""
+    of = firm_id(firm)
+
+    async def work(c: Chancery) -> UndoReport:
+        return await asyncio.to_thread(
+            undo, c.database, c.vault, firm=of, actor=OPERATOR, import_id=id, reason=reason, preview=not yes
+        )
+
+    done = run(work, data)
+    kept = [{"record": f"{k.stream_type}/{k.stream_id}", "why": k.why, "event": k.event, "by": k.by, "at": k.at} for k in done.kept]
+    if json:
+        print_json(
+            {"import_id": id, "done": done.done, "taken_back": done.taken_back, "kept": done.kept_counts, "kept_records": kept}
+        )
+        return
+    kinds = sorted({*done.taken_back, *done.kept_counts})
+    counts = [{"kind": k, "taken_back": done.taken_back[k], "kept": done.kept_counts[k]} for k in kinds]
+    show(counts, ("kind", "taken_back", "kept"), json=False)
+    if kept:
+        out.print("\nKept as they are:")
+        show(kept[:RAW], ("record", "why", "event", "by", "at"), json=False)
+    if done.done:
+        out.print("\nUndone. The same file can be imported again.")
+    else:
+        out.print("\nNothing was changed. Add --yes to do it. What the import changed in records that were there before stays.")

@@ -1,0 +1,242 @@
+"""Taking an import back: by new events, and only what nobody has touched since.
+
+U1  What the import created and nobody else has changed since is archived (notes and relations are removed, fields retired).
+U2  What somebody changed later is kept, and listed with the later event. So is what was there before the import and was amended by it.
+U3  An undo that was interrupted goes on where it stood when it is begun again; a second undo is refused.
+U4  The kept rows stay, marked; the same file can be imported again and takes its records out of the archive.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+
+from commands.imports import finish_undo, start_undo
+from commands.kernel import Actor, Work
+from domain import contacts, deals, documents, fields, folders, notes, organisations, pipelines, projects, relations, tasks
+from domain.contacts import CONTACT
+from domain.deals import DEAL
+from domain.documents import DOCUMENT
+from domain.fields import FIELD
+from domain.folders import FOLDER
+from domain.imports import IMPORT, ImportIsUndone, ImportRuns
+from domain.kernel import FirmId, NotFound, Stream
+from domain.members import ALL_PERMISSIONS
+from domain.notes import NOTE
+from domain.organisations import ORGANISATION
+from domain.pipelines import DEFAULT, PIPELINE
+from domain.projects import PROJECT
+from domain.relations import RELATION
+from domain.tasks import TASK
+from infra.database import Database
+from infra.imports.run import lock_of, origin_bytes, run_alone
+from infra.record.bulk import Bulk, Task
+from infra.record.vault import Vault
+
+PAGE = 1_000
+LISTED = 1_000
+
+TAKE_BACK: Mapping[str, tuple[Stream[Any, Any], Callable[[Any, str], Sequence[Any]]]] = {
+    "contact": (CONTACT, lambda s, why: contacts.archive(s, reason=why)),
+    "organisation": (ORGANISATION, lambda s, why: organisations.archive(s, reason=why)),
+    "relation": (RELATION, lambda s, why: relations.remove(s, reason=why)),
+    "note": (NOTE, lambda s, _why: notes.remove(s)),
+    "deal": (DEAL, lambda s, why: deals.archive(s, reason=why)),
+    "task": (TASK, lambda s, _why: tasks.archive(s)),
+    "project": (PROJECT, lambda s, _why: projects.archive(s)),
+    "document": (DOCUMENT, lambda s, why: documents.archive(s, reason=why)),
+    "folder": (FOLDER, lambda s, why: folders.archive(s, reason=why)),
+    "field": (FIELD, lambda s, why: fields.retire(s, reason=why)),
+    "pipeline": (PIPELINE, lambda s, why: pipelines.archive(s, reason=why)),
+}
+ASIDE = frozenset(("import", "pipeline_default", "folder_tree"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """A record that stays as it is, and why: the later event, when there is one."""
+
+    stream_type: str
+    stream_id: UUID
+    why: str
+    event: str | None = None
+    by: str | None = None
+    at: datetime | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class UndoReport:
+    """What an undo takes back and keeps, by kind of record; `kept` lists the first thousand."""
+
+    import_id: UUID
+    done: bool = False
+    taken_back: Counter[str] = field(default_factory=Counter)
+    kept_counts: Counter[str] = field(default_factory=Counter)
+    kept: list[Kept] = field(default_factory=list)
+
+    def keep(self, k: Kept) -> None:
+        self.kept_counts[k.stream_type] += 1
+        if len(self.kept) < LISTED:
+            self.kept.append(k)
+
+
+def undo(
+    database: Database,
+    vault: Vault,
+    *,
+    firm: FirmId,
+    actor: Actor,
+    import_id: UUID,
+    reason: str | None = None,
+    preview: bool = False,
+) -> UndoReport:
+    """Take an import back, or say what that would do. Raises NotFound, ImportRuns, ImportIsUndone."""
+    with (
+        database.connect("record") as c,
+        Bulk(database, vault, firm=firm, actor=actor, origin=f"import/{import_id}/undo", permissions=ALL_PERMISSIONS) as bulk,
+    ):
+        return _Undo(c, bulk, firm, import_id).run(reason, preview=preview)
+
+
+class _Undo:
+    def __init__(self, c: psycopg.Connection[Any], bulk: Bulk, firm: FirmId, import_id: UUID) -> None:
+        self._c = c
+        self._bulk = bulk
+        self._firm = firm
+        self._id = import_id
+        self._report = UndoReport(import_id=import_id)
+        self._mine = (origin_bytes(import_id), f'"origin":"import/{import_id}/undo"'.encode())
+
+    def run(self, reason: str | None, *, preview: bool) -> UndoReport:
+        found: list[Any] = []
+
+        async def look(w: Work) -> None:
+            found.append(await w.load(IMPORT, self._id))
+
+        run_alone(self._bulk, look)
+        if found[-1].state.status == "undone":
+            raise ImportIsUndone
+        lock = lock_of(self._id)
+        if not (self._c.execute("SELECT pg_try_advisory_lock(%s)", (lock,)).fetchone() or (False,))[0]:
+            raise ImportRuns
+        span = self._c.execute(
+            "SELECT min(firm_position), (SELECT firm_position FROM record.firm_heads WHERE firm_id = %(f)s) FROM record.events"
+            " WHERE firm_id = %(f)s AND stream_id = %(i)s",
+            {"f": self._firm, "i": self._id},
+        ).fetchone()
+        if span is None or span[0] is None:
+            raise NotFound(kind="imports", id=str(self._id))
+        first, end = span
+        if not preview:
+            run_alone(self._bulk, lambda w: start_undo(w, self._id, reason=reason))
+        why = reason or "The import was undone"
+        # pipelines come last: one stays where a deal stays in it
+        for late in (False, True):
+            for created in self._created(first, end, late=late):
+                if preview:
+                    self._report.taken_back.update(t for t, _ in created)
+                else:
+                    self._take_back(created, why)
+        if not preview:
+            taken, kept = self._report.taken_back.total(), self._report.kept_counts.total()
+            run_alone(self._bulk, lambda w: finish_undo(w, self._id, taken_back=taken, kept=kept))
+            self._report.done = True
+        return self._report
+
+    def _created(self, first: int, end: int, *, late: bool) -> Iterator[list[tuple[str, UUID]]]:
+        """Records the import created and nobody else has changed since, page by page; the others go to the report."""
+        after = first - 1
+        while True:
+            rows = self._c.execute(
+                "SELECT firm_position, stream_type, stream_id, stream_version FROM record.events WHERE firm_id = %s"
+                " AND firm_position > %s AND firm_position <= %s AND position(%s::bytea IN public) > 0 ORDER BY firm_position LIMIT %s",
+                (self._firm, after, end, self._mine[0], PAGE),
+            ).fetchall()
+            if not rows:
+                return
+            after = rows[-1][0]
+            wanted = [r for r in rows if r[1] not in ASIDE and (r[1] == "pipeline") == late]
+            created = [(t, i) for _, t, i, v in wanted if v == 1]
+            amended = {(t, i) for _, t, i, v in wanted if v > 1}
+            later = self._later([i for _, i in {*created, *amended}])
+            stays: set[UUID] = set(later)
+            for t, i in created:
+                if i in later:
+                    self._report.keep(self._changed(t, i, *later[i]))
+                elif t == "pipeline" and self._in_use(i):
+                    self._report.keep(Kept(stream_type=t, stream_id=i, why="deals stand in it"))
+                    stays.add(i)
+            # what the import amended was there before it, unless the import had created it on an earlier page
+            for t, i in sorted(amended - set(created), key=str):
+                if i in later and later[i][0] == 1 and not any(k.stream_id == i for k in self._report.kept):
+                    self._report.keep(
+                        Kept(stream_type=t, stream_id=i, why="it was there before the import, which amended it; amendments stay")
+                    )
+            yield [(t, i) for t, i in created if i not in stays]
+
+    def _later(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str, datetime, bytes]]:
+        """The last event of each stream that is not the import's; with 1 in front when its first event is not the import's either."""
+        rows = self._c.execute(
+            "SELECT DISTINCT ON (stream_id) stream_id, min(stream_version) OVER (PARTITION BY stream_id), type, occurred_at, public"
+            " FROM record.events WHERE firm_id = %s AND stream_id = ANY(%s)"
+            " AND position(%s::bytea IN public) = 0 AND position(%s::bytea IN public) = 0"
+            " ORDER BY stream_id, stream_version DESC",
+            (self._firm, list(ids), *self._mine),
+        ).fetchall()
+        return {i: (v, t, at, leaf) for i, v, t, at, leaf in rows}
+
+    def _changed(self, stream_type: str, id: UUID, _first: int, type: str, at: datetime, leaf: bytes) -> Kept:
+        by = orjson.loads(leaf)["actor"]
+        return Kept(stream_type=stream_type, stream_id=id, why="it was changed since", event=type, by=by, at=at)
+
+    def _in_use(self, pipeline: UUID) -> bool:
+        """Whether a deal stands in the pipeline that this undo leaves."""
+        row = self._c.execute(
+            "SELECT 1 FROM views.deals d WHERE d.firm_id = %(f)s AND d.pipeline_id = %(p)s AND NOT d.archived AND NOT EXISTS"
+            " (SELECT 1 FROM chancery.import_rows r WHERE r.firm_id = d.firm_id AND r.stream_id = d.id AND r.import_id = %(i)s) LIMIT 1",
+            {"f": self._firm, "p": pipeline, "i": self._id},
+        ).fetchone()
+        return row is not None or any(k.stream_type == "deal" for k in self._report.kept)
+
+    def _take_back(self, created: Sequence[tuple[str, UUID]], why: str) -> None:
+        taken: list[UUID] = []
+        refused: list[tuple[UUID, str]] = []
+        for outcome in self._bulk.run(self._task(t, i, why) for t, i in created if t in TAKE_BACK):
+            stream_type, id = outcome.task.label
+            if outcome.failed is not None:
+                raise outcome.failed
+            if outcome.refused is not None:
+                self._report.keep(Kept(stream_type=stream_type, stream_id=id, why=outcome.refused.why))
+                refused.append((id, outcome.refused.why))
+            else:
+                self._report.taken_back[stream_type] += 1
+                taken.append(id)
+        with self._c.transaction():
+            self._c.execute(
+                "UPDATE chancery.import_rows SET undone = true WHERE firm_id = %s AND stream_id = ANY(%s) AND NOT undone",
+                (self._firm, taken),
+            )
+            for k in [*refused, *((k.stream_id, f"{k.why}: {k.event}" if k.event else k.why) for k in self._report.kept[-PAGE:])]:
+                self._c.execute(
+                    "UPDATE chancery.import_rows SET kept_for = %s WHERE firm_id = %s AND import_id = %s AND stream_id = %s"
+                    " AND kept_for IS NULL",
+                    (k[1], self._firm, self._id, k[0]),
+                )
+
+    def _task(self, stream_type: str, id: UUID, why: str) -> Task:
+        stream, decide = TAKE_BACK[stream_type]
+
+        async def run(w: Work) -> Mapping[str, object]:
+            entity = await w.load(stream, id)
+            if stream_type == "pipeline" and entity.state.is_default:
+                default = await w.find(DEFAULT, w.derive_id(DEFAULT.type))
+                w.record(default, pipelines.choose_default(default.state, pipeline=None))
+            w.record(entity, decide(entity.state, why))
+            return {}
+
+        return Task(run=run, reads=[(stream, id)], label=(stream_type, id))
