@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,13 +16,13 @@ import structlog
 import typer
 import uvicorn
 
+from domain.firms import Region
 from infra import registry
 from infra.bootstrap import Chancery, opened
 from infra.cli.console import DATA, chosen, fail, out
 from infra.cli.firms import create_firm
 from infra.database import Database, DatabaseUnusable
 from infra.http.app import build
-from infra.http.connection import Connection
 from infra.projector.engine import Projector
 from infra.record.vault import KeysUnusable, Vault
 from infra.settings import Settings
@@ -86,49 +88,79 @@ def projecting(settings: Settings) -> Iterator[None]:
 
 def serve(
     host: str = typer.Option("127.0.0.1", help="The address to listen at."),
-    port: int = typer.Option(8000, min=1, max=65535),
+    port: int = typer.Option(8000, min=1, max=65535, help="The port to listen at."),
     data: Path | None = DATA,
     demo: bool = typer.Option(False, "--demo", help="On the first start, make a firm with a year of work in it."),
 ) -> None:
-    """Serve the API. The first start prints an owner's key, once."""
+    """Serve the API. The first start makes a firm and prints its owner's key, once."""
     settings = chosen(data)
-    try:
-        asyncio.run(_first_start(settings, demo=demo))
-    except (DatabaseUnusable, KeysUnusable) as e:
-        fail(str(e))
-    address = f"http://{host}:{port}"
-    out.print(f"Chancery serves on {address}  (API: {address}/docs, health: {address}/readyz)")
-    runner = projecting(settings) if settings.projector else contextlib.nullcontext()
-    with runner:
-        uvicorn.run(
-            build(settings),
-            host=host,
-            port=port,
-            log_level="warning",
-            access_log=False,
-            loop="uvloop",
-            http=Connection,
-            ws="none",
-            server_header=False,
-            timeout_graceful_shutdown=10,
-            limit_concurrency=settings.max_in_flight * 4 + settings.max_streams,
+    with contextlib.closing(_listen(host, port)) as listening:
+        try:
+            made = asyncio.run(_first_start(settings, demo=demo))
+        except (DatabaseUnusable, KeysUnusable) as e:
+            fail(str(e))
+        _greet(f"http://{_named(host)}:{port}", made, demo=demo, data=data)
+        server = uvicorn.Server(
+            uvicorn.Config(
+                build(settings),
+                log_level="warning",
+                access_log=False,
+                loop="uvloop",
+                http="httptools",
+                server_header=False,
+                timeout_graceful_shutdown=10,
+                limit_concurrency=settings.max_in_flight * 2,
+            )
         )
+        with projecting(settings) if settings.projector else contextlib.nullcontext(), contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[listening])
 
 
-async def _first_start(settings: Settings, *, demo: bool) -> None:
+def _listen(host: str, port: int) -> socket.socket:
+    """The socket, taken before anything is made: a port that is taken costs no half start."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as e:
+        why = "another program listens there" if e.errno == errno.EADDRINUSE else e.strerror or "the address can't be used"
+        fail(f"Can't listen at {host}, port {port}: {why}. Choose another with --host and --port.")
+
+
+def _named(host: str) -> str:
+    """The host as a browser on this machine would name it."""
+    if host in {"0.0.0.0", "::"}:  # noqa: S104 # nosec B104 - compared, not listened at
+        return "localhost"
+    return f"[{host}]" if ":" in host else host
+
+
+def _greet(address: str, made: dict[str, str] | None, *, demo: bool, data: Path | None) -> None:
+    """What a person sees first, and what to do next."""
+    out.print(f"Chancery runs at {address}. Stop it with Ctrl-C.\n", style="bold")
+    if made is not None:
+        firm, key = made["firm_id"], made["api_key"]
+        out.print(f"Firm    {'the demo firm, with a year of work' if demo else 'My firm'}: {firm}")
+        out.print(f"Key     {key}")
+        out.print("        This is the owner's key. It is shown this once: only its digest is stored.\n", style="yellow")
+        out.print("Try it in another terminal:\n")
+        out.print(f"    KEY={key}")
+        out.print(f'    curl -H "Authorization: Bearer $KEY" "{address}/v1/deals?page_size=2"\n')
+    out.print(f"Docs    {address}/docs      every command and read of the API, to try by hand")
+    out.print(f"Health  {address}/readyz    the database and how far each view is")
+    if made is None:
+        where = f" --data {data}" if data else ""
+        out.print(f"Keys    chancery firm list{where}, then chancery key create --firm ID --role owner{where}")
+
+
+async def _first_start(settings: Settings, *, demo: bool) -> dict[str, str] | None:
+    """Make the first firm; answers it with its key, or None when there is one already."""
     async with opened(settings) as chancery:
         if await _has_firm(chancery):
-            return
+            return None
         if demo:
             from infra.demo import make
 
-            made = await make(chancery)
-        else:
-            from domain.firms import Region
-
-            made = await create_firm(chancery, "My firm", Region.EU)
-    out.print(f"First start. The firm {made['firm_id']} was made; its owner's key, shown this once:\n")
-    out.print(f"    {made['api_key']}\n", style="bold")
+            return await make(chancery)
+        return await create_firm(chancery, "My firm", Region.EU)
 
 
 async def _has_firm(chancery: Chancery) -> bool:

@@ -215,7 +215,7 @@ async def pending(stage: Stage, i: int) -> Story:
 
 async def confirmed(stage: Stage, i: int) -> Story:
     """Asked a day or two ago; the link in the message was followed today."""
-    yield (at := stage.ago(0.5 + i % 2, 12, i % 60))
+    yield (at := stage.ago(i % 2, 12, i % 60))
     asked = await stage.do(RequestConsent(**_terms(stage, i, ("offers", "events")), resend=True), at, "fitz")
     web = _web(stage, i)
     seen = {name: web[name] for name in ("ip_address", "user_agent", "contact_point")}

@@ -81,7 +81,7 @@ async def pipelines(stage: Stage) -> Story:
     trial = DefinePipeline(name="Trial", stages=[NewStage(name="Thought of")])
     old = await stage.make("pipeline", "trial", trial, at)
     await stage.do(ArchivePipeline(id=old, reason="Was only to see how it works."), at + timedelta(hours=1))
-    yield (at := stage.ago(REDEFINED + 0.9))
+    yield (at := stage.ago(REDEFINED))
 
     def kept(name: str, as_name: str, probability: int | None, days: int | None, kind: str = "open") -> StageAsWished:
         return StageAsWished.model_validate(

@@ -40,8 +40,8 @@ class Stage:
     # --- time and chance
 
     def ago(self, days: float, hour: int = 10, minute: int = 0) -> datetime:
-        """So many days before today, at this hour."""
-        return self.today - timedelta(days=days) + timedelta(hours=hour, minutes=minute) - timedelta(days=1)
+        """So many whole days before yesterday, at this hour (UTC)."""
+        return self.today - timedelta(days=int(days) + 1) + timedelta(hours=hour, minutes=minute)
 
     def on(self, days: int) -> date:
         """The date so many days from today; negative ones are past."""
