@@ -6,6 +6,7 @@ omitted. There are no floats, and integers stay within ±(2^53 - 1), as RFC 8785
 """
 
 import base64
+import binascii
 import dataclasses
 import hashlib
 import types
@@ -24,6 +25,7 @@ from infra.ids import random_bytes
 
 MAX_INTEGER = 2**53 - 1
 MAX_LEAF = 65_535
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 MAX_DIGITS = 1_000
 
 Encode = Callable[[Any], Any]
@@ -38,8 +40,7 @@ class NotRecordable(Invalid):
     """The value can't be part of the record: numbers must be whole and within ±(2^53 - 1), text must be valid Unicode, keys ASCII."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Disclosure:
+class Disclosure(typing.NamedTuple):
     """A personal value before it is sealed: SD-JWT's `[salt, name, value]` as base64url text, and whose key seals it."""
 
     subject: UUID
@@ -57,7 +58,7 @@ class _Field:
 
 
 def b64url(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    return binascii.b2a_base64(raw, newline=False).translate(_URL_SAFE, b"=").decode()
 
 
 def unb64url(text: str) -> bytes:
@@ -66,7 +67,7 @@ def unb64url(text: str) -> bytes:
 
 def leaf_hash(leaf: bytes) -> str:
     """RFC 6962 leaf hash: SHA-256 of a zero byte and the leaf, base64."""
-    return base64.b64encode(hashlib.sha256(b"\x00" + leaf).digest()).decode()
+    return binascii.b2a_base64(hashlib.sha256(b"\x00" + leaf).digest(), newline=False).decode()
 
 
 def timestamp(moment: datetime) -> str:
@@ -215,7 +216,7 @@ def _fields(cls: type) -> list[_Field]:
         else:
             marked = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Personal)]
         bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
-        empty: Any = () if get_origin(bare) is tuple else {} if get_origin(bare) in (dict, Mapping) else None
+        empty: Any = () if get_origin(bare) is tuple else {} if get_origin(bare) in (dict, Mapping) else "" if bare is str else None
         if f.default is not dataclasses.MISSING:
             empty = f.default
         encode, decode = _codec(hint)
