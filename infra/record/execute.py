@@ -1,6 +1,7 @@
 """Carrying out commands: load, decide, make the stored form, append; decide again when another writer was faster.
 
-X1  A command with a caller's id is looked up first: the second time its first answer comes back, whatever the rules say by now.
+X1  A command with a caller's id has one effect: the second time its first answer comes back, whatever the rules say by now. What
+    the rules let pass the appender compares with what it wrote; what they refuse is looked up before the refusal is told.
 X2  Everything a command has read is checked when it is appended, so its decision stands on what was true at that moment.
 X3  A refusal that rests on remembered state is decided once more on state read from the database.
 """
@@ -30,6 +31,7 @@ from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
 ATTEMPTS = 8
 STATES = 10_000
 STATE_SECONDS = 60.0
+SOURCES = 10_000
 
 
 class TooContended(Exception):
@@ -81,6 +83,15 @@ class Making:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self._sources: dict[UUID, str] = {}
+
+    def _source(self, firm: UUID) -> str:
+        source = self._sources.get(firm)
+        if source is None:
+            if len(self._sources) >= SOURCES:
+                self._sources.clear()
+            source = self._sources[firm] = f"/firms/{firm}"
+        return source
 
     def new_id(self) -> UUID:
         return ids.uuid7()
@@ -97,17 +108,18 @@ class Making:
         data, disclosures = event_codec.encode(event, entity.id)
         event_id = ids.uuid7()
         version = entity.version + 1
+        recorded = codec.timestamp(work.now)
         envelope = {
             "actor": str(work.actor),
             "commandid": work.command_id,
             "data": data,
-            "id": str(event_id),
-            "recordedtime": codec.timestamp(work.now),
-            "source": f"/firms/{work.firm}",
+            "id": event_id,
+            "recordedtime": recorded,
+            "source": self._source(work.firm),
             "specversion": "1.0",
             "streamversion": version,
             "subject": f"{entity.stream.type}/{entity.id}",
-            "time": codec.timestamp(occurred_at),
+            "time": recorded if occurred_at is work.now else codec.timestamp(occurred_at),
             "type": event_codec.name,
         }
         if work.correlation_id:
@@ -132,12 +144,35 @@ class Making:
         )
 
 
+About = tuple[UUID, str]
+
+
+def keys_of(vault: Vault, work: Work) -> tuple[dict[About, DataKey], set[UUID]]:
+    """The data keys in memory for what the events disclose, and the subjects whose keys may exist in the database only.
+
+    A stream begun by this command has no key yet.
+    """
+    known: dict[About, DataKey] = {}
+    wanted: set[UUID] = set()
+    for m in work.made:
+        for d in m.disclosures:
+            if not isinstance(d, codec.Disclosure):
+                raise TypeError(type(d).__name__)
+            about = (d.subject, d.purpose)
+            if about not in known:
+                key = vault.known(work.firm, *about)
+                if key is not None:
+                    known[about] = key
+                elif not any(begun.stream_version == 1 and begun.stream_id == d.subject for begun in work.made):
+                    wanted.add(d.subject)
+    return known, wanted
+
+
 def seal_all(
-    vault: Vault, firm: UUID, made: list[Made], found: Mapping[tuple[UUID, str], DataKey]
-) -> tuple[list[bytes | None], list[NewKey]]:
+    vault: Vault, firm: UUID, made: list[Made], keys: Mapping[About, DataKey]
+) -> tuple[list[bytes | None], dict[About, tuple[DataKey, NewKey]]]:
     """Seal every event's disclosures, making the data keys that do not exist yet."""
-    fresh: dict[tuple[UUID, str], DataKey] = {}
-    new: list[NewKey] = []
+    fresh: dict[About, tuple[DataKey, NewKey]] = {}
     sealed: list[bytes | None] = []
     for m in made:
         if not m.disclosures:
@@ -147,25 +182,15 @@ def seal_all(
         for d in m.disclosures:
             if not isinstance(d, codec.Disclosure):
                 raise TypeError(type(d).__name__)
-            key = vault.known(firm, d.subject, d.purpose) or found.get((d.subject, d.purpose)) or fresh.get((d.subject, d.purpose))
+            about = (d.subject, d.purpose)
+            key = keys.get(about)
             if key is None:
-                key, record = vault.create(firm, d.subject, d.purpose)
-                fresh[(d.subject, d.purpose)] = key
-                new.append(record)
+                if about not in fresh:
+                    fresh[about] = vault.create(firm, *about)
+                key = fresh[about][0]
             items.append((key, d))
         sealed.append(vault.seal(m.stream_id, m.event_id, firm, items))
-    return sealed, new
-
-
-def subjects_to_find(vault: Vault, work: Work) -> set[UUID]:
-    """Subjects whose data keys may exist in the database and are not in memory; a stream begun by this command has none yet."""
-    begun = {m.stream_id for m in work.made if m.stream_version == 1}
-    wanted = set()
-    for m in work.made:
-        for d in m.disclosures:
-            if isinstance(d, codec.Disclosure) and d.subject not in begun and vault.known(work.firm, d.subject, d.purpose) is None:
-                wanted.add(d.subject)
-    return wanted
+    return sealed, fresh
 
 
 def read_versions(work: Work) -> dict[tuple[str, UUID], int]:
@@ -257,9 +282,6 @@ class Executor(Making):
         if idempotency_key is not None:
             said = "\x00".join((spec.name, str(actor), str(target), command.model_dump_json()))
             mac = body_mac(self._vault, firm, said.encode())
-            known = await self._answered(firm, command_id, mac)
-            if known is not None:
-                return known
         for attempt in range(ATTEMPTS):
             outside = self if attempt == 0 else _Fresh(self)
             work = Work(
@@ -281,6 +303,10 @@ class Executor(Making):
             except Refused:
                 if attempt == 0:
                     continue  # the state may have been remembered: decide once more on what the database says
+                if idempotency_key is not None:
+                    known = await self._answered(firm, command_id, mac)
+                    if known is not None:
+                        return known
                 raise
             try:
                 return await self._append(work, command_id, mac, body)
@@ -305,14 +331,13 @@ class Executor(Making):
         return Answer(row[1], orjson.loads(row[2]), True, {})
 
     async def _append(self, work: Work, command_id: UUID, mac: bytes, body: dict[str, Any]) -> Answer:
-        found: dict[tuple[UUID, str], DataKey] = {}
-        wanted = subjects_to_find(self._vault, work)
+        found, wanted = keys_of(self._vault, work)
         if wanted:
             async with self._connections.connection() as c:
                 cursor = await c.execute(SELECT_SUBJECTS, (work.firm, list(wanted)), binary=True)
                 for row in await cursor.fetchall():
                     found[(row[2], row[3])] = self._vault.unwrap(*row)
-        sealed, new = seal_all(self._vault, work.firm, work.made, found)
+        sealed, fresh = seal_all(self._vault, work.firm, work.made, found)
         expected = read_versions(work)
         complete_answer(work, body)
         answer = orjson.dumps(body)
@@ -326,11 +351,13 @@ class Executor(Making):
                 sealed=sealed,
                 recorded_at=work.now,
                 answer=answer,
-                keys=new,
+                keys=[record for _, record in fresh.values()],
             )
         )
         if appended.replayed:
             return Answer(appended.position, orjson.loads(appended.answer), True, {})
+        for about, (key, _) in fresh.items():
+            self._vault.remember(work.firm, *about, key)
         for e in work.entities.values():
             self._memory.put(work.firm, e)
         return Answer(appended.position, body, False, work.shown_once)

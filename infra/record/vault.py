@@ -27,6 +27,7 @@ from infra.record.codec import Disclosure, b64url, unb64url
 
 KEY_SECONDS = 60.0
 KEYS_IN_MEMORY = 20_000
+MAC_KEYS = 10_000
 
 
 class KeysUnusable(Exception):
@@ -75,6 +76,7 @@ class Vault:
             raise KeysUnusable("digest.key in the keys folder is not a key (32 bytes). Restore it from your backup of keys.")
         self._by_subject: OrderedDict[tuple[UUID, UUID, str], tuple[float, DataKey]] = OrderedDict()
         self._by_id: OrderedDict[tuple[UUID, UUID], tuple[float, AESGCM]] = OrderedDict()
+        self._mac_keys: dict[tuple[UUID, str], bytes] = {}
         self._guard = threading.RLock()
         self._sweeper: threading.Timer | None = None
 
@@ -110,7 +112,11 @@ class Vault:
 
     def mac(self, firm: UUID, purpose: str, message: bytes) -> bytes:
         """HMAC-SHA-256 under a key of this firm and purpose; the same in every epoch."""
-        key = hmac.digest(self._digest, b"mac\x00" + firm.bytes + purpose.encode(), "sha256")
+        key = self._mac_keys.get((firm, purpose))
+        if key is None:
+            if len(self._mac_keys) >= MAC_KEYS:
+                self._mac_keys.clear()
+            key = self._mac_keys[(firm, purpose)] = hmac.digest(self._digest, b"mac\x00" + firm.bytes + purpose.encode(), "sha256")
         return hmac.digest(key, message, "sha256")
 
     def derive_id(self, firm: UUID, *parts: str) -> UUID:
