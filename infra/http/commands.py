@@ -51,7 +51,6 @@ def too_large(most: int) -> HttpProblem:
         413,
         "body-too-large",
         f"The body is larger than {most} bytes. Send less at once.",
-        headers={"Connection": "close"},
         most=most,
     )
 

@@ -12,6 +12,7 @@ from infra.http import problems
 
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
+LINGER_SECONDS = 2.0  # what still comes after an answer is thrown away for so long: a reset would take the answer with it
 
 
 async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
@@ -34,6 +35,8 @@ class Connection(HttpToolsProtocol):
         self._ours: Callable[..., Any] = self.app
         self._head = 0
         self._late: asyncio.TimerHandle | None = None
+        self._whole = True
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -44,7 +47,9 @@ class Connection(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._late is None and (self.cycle is None or self.cycle.response_complete):
+        if self._refused:
+            return
+        if self._late is None and self._whole and (self.cycle is None or self.cycle.response_complete):
             self._expect_head()
         super().data_received(data)
 
@@ -62,8 +67,20 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._heard()
+        self._whole = False
         self.app = _crowded if self._most is not None and len(self.connections) > self._most else self._ours
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._whole = True
+        if self._late is not None and self.cycle.response_complete:
+            self._heard()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._whole and self._late is None:
+            self._late = self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
     def send_400_response(self, msg: str) -> None:
         del msg
@@ -94,4 +111,7 @@ class Connection(HttpToolsProtocol):
             b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
             % (status, reason.encode(), len(body), body)
         )
-        self.transport.close()
+        self._refused = True
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()

@@ -206,6 +206,20 @@ def _command(spec: CommandSpec, schemas: _Schemas) -> dict[str, Any]:
     }
 
 
+MOMENT = [
+    {
+        "name": "as_of",
+        "in": "query",
+        "schema": {"type": "string", "format": "date-time"},
+        "description": "What was true then, by business time.",
+    },
+    {
+        "name": "known_at",
+        "in": "query",
+        "schema": {"type": "string", "maxLength": 40},
+        "description": "What was known then: a position, or a time of recording.",
+    },
+]
 LIST = [
     {
         "name": "filter",
@@ -263,7 +277,7 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 "operationId": f"{c.name}.list",
                 "tags": [c.name],
                 "summary": f"List: {c.title}",
-                "parameters": [*LIST, POSITION],
+                "parameters": [*LIST, *MOMENT, POSITION],
                 "responses": {**_ok(_page(item)), **problems("400", "401", "403", "422", "429", "503")},
                 "x-chancery": extension,
             }
@@ -287,7 +301,7 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 "operationId": f"{c.name}.get",
                 "tags": [c.name],
                 "summary": f"One by id: {c.title}",
-                "parameters": [*schemas.places("{id}"), LIST[2], POSITION, IF_NONE_MATCH],
+                "parameters": [*schemas.places("{id}"), LIST[2], *MOMENT, POSITION, IF_NONE_MATCH],
                 "responses": {
                     "200": {**one, "headers": {**one["headers"], "ETag": ETAG}},
                     "304": {"description": "Unchanged since the ETag in If-None-Match."},
@@ -317,7 +331,7 @@ def _query(spec: QuerySpec, schemas: _Schemas) -> dict[str, Any]:
         "tags": [spec.name.partition(".")[0]],
         "summary": spec.title,
         "description": spec.description,
-        "parameters": [*schemas.places(spec.path, spec.model), POSITION],
+        "parameters": [*schemas.places(spec.path, spec.model), *MOMENT, POSITION],
         "responses": {**_ok({}), **problems("400", "401", "403", "404", "409", "422", "429", "503")},
         "x-chancery": {"permission": spec.permission, "title": spec.title},
     }
@@ -369,7 +383,7 @@ STANDING: dict[str, Any] = {
     "ListRequest": {
         "type": "object",
         "additionalProperties": False,
-        "properties": {p["name"]: p["schema"] for p in LIST},
+        "properties": {p["name"]: p["schema"] for p in [*LIST, *MOMENT]},
     },
     "HistoryEntry": {
         "type": "object",

@@ -27,6 +27,7 @@ from queries.keys import KeyNotAccepted
 log = structlog.get_logger()
 
 MEDIA_TYPE = "application/problem+json"
+MEMBERS = frozenset({"type", "title", "status", "detail", "instance"})
 
 
 class Away(Exception):
@@ -46,7 +47,7 @@ class HttpProblem(Exception):
 
 
 def kebab(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
 def _sentence(text: str) -> tuple[str, str]:
@@ -84,12 +85,19 @@ def _plain(value: object) -> object:
 
 
 def answer(
-    status: int, type: str, title: str, detail: str | None = None, *, headers: Mapping[str, str] | None = None, **about: Any
+    status: int,
+    type: str,
+    title: str,
+    detail: str | None = None,
+    *,
+    headers: Mapping[str, str] | None = None,
+    about: Mapping[str, Any] | None = None,
 ) -> Response:
+    """A problem document. What it is about stands beside the members of RFC 9457; where a name is theirs, behind `about_`."""
     body: dict[str, Any] = {"type": f"urn:chancery:problem:{type}", "title": title, "status": status}
     if detail and detail != title:
         body["detail"] = detail
-    body.update({k: v for k, v in about.items() if k not in body})
+    body.update({(f"about_{k}" if k in MEMBERS else k): v for k, v in (about or {}).items()})
     return Response(
         orjson.dumps(body, default=_plain, option=orjson.OPT_NON_STR_KEYS),
         status_code=status,
@@ -113,7 +121,7 @@ def _validation(e: ValidationError) -> Response:
         "invalid-request",
         "The request does not have the form this address takes",
         f"{first['field']}: {first['reason']}" + (f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""),
-        errors=errors,
+        about={"errors": errors},
     )
 
 
@@ -133,7 +141,7 @@ def of(e: Exception, request_id: str = "") -> Response:
     """The answer to any exception: what happened, why, what to do. A bug is logged and answered 500 without its text."""
     if isinstance(e, HttpProblem):
         title, detail = _sentence(e.title)
-        return answer(e.status, e.type, title, detail, headers=e.headers, **e.about)
+        return answer(e.status, e.type, title, detail, headers=e.headers, about=e.about)
     if isinstance(e, ValidationError):
         return _validation(e)
     if isinstance(e, Behind):
@@ -143,15 +151,14 @@ def of(e: Exception, request_id: str = "") -> Response:
             "The view has not reached that position",
             f"The view {e.view} stands at {e.reached}, before {e.position}. Try again shortly.",
             headers={"Retry-After": "1"},
-            view=e.view,
-            reached=e.reached,
+            about={"view": e.view, "reached": e.reached},
         )
     for kind, status, headers in STATUSES:
         if isinstance(e, kind):
             why = e.why if isinstance(e, Refused) else " ".join((type(e).__doc__ or "").split())
             title, detail = _sentence(why)
-            about = dict(e.about) if isinstance(e, Refused) else {}
-            return answer(status, kebab(type(e).__name__), title, detail, headers=headers, **about)
+            about = e.about if isinstance(e, Refused) else {}
+            return answer(status, kebab(type(e).__name__), title, detail, headers=headers, about=about)
     if isinstance(e, psycopg.errors.QueryCanceled):
         return answer(
             503,
@@ -170,5 +177,5 @@ def of(e: Exception, request_id: str = "") -> Response:
         "internal",
         "Something broke on our side",
         "Something broke on our side. It was logged; give the request id to whoever runs this installation.",
-        request_id=request_id,
+        about={"request_id": request_id},
     )

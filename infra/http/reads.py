@@ -15,6 +15,7 @@ from infra.http.commands import json_object, path_id, read_body
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
+from infra.reading import Moment
 from infra.record.history import history
 from queries.filtering import parse, printable
 from queries.kernel import Collection, QuerySpec
@@ -22,8 +23,10 @@ from queries.listing import compile_one, one_as_seen, read_page
 from queries.listing.fields import EVERY_ROW
 from queries.listing.pages import Mark, Sort, binding, seal, unseal
 from queries.listing.resolve import All, Condition, Never, Related, Resolver, Some
+from queries.listing.values import time
 
-LIST_PARAMETERS = ("filter", "order_by", "fields", "page_size", "page_token", "include_total")
+MOMENT_PARAMETERS = ("as_of", "known_at")
+LIST_PARAMETERS = ("filter", "order_by", "fields", "page_size", "page_token", "include_total", *MOMENT_PARAMETERS)
 MAX_PAGE_SIZE = 1_000
 _SIZE = re.compile(r"[0-9]{1,9}")
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -46,7 +49,9 @@ def parameters(request: Request, known: tuple[str, ...]) -> dict[str, str]:
         if name in out:
             raise HttpProblem(400, "repeated-parameter", f"The parameter {name} was given twice. Give it once.", parameter=name)
         if "\0" in value:
-            raise HttpProblem(400, "parameter-malformed", f"{name} holds the NUL character. Leave it out.", parameter=name)
+            raise HttpProblem(
+                400, "parameter-malformed", f"The parameter {name} holds the NUL character. Leave it out.", parameter=name
+            )
         out[name] = value
     return out
 
@@ -60,19 +65,22 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("filter", "order_by", "fields", "page_token"):
         value = given.get(name, "")
         if not isinstance(value, str):
-            raise HttpProblem(400, "parameter-malformed", f"{name} is text.", parameter=name)
+            raise HttpProblem(400, "parameter-malformed", f"The parameter {name} is text.", parameter=name)
         asked[name] = value
     size = given.get("page_size")
     if size is not None:
         text = str(size)
         if isinstance(size, bool) or not _SIZE.fullmatch(text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
             raise HttpProblem(
-                400, "parameter-malformed", f"page_size is a whole number from 1 to {MAX_PAGE_SIZE}.", parameter="page_size"
+                400,
+                "parameter-malformed",
+                f"The parameter page_size is a whole number from 1 to {MAX_PAGE_SIZE}.",
+                parameter="page_size",
             )
         asked["page_size"] = int(text)
     total = given.get("include_total", False)
     if not (isinstance(total, bool) or (isinstance(total, str) and total in {"true", "false"})):
-        raise HttpProblem(400, "parameter-malformed", "include_total is true or false.", parameter="include_total")
+        raise HttpProblem(400, "parameter-malformed", "The parameter include_total is true or false.", parameter="include_total")
     asked["include_total"] = total in (True, "true")
     return asked
 
@@ -97,13 +105,37 @@ def views_read(c: Collection, filter: str, permissions: frozenset[str]) -> tuple
     return tuple(dict.fromkeys((c.view.name, *found)))
 
 
+def moment_of(given: Mapping[str, Any]) -> Moment:
+    """The moment a read asks for: `as_of` a time, `known_at` a position or a time."""
+    times: dict[str, datetime | None] = {}
+    position: int | None = None
+    for name in MOMENT_PARAMETERS:
+        text = given.get(name)
+        if text is None:
+            continue
+        if name == "known_at" and re.fullmatch(r"[0-9]{1,18}", str(text)):
+            position = int(text)
+            continue
+        times[name] = time(text) if isinstance(text, str) else None
+        if times[name] is None:
+            or_position = ", or a position" if name == "known_at" else ""
+            raise HttpProblem(
+                400,
+                "parameter-malformed",
+                f"{name} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.",
+                parameter=name,
+            )
+    return Moment(times.get("as_of"), position if position is not None else times.get("known_at"))
+
+
 async def _page(service: Service, request: Request, principal: Principal, c: Collection, given: Mapping[str, Any]) -> Response:
     asked = _asked(given)
     views = views_read(c, asked["filter"], principal.permissions)
     await service.wait_for(request, views)
     position = service.chancery.feed.reached(views)  # before the read: what is read is no older
-    async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
-        page = await read_page(r, c, key=service.chancery.page_key, **asked)
+    moment = moment_of(given)
+    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
+        page = await read_page(r, c, key=service.chancery.page_key, scope=moment.scope, **asked)
     body: dict[str, Any] = {"items": page.items, "next_page_token": page.next_page_token}
     if page.total is not None:
         body["total"] = page.total
@@ -149,14 +181,15 @@ def one_route(service: Service, c: Collection) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
         principal.need(c.permission)
-        asked = parameters(request, ("fields",))
+        asked = parameters(request, ("fields", *MOMENT_PARAMETERS))
+        moment = moment_of(asked)
         sql, tree = compile_one(c, fields=asked.get("fields", ""))
         sql = sql.replace("SELECT ", f'SELECT t."{tag}" AS _tag, ', 1)
         id = path_id(request)
         views = (c.view.name,)
         await service.wait_for(request, views)
         position = service.chancery.feed.reached(views)
-        async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
             row = await r.one(sql, id=id)
         if row is None:
             raise NotFound(kind=c.name, id=str(id))
@@ -245,10 +278,12 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         principal.need(spec.permission)
         fields = tuple(f for f in spec.model.model_fields if f not in request.path_params)
         if spec.method == "GET":
-            given: dict[str, Any] = dict(parameters(request, fields))
+            given: dict[str, Any] = dict(parameters(request, (*fields, *MOMENT_PARAMETERS)))
+            moment = moment_of(given)
         else:
-            parameters(request, ())
+            moment = moment_of(parameters(request, MOMENT_PARAMETERS))
             given = json_object(request, await read_body(request, most), most)
+        given = {name: value for name, value in given.items() if name not in MOMENT_PARAMETERS}
         given.update(request.path_params)
         path_id(request)
         _places(request)
@@ -259,7 +294,7 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         )
         await service.wait_for(request, spec.views)
         position = service.chancery.feed.reached(spec.views)
-        async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
             answer = await spec.handler(asked, r)
         return json_response(answer, headers={"Chancery-Position": str(position)})
 

@@ -15,7 +15,7 @@ from infra.http import problems
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 
-LONGEST = 8_000  # bytes of path and query
+LONGEST = 60_000  # bytes of path and query
 
 
 @dataclass(frozen=True, slots=True)
