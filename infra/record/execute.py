@@ -71,7 +71,7 @@ class Memory:
         key = (firm, entity.stream.type, entity.id)
         self._states[key] = (monotonic() + STATE_SECONDS, entity.state, entity.version, entity.leaf_hash)
         self._states.move_to_end(key)
-        while len(self._states) > self._size or next(iter(self._states.values()))[0] < monotonic():
+        while self._states and (len(self._states) > self._size or next(iter(self._states.values()))[0] < monotonic()):
             self._states.popitem(last=False)  # the oldest stand in front: personal values do not outlive their minute here
 
     def drop(self, firm: UUID, type: str, id: UUID) -> None:
