@@ -20,6 +20,10 @@ firms = typer.Typer(no_args_is_help=True, help="Firms: create, list.")
 keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 
 
+KEY = typer.Argument(help="The key, by its id; `chancery key list` shows them.")
+FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm, by its id; `chancery firm list` shows them.")
+
+
 async def create_firm(chancery: Chancery, name: str, region: Region, **more: Any) -> dict[str, Any]:
     """A firm and the key of its owner; the key is shown this once."""
     firm = uuid7()
@@ -30,7 +34,7 @@ async def create_firm(chancery: Chancery, name: str, region: Region, **more: Any
 
 @firms.command("create")
 def firm_create(
-    name: str,
+    name: str = typer.Argument(help="What the firm is called."),
     region: Region = typer.Option(Region.EU, help="Where the firm's data belongs."),
     data: Path | None = DATA,
     json: bool = JSON,
@@ -59,8 +63,8 @@ def firm_list(data: Path | None = DATA, json: bool = JSON) -> None:
 
 @keys.command("create")
 def key_create(
-    firm: str = typer.Option(..., "--firm", metavar="ID"),
-    role: Role = typer.Option(..., "--role"),
+    firm: str = FIRM,
+    role: Role = typer.Option(..., "--role", help="What the key may do."),
     name: str = typer.Option("", "--name", help="What the key is for."),
     data: Path | None = DATA,
     json: bool = JSON,
@@ -81,7 +85,11 @@ def key_create(
 
 
 @keys.command("list")
-def key_list(firm: str = typer.Option(..., "--firm", metavar="ID"), data: Path | None = DATA, json: bool = JSON) -> None:
+def key_list(
+    firm: str = FIRM,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
     """The keys of a firm, with when each was last used."""
     of = firm_id(firm)
 
@@ -101,7 +109,11 @@ def key_list(firm: str = typer.Option(..., "--firm", metavar="ID"), data: Path |
 
 
 @keys.command("revoke")
-def key_revoke(id: UUID, firm: str = typer.Option(..., "--firm", metavar="ID"), data: Path | None = DATA) -> None:
+def key_revoke(
+    id: UUID = KEY,
+    firm: str = FIRM,
+    data: Path | None = DATA,
+) -> None:
     """End a key at once and for good."""
     of = firm_id(firm)
     run(

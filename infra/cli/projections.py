@@ -32,7 +32,11 @@ def list_(data: Path | None = DATA, json: bool = JSON) -> None:
 
 
 @app.command()
-def wait(position: int, timeout: float = typer.Option(60.0, help="Seconds to wait at most."), data: Path | None = DATA) -> None:
+def wait(
+    position: int = typer.Argument(help="The position, as a write answered it."),
+    timeout: float = typer.Option(60.0, help="Seconds to wait at most."),
+    data: Path | None = DATA,
+) -> None:
     """Wait until every view has reached a position."""
 
     async def work(c: Chancery) -> None:
@@ -63,7 +67,7 @@ def digest_of(connection: Any, name: str) -> str:
 
 @app.command()
 def digest(
-    name: str | None = typer.Argument(None),
+    name: str | None = typer.Argument(None, help="The view, by its name; `chancery projection list` shows them."),
     all_: bool = typer.Option(False, "--all", help="Every view."),
     data: Path | None = DATA,
     json: bool = JSON,
