@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -297,7 +298,14 @@ def list_imports(firm: str = FIRM, data: Path | None = DATA, json: bool = JSON) 
                 for id, (_, r) in imports_of(connection, c, of).items()
             ]  # fmt: skip
 
-    show(run(work, data), ("id", "started", "kind", "file", "status", *COUNTS), json=json)
+    found = run(work, data)
+    if json or not found:
+        show(found, ("id", "started", "kind", "file", "status", *COUNTS), json=json)
+        return
+    for r in found:
+        counts = ", ".join(f"{r[n]:,} {n}" for n in COUNTS if r[n]) or "no rows"
+        what = f"{r['kind']} from {r['file'] or 'an erased name'}, {r['status']}: {counts}"
+        out.print(f"{r['id']}  {r['started']:%Y-%m-%d %H:%M}  {what}", markup=False)
 
 
 @app.command("show")
@@ -398,9 +406,13 @@ def undo_import(
     kinds = sorted({*done.taken_back, *done.kept_counts})
     counts = [{"kind": k, "taken_back": done.taken_back[k], "kept": done.kept_counts[k]} for k in kinds]
     show(counts, ("kind", "taken_back", "kept"), json=False)
-    if kept:
-        out.print("\nKept as they are:")
-        show(kept[:RAW], ("record", "why", "event", "by", "at"), json=False)
+    later = [k for k in kept if k["event"]]
+    if later:
+        out.print("\nChanged since, and kept as they are:")
+        for k in later[:RAW]:
+            out.print(f"  {k['record']}  {k['event']} by {k['by']} at {k['at']:%Y-%m-%d %H:%M}", markup=False)
+    for why, n in Counter(k["why"] for k in kept if not k["event"]).most_common():
+        out.print(f"{n:,} more kept: {why}.", markup=False)
     if done.done:
         out.print("\nUndone. The same file can be imported again.")
     else:

@@ -84,7 +84,32 @@ class DealCarrier:
         return self._pipelines.notes
 
     def prepare(self) -> Iterable[Callable[[Work], Awaitable[None]]]:
-        """Read the file once for its stages, then define the pipelines."""
+        """Define the pipelines: from the map where it names every stage, else from a first reading of the file."""
+        if not self._from_map():
+            self._survey()
+        yield from self._pipelines.prepare()
+
+    def _from_map(self) -> bool:
+        """Take the stages from the map's rules, when nothing else can be one."""
+        m = self._file.map
+        pipeline = m.fields.get("pipeline")
+        rules = [a for a in m.activities if a.role in {"stage", "won", "lost"}]
+        open_ended = m.otherwise in {"stage", "won", "lost", "guess"} or any(set("*?") & set("".join(a.match)) for a in rules)
+        if (
+            self._file.form == "table"
+            or m.guessed
+            or open_ended
+            or not rules
+            or (pipeline is not None and pipeline.constant is None)
+        ):
+            return False
+        seen = self._pipelines.seen(pipeline.constant if pipeline is not None else None)
+        for place, a in enumerate(rules):
+            for name in (a.name,) if a.name else a.match:
+                seen.stage(name, "won" if a.role == "won" else "lost" if a.role == "lost" else "open", place)
+        return True
+
+    def _survey(self) -> None:
         for n, row in enumerate(self._file, 1):
             r: DealRecord | None = row.record
             if r is None:
@@ -100,9 +125,6 @@ class DealCarrier:
                 if r.status != "open":
                     seen.outcomes.add(r.status)
             self._tell(n)
-        if not self._pipelines._seen:  # noqa: SLF001 - a file without any deal still leaves a pipeline to look at
-            return
-        yield from self._pipelines.prepare()
 
     def names(self, row: Mapped[Any]) -> Iterable[UUID]:
         r: DealRecord = row.record
@@ -116,13 +138,12 @@ class DealCarrier:
         owner = self._members.find(r.owner)
         organisation = self._organisations.named(r.organisation) if r.organisation else None
         contact = self._contacts.named(r.contact, r.contact_email)
-        reads: list[Any] = [(DEAL, id)]
-        reads += self._organisations.reads(r.organisation)
-        for n in range(min(sum(s.role == "task" for s in r.steps), 50)):
-            reads.append((TASK, self._task(id, n + 1)))
+        work = pieces(r.steps)
+        tasks_of = [self._names.id("work", str(id), str(n)) for n in range(1, min(max(work, default=0), MOST_TASKS) + 1)]
+        reads: list[Any] = [(DEAL, id), *self._organisations.reads(r.organisation), *((TASK, t) for t in tasks_of)]
 
         async def run(w: Work, c: Carrying) -> Outcome:
-            return await self._deal(r, row.source, w, c, id, owner, organisation, contact)
+            return await self._deal(r, row.source, w, c, id, owner, organisation, contact, work, tasks_of)
 
         return Carry(
             stream=DEAL,
@@ -134,9 +155,6 @@ class DealCarrier:
             rests_on=f"{owner}{organisation}{contact}",
         )
 
-    def _task(self, deal: UUID, number: int) -> UUID:
-        return self._names.id("work", str(deal), str(number))
-
     async def _deal(
         self,
         r: DealRecord,
@@ -147,6 +165,8 @@ class DealCarrier:
         owner: UUID | None,
         organisation: UUID | None,
         contact: UUID | None,
+        work: Sequence[int],
+        tasks_of: Sequence[UUID],
     ) -> Outcome:
         entity = await w.find(DEAL, id)
         new = entity.version == 0
@@ -162,7 +182,7 @@ class DealCarrier:
             parties.append(Party(kind="organisation", id=organisation, role="client"))
         given = await self._given(r, w, c)
         if r.steps:
-            await self._course(r, source, w, c, entity, given, owner, parties)
+            await self._course(r, source, w, c, entity, given, owner, parties, work, tasks_of)
         elif new:
             self._open(r, w, entity, given, owner, parties)
             self._stand(r, w, entity)
@@ -323,6 +343,8 @@ class DealCarrier:
         given: Mapping[str, Any],
         owner: UUID | None,
         parties: Sequence[Party],
+        work: Sequence[int],
+        tasks_of: Sequence[UUID],
     ) -> None:
         if any(s.at > w.now + FAR for s in r.steps):
             raise RowUnusable("An event of the case lies more than a day in the future. Correct its time.")
@@ -335,26 +357,20 @@ class DealCarrier:
         )
         later = iter([*changes, None])
         change = next(later)
-        items: dict[str, int] = {}
-        count = 0
         for i, s in enumerate(r.steps):
             while change is not None and change[0] < s.at:
                 self._change(w, c, entity, change)
                 change = next(later)
             if s.role == "task":
-                lifecycle = s.lifecycle or "complete"
-                if lifecycle == "schedule" or s.name not in items:
-                    count += 1
-                    items[s.name] = count
                 if fresh is None or i in fresh:
-                    await self._work(s, lifecycle, w, c, entity, items[s.name])
+                    await self._work(s, w, c, entity, work[i], tasks_of)
             elif i != told and (fresh is None or i in fresh):
                 self._step(r, s, w, entity)
         while change is not None:
             self._change(w, c, entity, change)
             change = next(later)
-        for number in range(1, count + 1) if c.undone else ():
-            task = await w.find(TASK, self._task(entity.id, number))
+        for id in tasks_of if c.undone else ():
+            task = await w.find(TASK, id)
             w.record(task, tasks.restore(task.state))
 
     def _step(self, r: DealRecord, s: Step, w: Work, entity: Entity[Deal, Event]) -> None:
@@ -399,11 +415,12 @@ class DealCarrier:
             return None
         return DECIDE[step](deal, offer=meant, performer=performer, imported=True)
 
-    async def _work(self, s: Step, lifecycle: str, w: Work, c: Carrying, deal: Entity[Deal, Event], number: int) -> None:
-        if number > MOST_TASKS:
+    async def _work(self, s: Step, w: Work, c: Carrying, deal: Entity[Deal, Event], number: int, tasks_of: Sequence[UUID]) -> None:
+        """One step of a piece of work: a step of its task."""
+        if number > len(tasks_of):
             w.record(deal, deals.record_activity(deal.state, name=line_of(s.activity, 200) or "?"), occurred_at=s.at)
             return
-        task = await w.find(TASK, self._task(deal.id, number))
+        task = await w.find(TASK, tasks_of[number - 1])
         if not task.state.exists:
             made = tasks.create(
                 task.state,
@@ -418,7 +435,7 @@ class DealCarrier:
             w.record(task, tasks.restore(task.state))
         told = tasks.recount(
             task.state,
-            step=step_of(lifecycle),
+            step=step_of(s.lifecycle or "complete"),
             activity=line_of(s.lifecycle or s.activity, 200),
             resource=line_of(s.by, 200),
             assignee=self._members.find(s.by),
@@ -435,6 +452,22 @@ class DealCarrier:
             w.record(entity, deals.amend(entity.state, attributes={slug(name, 80): text}), occurred_at=_past(at, w))
         except Refused as e:
             c.doubt(name, value, e.why)
+
+
+def pieces(steps: Sequence[Step]) -> list[int]:
+    """Which piece of work each step belongs to, counted from 1; 0 for other steps. Being scheduled begins a new piece of its name."""
+    current: dict[str, int] = {}
+    count = 0
+    out = []
+    for s in steps:
+        if s.role != "task":
+            out.append(0)
+            continue
+        if s.lifecycle == "schedule" or s.name not in current:
+            count += 1
+            current[s.name] = count
+        out.append(current[s.name])
+    return out
 
 
 def new_steps(source: Mapping[str, Any], c: Carrying, count: int) -> frozenset[int]:

@@ -177,7 +177,7 @@ class DependencyCarrier:
         same = project.state.dependencies.get(id)
         if same is not None:
             if same.lag == x.lag:
-                return "unchanged"
+                return "changed" if w.made else "unchanged"
             w.record(project, projects.change_lag(project.state, dependency=same.id, lag=x.lag))
             return "changed"
         try:
