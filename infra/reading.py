@@ -1,9 +1,11 @@
 """Reads for one firm: a read-only transaction of the application role that can see no other firm's rows."""
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -20,6 +22,7 @@ from infra.projector.engine import VIEWS_CHANNEL
 log = structlog.get_logger()
 
 IDENTITY = ("keys", "firms")  # the views, and the contexts, that say who a key lets in
+_VIEWS = re.compile(r"\bviews\.")
 LOOK_SECONDS = 5.0
 MOST_WAITING = 200
 _WHERE = (
@@ -29,23 +32,48 @@ _WHERE = (
 _KEYS_OF = "SELECT DISTINCT firm_id FROM record.events WHERE type = ANY(%s) AND position > %s AND position <= %s"
 
 
-class PgReader:
-    """The reader port over one connection; see `reading`."""
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What a read wants to see: the business time `as_of`, and what was known at a position or a recorded time; None means now, and all."""
 
-    def __init__(self, connection: psycopg.AsyncConnection[Any], firm: FirmId, permissions: frozenset[str]) -> None:
+    as_of: datetime | None = None
+    known_at: int | datetime | None = None
+
+    @property
+    def scope(self) -> tuple[str, ...]:
+        """What page tokens are bound to."""
+        return (str(self.as_of), str(self.known_at)) if self else ()
+
+    def __bool__(self) -> bool:
+        return self.as_of is not None or self.known_at is not None
+
+
+NOW = Moment()
+
+
+class PgReader:
+    """The reader port over one connection; see `reading`. Of another moment, it reads `at.x` where the SQL says `views.x`."""
+
+    def __init__(
+        self, connection: psycopg.AsyncConnection[Any], firm: FirmId, permissions: frozenset[str], moment: Moment = NOW
+    ) -> None:
         self._connection = connection
+        self._moment = moment
         self.firm = firm
         self.permissions = permissions
-        self.now = datetime.now(UTC)
+        self.now = moment.as_of or datetime.now(UTC)
+
+    def _at(self, sql: str) -> str:
+        return _VIEWS.sub("at.", sql) if self._moment else sql
 
     async def all(self, sql: str, **params: object) -> Sequence[Mapping[str, Any]]:
         async with self._connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await cursor.execute(sql, {"firm": self.firm, **params})
+            await cursor.execute(self._at(sql), {"firm": self.firm, **params})
             return await cursor.fetchall()
 
     async def one(self, sql: str, **params: object) -> Mapping[str, Any] | None:
         async with self._connection.cursor(row_factory=dict_row, binary=True) as cursor:
-            await cursor.execute(sql, {"firm": self.firm, **params})
+            await cursor.execute(self._at(sql), {"firm": self.firm, **params})
             return await cursor.fetchone()
 
     @property
@@ -81,13 +109,22 @@ class Readers:
         await self._pool.check()
 
     @asynccontextmanager
-    async def reading(self, firm: FirmId, permissions: frozenset[str] = frozenset()) -> AsyncIterator[PgReader]:
-        """One read-only snapshot of one firm."""
+    async def reading(
+        self, firm: FirmId, permissions: frozenset[str] = frozenset(), moment: Moment = NOW
+    ) -> AsyncIterator[PgReader]:
+        """One read-only transaction in one firm, as it is or as of another moment."""
         async with self._pool.connection() as c, c.pipeline():
             await c.execute("BEGIN READ ONLY")
             await c.execute("SELECT set_config('chancery.firm', %s, true)", (str(firm),))
+            if moment:
+                known = moment.known_at
+                await c.execute(
+                    "SELECT set_config('chancery.as_of', coalesce(%s::timestamptz::text, ''), true),"
+                    " set_config('chancery.known_at', coalesce(coalesce(%s::bigint, chancery.position_at(%s::timestamptz))::text, ''), true)",
+                    (moment.as_of, known if isinstance(known, int) else None, known if isinstance(known, datetime) else None),
+                )
             try:
-                yield PgReader(c, firm, permissions)
+                yield PgReader(c, firm, permissions, moment)
             finally:
                 with suppress(psycopg.OperationalError, psycopg.InterfaceError):
                     await c.execute("ROLLBACK")

@@ -121,3 +121,23 @@ REVOKE ALL ON FUNCTION record.extend(bigint) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION record.extend(bigint) TO chancery_record;
 SELECT record.extend(0);
 SELECT record.extend(5000000);
+
+-- The last position of the firm's record that was recorded up to a time; 0 when there was none yet.
+CREATE FUNCTION chancery.position_at(moment timestamptz) RETURNS bigint LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE AS $$
+DECLARE
+    firm  uuid   := chancery.firm();
+    low   bigint := 0; -- events before this one were recorded in time
+    high  bigint := coalesce((SELECT firm_position FROM record.firm_heads WHERE firm_id = firm), 0);
+    half  bigint;
+BEGIN
+    WHILE low < high LOOP
+        half := (low + high) / 2;
+        IF (SELECT recorded_at <= moment FROM record.events WHERE firm_id = firm AND firm_position = half) THEN
+            low := half + 1;
+        ELSE
+            high := half;
+        END IF;
+    END LOOP;
+    RETURN coalesce((SELECT position FROM record.events WHERE firm_id = firm AND firm_position = low - 1), 0);
+END
+$$;

@@ -173,7 +173,10 @@ class Table(Generic[Row]):
             f" FROM {keys} JOIN {self.history} t ON t.firm_id = k.f AND t.id = k.i"
             f" WHERE t._gone AND t._valid_to = 'infinity' AND t._known_end = {FOREVER}"
         )
-        self._believed = f"SELECT {read}, t._known_from, t._known_to, {CORNER}, t._gone FROM {self.history} t WHERE t.firm_id = %s AND t.id = %s AND t._known_end = {FOREVER}"
+        self._believed = (
+            f"SELECT {read}, t._known_from, t._known_to, {CORNER}, t._gone FROM {self.history} t"
+            f" WHERE t.firm_id = %s AND t.id = %s AND t._known_end = {FOREVER}"
+        )
         corner = "_known_from, _valid_to, _known_to, _known_end, _gone"
         self._keep = (
             f"INSERT INTO {self.history} (firm_id, id, {names}, {corner})"
