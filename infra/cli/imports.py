@@ -32,7 +32,7 @@ from projections.imports import ImportRow, fold
 
 app = typer.Typer(no_args_is_help=True, help="Imports: carry files of other systems over, look at the reports, undo.")
 
-FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm to import into.")
+FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm, by its id; `chancery firm list` shows them.")
 MAP = typer.Option(None, "--map", metavar="MAP.toml", help="Which column goes where; guessed when not given.")
 DRY = typer.Option(False, "--dry-run", help="Read everything, show the map, a sample and counts, write nothing.")
 SOURCE = typer.Option(
@@ -42,13 +42,16 @@ SOURCE = typer.Option(
     help="What the file is an export of: ids are known under this name. The file's name when not given.",
 )
 PROJECT = typer.Option(None, "--project", metavar="NAME", help="The project for tasks that stand in none.")
+FILE = typer.Argument(help="The file to read.")
+FOLDER = typer.Argument(help="The folder to read.")
+ID = typer.Argument(help="The import, by its id; `chancery import list` shows them.")
 LOUD = 5.0  # seconds between lines of progress where there is no terminal
 RAW = 30  # rows a report shows in a terminal
 
 
 @app.command("contacts")
 def import_contacts(
-    file: Path,
+    file: Path = FILE,
     firm: str = FIRM,
     map: Path | None = MAP,
     source: str | None = SOURCE,
@@ -62,7 +65,7 @@ def import_contacts(
 
 @app.command("deals")
 def import_deals(
-    file: Path,
+    file: Path = FILE,
     firm: str = FIRM,
     map: Path | None = MAP,
     source: str | None = SOURCE,
@@ -76,7 +79,7 @@ def import_deals(
 
 @app.command("tasks")
 def import_tasks(
-    file: Path,
+    file: Path = FILE,
     firm: str = FIRM,
     map: Path | None = MAP,
     source: str | None = SOURCE,
@@ -92,7 +95,7 @@ def import_tasks(
 
 @app.command("event-log")
 def import_event_log(
-    file: Path,
+    file: Path = FILE,
     firm: str = FIRM,
     as_: Literal["deals", "tasks"] = typer.Option(..., "--as", help="What a case of the log becomes."),
     map: Path | None = MAP,
@@ -107,7 +110,7 @@ def import_event_log(
 
 @app.command("documents")
 def import_documents(
-    folder: Path,
+    folder: Path = FOLDER,
     firm: str = FIRM,
     source: str | None = SOURCE,
     dry_run: bool = DRY,
@@ -310,7 +313,7 @@ def list_imports(firm: str = FIRM, data: Path | None = DATA, json: bool = JSON) 
 
 @app.command("show")
 def show_import(
-    id: UUID,
+    id: UUID = ID,
     firm: str = FIRM,
     outcome: Literal["created", "changed", "unchanged", "rejected"] | None = typer.Option(None, help="Rows of this outcome only."),
     all_rows: bool = typer.Option(False, "--all", help="Rows about which nothing is to be said, too."),
@@ -381,7 +384,7 @@ def show_import(
 
 @app.command("undo")
 def undo_import(
-    id: UUID,
+    id: UUID = ID,
     firm: str = FIRM,
     yes: bool = typer.Option(False, "--yes", help="Do it. Without this only what would happen is shown."),
     reason: str | None = typer.Option(None, help="Why; it stands in the history of each record."),
