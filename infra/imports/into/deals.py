@@ -219,7 +219,7 @@ class DealCarrier:
                 c.doubt("amount", f"{amount} {currency}", f"{e.why} It was kept as an attribute")
                 attributes["amount"] = f"{amount} {currency}"
                 amount = currency = None
-        lines = (Line(product=p),) if (p := line_of(r.product, 200)) else ()
+        lines = (Line(product=p),) if (p := line_of(r.product, 100)) else ()
         return {
             "title": line_of(r.title, 300) or "Untitled",
             "amount": amount,

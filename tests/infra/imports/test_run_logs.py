@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from defusedxml.ElementTree import iterparse
 
+from infra.imports.keep import RowStore
 from infra.imports.run import Report
 from tests.infra.imports.importing import Firm
 from tests.shared import shared
@@ -71,8 +72,6 @@ def test_the_outcomes_are_those_of_the_file(firm: Firm, loans: Report, told: dic
 
 
 def _rows(firm: Firm, report: Report) -> list[dict]:
-    from infra.imports.keep import RowStore
-
     with firm.database.connect("record") as c:
         store = RowStore(c, firm.vault, firm.id)
         kept = c.execute(
