@@ -60,11 +60,8 @@ CREATE FUNCTION chancery.known_at() RETURNS bigint LANGUAGE sql STABLE PARALLEL 
 CREATE PROCEDURE chancery.own_view(target regclass) LANGUAGE plpgsql AS $$
 DECLARE
     name    text := (SELECT relname FROM pg_class WHERE oid = target);
-    columns text;
     index   record;
 BEGIN
-    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
-        FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped;
     EXECUTE format('CREATE TABLE history.%I (LIKE %s, _known_from bigint NOT NULL, _valid_to timestamptz NOT NULL, _known_to bigint NOT NULL,'
         ' _known_end bigint NOT NULL, _gone boolean NOT NULL, PRIMARY KEY (firm_id, id, updated_at, _known_from))', name, target);
     FOR index IN SELECT attname FROM pg_attribute WHERE attrelid = target AND attnum > 0 AND NOT attisdropped
@@ -76,15 +73,26 @@ BEGIN
         WHERE indrelid = target AND NOT indisunique LOOP
         EXECUTE regexp_replace(index.definition, 'INDEX \S+ ON (ONLY )?\S+', format('INDEX ON history.%I', name));
     END LOOP;
-    EXECUTE format('CREATE VIEW at.%I WITH (security_invoker = true) AS SELECT %s FROM %s'
+    CALL chancery.serve_view(name);
+END
+$$;
+
+-- Lets a view's tables be read as they are and as of any moment; called again when a rebuild has put new tables in their place.
+CREATE PROCEDURE chancery.serve_view(name text) LANGUAGE plpgsql AS $$
+DECLARE
+    columns text;
+BEGIN
+    SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
+        FROM pg_attribute WHERE attrelid = format('views.%I', name)::regclass AND attnum > 0 AND NOT attisdropped;
+    EXECUTE format('CREATE VIEW at.%I WITH (security_invoker = true) AS SELECT %s FROM views.%I'
         ' WHERE updated_at <= chancery.as_of() AND position <= chancery.known_at()'
         ' UNION ALL SELECT %s FROM history.%I WHERE updated_at <= chancery.as_of() AND _known_from <= chancery.known_at()'
         ' AND _known_end > chancery.known_at() AND (_valid_to > chancery.as_of() OR _known_to > chancery.known_at()) AND NOT _gone',
-        name, columns, target, columns, name);
-    CALL chancery.fence(target);
+        name, columns, name, columns, name);
+    CALL chancery.fence(format('views.%I', name)::regclass);
     CALL chancery.fence(format('history.%I', name)::regclass);
-    EXECUTE format('GRANT SELECT ON %s, history.%I, at.%I TO chancery_app', target, name, name);
-    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON %s, history.%I TO chancery_record', target, name);
+    EXECUTE format('GRANT SELECT ON views.%I, history.%I, at.%I TO chancery_app', name, name, name);
+    EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON views.%I, history.%I TO chancery_record', name, name);
     EXECUTE format('GRANT SELECT ON at.%I TO chancery_record', name);
 END
 $$;

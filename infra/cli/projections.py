@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import typer
+from rich.progress import MofNCompleteColumn, Progress
 
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, fail, out, run, show
+from infra.cli.console import DATA, JSON, err, fail, out, run, show
+from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
 from infra.reading import Behind
 from projections.kernel import VIEWS
 
-app = typer.Typer(no_args_is_help=True, help="The views: list, wait, digest.")
+app = typer.Typer(no_args_is_help=True, help="The views: list, wait, rebuild, digest.")
 
 
 @app.command("list")
@@ -50,18 +52,49 @@ def wait(
     run(work, data)
 
 
+@app.command("rebuild")
+def rebuild_(
+    name: str | None = typer.Argument(None, metavar="[NAME]"),
+    all_: bool = typer.Option(False, "--all", help="Every view."),
+    data: Path | None = DATA,
+) -> None:
+    """Build a view anew from the record while the old one serves, then put it in its place in one step."""
+    if (name is None) != all_:
+        fail("Name one view, or say --all. `chancery projection list` shows them.")
+    if name is not None and name not in VIEWS:
+        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
+
+    async def work(c: Chancery) -> int:
+        views = list(VIEWS.values()) if all_ else [VIEWS[name or ""]]
+        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=err, transient=True) as bar:
+            task = bar.add_task("Events", total=None)
+            return rebuild(c.database, c.vault, views, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+    try:
+        reached = run(work, data)
+    except (AlreadyRebuilding, RebuildFailed) as e:
+        fail(" ".join((type(e).__doc__ or "").split()))
+    out.print(f"Rebuilt {'every view' if all_ else name} up to position {reached}.")
+
+
 def digest_of(connection: Any, name: str) -> str:
-    """SHA-256 over a view's rows in the order of firm and id: depends on nothing but the events applied."""
+    """SHA-256 over a view's rows and their history, in the order of firm and id: depends on nothing but the events applied."""
     view = VIEWS[name]
     columns = connection.execute(
         "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname COLLATE \"C\") FROM pg_attribute"
         " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
         (view.table,),
     ).fetchone()[0]
+    history = view.table.replace("views.", "history.", 1)
+    superseded = "_known_from, _valid_to, _known_to, _known_end, _gone"
     digest = hashlib.sha256()
-    with connection.cursor().copy(f"COPY (SELECT {columns} FROM {view.table} ORDER BY firm_id, id) TO STDOUT") as copy:
-        for piece in copy:
-            digest.update(piece)
+    for rows in (
+        f"SELECT {columns} FROM {view.table} ORDER BY firm_id, id",
+        f"SELECT {columns}, {superseded} FROM {history} ORDER BY firm_id, id, updated_at, _known_from",
+    ):
+        with connection.cursor().copy(f"COPY ({rows}) TO STDOUT") as copy:
+            for piece in copy:
+                digest.update(piece)
     return digest.hexdigest()
 
 

@@ -16,6 +16,7 @@ import structlog
 
 from infra.database import Database
 from infra.projector.folding import Poisoned, fold_batch
+from infra.projector.rebuild import rebuild
 from infra.projector.tables import Table
 from infra.record import wire
 from infra.record.appender import CHANNEL
@@ -66,21 +67,19 @@ class Projector:
                 pause = min(pause * 2, 5.0)
 
     def prepare(self, c: psycopg.Connection[Any]) -> None:
-        """Give every view a position; a view whose version rose starts anew."""
+        """Give every view a position; a view whose version rose is rebuilt while the old one serves."""
+        renewed: list[View[Any]] = []
         for name, v in self._views.items():
             with c.transaction():
                 c.execute(
                     "INSERT INTO chancery.projections (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
                     (name, v.version),
                 )
-                found = c.execute("SELECT version FROM chancery.projections WHERE name = %s FOR UPDATE", (name,)).fetchone()
+                found = c.execute("SELECT version FROM chancery.projections WHERE name = %s", (name,)).fetchone()
                 if found is not None and found[0] != v.version:
-                    c.execute(self._tables[name].truncate)
-                    c.execute(
-                        "UPDATE chancery.projections SET version = %s, position = 0, stopped_at = NULL, error = NULL WHERE name = %s",
-                        (v.version, name),
-                    )
-                    log.info("projection.renewed", view=name, version=v.version)
+                    renewed.append(v)
+        if renewed:
+            rebuild(self._database, self._vault, renewed)
         ahead = c.execute(
             "UPDATE chancery.projections SET stopped_at = position, error = 'AheadOfRecord' WHERE name = ANY(%s)"
             " AND stopped_at IS NULL AND position > (SELECT position FROM record.head) RETURNING name, position",
