@@ -10,7 +10,6 @@ R4  After a broken connection the same batch is tried again. Commands that had b
 
 import asyncio
 import contextlib
-import itertools
 import threading
 import time
 from collections import deque
@@ -23,6 +22,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from psycopg.pq.abc import PGresult
 
 from commands.kernel import Made
 from infra.database import Database
@@ -36,6 +36,8 @@ CHANNEL = "chancery_events"
 COPY_FROM = 200  # events from which COPY beats unnest
 PARTITION_SIZE = 5_000_000  # as record.extend makes them
 PARTITION_AHEAD = 1_000_000
+TURN_SECONDS = 0.005  # how long a batch waits for a loop's turn to end
+SMALL_BATCH = 4
 
 Key = tuple[str, UUID]
 
@@ -79,16 +81,21 @@ class Append:
     answer: bytes
     keys: Sequence[NewKey] = ()
     done: "Callable[[Appended | BaseException], None] | None" = None
-    size: int = field(init=False, default=0)
+    size: int = field(init=False, default=500)
+    reads: list[tuple[bytes, int, Key]] = field(init=False)  # each stream that was read, by `stream_key`
+    writes: dict[bytes, int] = field(init=False)  # the versions that streams have afterwards
 
     def __post_init__(self) -> None:
-        last = dict(self.expected)
-        for e in self.events:
-            stream = (e.stream_type, e.stream_id)
-            if e.stream_version <= last[stream]:  # a stream that was not read, or not counted on: a bug, found before it is written
-                raise ValueError(f"{e.type} is version {e.stream_version} of a stream that stands at {last[stream]}")
-            last[stream] = e.stream_version
-        self.size = 500 + sum(len(e.public) + 300 for e in self.events) + sum(len(s) for s in self.sealed if s)
+        firm = self.firm
+        self.reads = [(stream_key(firm, *stream), version, stream) for stream, version in self.expected.items()]
+        last = {key: version for key, version, _ in self.reads}
+        self.writes = {}
+        for e, sealed in zip(self.events, self.sealed, strict=True):
+            key = stream_key(firm, e.stream_type, e.stream_id)
+            if e.stream_version <= last[key]:  # a stream that was not read, or not counted on: a bug, found before it is written
+                raise ValueError(f"{e.type} is version {e.stream_version} of a stream that stands at {last[key]}")
+            last[key] = self.writes[key] = e.stream_version
+            self.size += len(e.public) + 300 + (0 if sealed is None else len(sealed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,44 +107,127 @@ class Appended:
     replayed: bool
 
 
-def _check_statements() -> tuple[str, str, str, str]:
-    return (
-        "SELECT position FROM record.head",
-        "SELECT firm_id, firm_position FROM record.firm_heads WHERE firm_id = ANY(%b::uuid[])",
-        "SELECT s.firm_id, s.stream_type, s.stream_id, s.version FROM unnest(%b::uuid[], %b::uuid[], %b::text[]) u(f, i, t)"
-        " JOIN record.streams s ON s.firm_id = u.f AND s.stream_id = u.i AND s.stream_type = u.t",
-        "SELECT c.firm_id, c.command_id, c.body_mac, c.position, c.answer FROM unnest(%b::uuid[], %b::uuid[]) u(f, c)"
-        " JOIN record.commands c ON c.firm_id = u.f AND c.command_id = u.c",
-    )
-
-
-HEAD, FIRM_HEADS, STREAMS, COMMANDS = _check_statements()
+U, N, T, B, Z = wire.UUIDS, wire.INT8S, wire.TEXTS, wire.BYTEAS, wire.TIMES
+BEGIN = wire.Statement(b"begin", b"BEGIN ISOLATION LEVEL READ COMMITTED")
+LOCK = wire.Statement(b"lock", b"SELECT pg_advisory_xact_lock(%d)" % APPEND_LOCK)
+HEAD = wire.Statement(b"head", b"SELECT position FROM record.head")
+# LATERAL with OFFSET 0 asks the index for each key, whatever the planner believes of tables that were empty a minute ago.
+FIRM_HEADS = wire.Statement(
+    b"firms",
+    b"SELECT h.* FROM unnest($1) u(f), LATERAL (SELECT h.firm_id, h.firm_position FROM record.firm_heads h"
+    b" WHERE h.firm_id = u.f OFFSET 0) h",
+    (U,),
+)
+STREAMS = wire.Statement(
+    b"streams",
+    b"SELECT s.* FROM unnest($1, $2, $3) u(f, i, t), LATERAL (SELECT s.firm_id, s.stream_id, s.stream_type, s.version"
+    b" FROM record.streams s WHERE s.firm_id = u.f AND s.stream_id = u.i AND s.stream_type = u.t OFFSET 0) s",
+    (U, U, T),
+)
+COMMANDS = wire.Statement(
+    b"commands",
+    b"SELECT c.* FROM unnest($1, $2) u(f, c), LATERAL (SELECT c.firm_id, c.command_id, c.body_mac, c.position, c.answer"
+    b" FROM record.commands c WHERE c.firm_id = u.f AND c.command_id = u.c OFFSET 0) c",
+    (U, U),
+)
 COLUMNS = (
     "position, firm_id, firm_position, stream_id, stream_version, event_id, recorded_at, occurred_at, command_id,"
     " stream_type, type, public, sealed"
 )
-INSERT_EVENTS = (
-    f"INSERT INTO record.events ({COLUMNS}) SELECT * FROM unnest(%b::bigint[], %b::uuid[], %b::bigint[], %b::uuid[], %b::bigint[],"
-    " %b::uuid[], %b::timestamptz[], %b::timestamptz[], %b::uuid[], %b::text[], %b::text[], %b::bytea[], %b::bytea[])"
+INSERT_EVENTS = wire.Statement(
+    b"events",
+    f"INSERT INTO record.events ({COLUMNS}) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)".encode(),
+    (N, U, N, U, N, U, Z, Z, U, T, T, B, B),
 )
 COPY_EVENTS = f"COPY record.events_%06d ({COLUMNS}) FROM STDIN (FORMAT binary)"  # a partition: COPY is not for tables with policies
-UPSERT_STREAMS = (
-    "INSERT INTO record.streams (firm_id, stream_type, stream_id, version) SELECT * FROM"
-    " unnest(%b::uuid[], %b::text[], %b::uuid[], %b::bigint[])"
-    " ON CONFLICT (firm_id, stream_id, stream_type) DO UPDATE SET version = excluded.version"
+UPSERT_STREAMS = wire.Statement(
+    b"set streams",
+    b"INSERT INTO record.streams (firm_id, stream_id, stream_type, version) SELECT * FROM unnest($1, $2, $3, $4)"
+    b" ON CONFLICT (firm_id, stream_id, stream_type) DO UPDATE SET version = excluded.version",
+    (U, U, T, N),
 )
-INSERT_COMMANDS = (
-    "INSERT INTO record.commands (firm_id, command_id, body_mac, position, answer) SELECT * FROM"
-    " unnest(%b::uuid[], %b::uuid[], %b::bytea[], %b::bigint[], %b::bytea[])"
+INSERT_COMMANDS = wire.Statement(
+    b"add commands",
+    b"INSERT INTO record.commands (firm_id, command_id, body_mac, position, answer) SELECT * FROM unnest($1, $2, $3, $4, $5)",
+    (U, U, B, N, B),
 )
-INSERT_KEYS = (
-    "INSERT INTO vault.data_keys (firm_id, key_id, subject_id, purpose, epoch, wrapped) SELECT * FROM"
-    " unnest(%b::uuid[], %b::uuid[], %b::uuid[], %b::text[], %b::bigint[], %b::bytea[])"
+INSERT_KEYS = wire.Statement(
+    b"add keys",
+    b"INSERT INTO vault.data_keys (firm_id, key_id, subject_id, purpose, epoch, wrapped) SELECT * FROM unnest($1, $2, $3, $4, $5, $6)",
+    (U, U, U, T, N, B),
 )
-UPSERT_FIRMS = (
-    "INSERT INTO record.firm_heads (firm_id, firm_position) SELECT * FROM unnest(%b::uuid[], %b::bigint[])"
-    " ON CONFLICT (firm_id) DO UPDATE SET firm_position = excluded.firm_position"
+SET_HEAD = wire.Statement(b"set head", b"UPDATE record.head SET position = $1", (wire.INT8,))
+UPSERT_FIRMS = wire.Statement(
+    b"set firms",
+    b"INSERT INTO record.firm_heads (firm_id, firm_position) SELECT * FROM unnest($1, $2)"
+    b" ON CONFLICT (firm_id) DO UPDATE SET firm_position = excluded.firm_position",
+    (U, N),
 )
+NOTIFY = wire.Statement(b"notify", f"SELECT pg_notify('{CHANNEL}', $1::bigint::text)".encode(), (wire.INT8,))
+EXTEND = wire.Statement(b"extend", b"SELECT record.extend($1)", (wire.INT8,))
+COMMIT = wire.Statement(b"commit", b"COMMIT")
+
+
+def stream_key(firm: UUID, type: str, id: UUID) -> bytes:
+    """A stream's key as bytes: firm, id, type."""
+    return firm.bytes + id.bytes + type.encode()
+
+
+def ask_versions(pipe: wire.Pipe, keys: Sequence[bytes]) -> None:
+    pipe.add(
+        STREAMS,
+        wire.uuids([k[:16] for k in keys]),
+        wire.uuids([k[16:32] for k in keys]),
+        wire.encoded_texts([k[32:] for k in keys]),
+    )
+
+
+def read_versions(result: PGresult) -> dict[bytes, int]:
+    value = result.get_value
+    return {
+        (value(r, 0) or b"") + (value(r, 1) or b"") + (value(r, 2) or b""): wire.read_int8(value(r, 3))
+        for r in range(result.ntuples)
+    }
+
+
+def read_firms(result: PGresult) -> dict[bytes, int]:
+    return {result.get_value(r, 0) or b"": wire.read_int8(result.get_value(r, 1)) for r in range(result.ntuples)}
+
+
+def read_commands(result: PGresult) -> dict[bytes, tuple[bytes, int, bytes]]:
+    """By firm and command id: digest of the body, position, answer."""
+    value = result.get_value
+    return {
+        (value(r, 0) or b"") + (value(r, 1) or b""): (value(r, 2) or b"", wire.read_int8(value(r, 3)), value(r, 4) or b"")
+        for r in range(result.ntuples)
+    }
+
+
+def add_heads(pipe: wire.Pipe, streams: Mapping[bytes, int], firms: Mapping[bytes, int], position: int) -> None:
+    """Put in what moves with new events: versions of streams, positions of firms and of the record, one NOTIFY."""
+    keys = list(streams)
+    pipe.add(
+        UPSERT_STREAMS,
+        wire.uuids([k[:16] for k in keys]),
+        wire.uuids([k[16:32] for k in keys]),
+        wire.encoded_texts([k[32:] for k in keys]),
+        wire.int8s(list(streams.values())),
+    )
+    pipe.add(SET_HEAD, wire.int8(position))
+    pipe.add(UPSERT_FIRMS, wire.uuids(list(firms)), wire.int8s(list(firms.values())))
+    pipe.add(NOTIFY, wire.int8(position))
+
+
+def add_keys(pipe: wire.Pipe, keys: Sequence[NewKey]) -> None:
+    pipe.add(
+        INSERT_KEYS,
+        wire.uuids([k.firm.bytes for k in keys]),
+        wire.uuids([k.key_id.bytes for k in keys]),
+        wire.uuids([k.subject.bytes for k in keys]),
+        wire.texts([k.purpose for k in keys]),
+        wire.int8s([k.epoch for k in keys]),
+        wire.byteas([k.wrapped for k in keys]),
+    )
 
 
 def flush(c: psycopg.Connection[Any], batch: Sequence[Append], *, again: bool = False) -> list[Appended | BaseException]:
@@ -146,161 +236,157 @@ def flush(c: psycopg.Connection[Any], batch: Sequence[Append], *, again: bool = 
     `again` says that an earlier attempt at this batch may have been committed: an answer found then that equals the command's own
     (event ids are in it) is its first answer, not a repeated one.
     """
-    firms = list(dict.fromkeys(a.firm for a in batch))
-    read = list(dict.fromkeys((a.firm, *key) for a in batch for key in a.expected))
-    with c.pipeline():
-        c.execute("BEGIN")
-        c.execute("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
-        head_row = c.execute(HEAD)
-        heads = c.execute(FIRM_HEADS, (wire.uuids([f.bytes for f in firms]),), binary=True)
-        versions = c.execute(
-            STREAMS,
-            (
-                wire.uuids([f.bytes for f, _, _ in read]),
-                wire.uuids([i.bytes for _, _, i in read]),
-                wire.texts([t for _, t, _ in read]),
-            ),
-            binary=True,
-        )
-        known = c.execute(
-            COMMANDS, (wire.uuids([a.firm.bytes for a in batch]), wire.uuids([a.command_id.bytes for a in batch])), binary=True
-        )
+    pipe = wire.pipe(c)
+    pipe.add(BEGIN)
+    pipe.add(LOCK)
+    pipe.add(HEAD)
+    pipe.add(FIRM_HEADS, wire.uuids(list(dict.fromkeys([a.firm.bytes for a in batch]))))
+    ask_versions(pipe, list(dict.fromkeys([key for a in batch for key, _, _ in a.reads])))
+    pipe.add(COMMANDS, wire.uuids([a.firm.bytes for a in batch]), wire.uuids([a.command_id.bytes for a in batch]))
     try:
-        return _decide(c, batch, head_row, heads, versions, known, again)
+        _, _, head, heads, versions, known = pipe.send()
+        start = wire.read_int8(head.get_value(0, 0))
+        results, accepted = _decide(batch, start, read_versions(versions), read_commands(known), again=again)
+        if accepted:
+            _write(c, pipe, accepted, start, read_firms(heads))
+        else:
+            c.execute("ROLLBACK")
     except BaseException:
         if not c.closed:
             c.execute("ROLLBACK")
         raise
+    return results
 
 
 def _decide(
-    c: psycopg.Connection[Any],
     batch: Sequence[Append],
-    head_row: psycopg.Cursor[Any],
-    heads: psycopg.Cursor[Any],
-    versions: psycopg.Cursor[Any],
-    known: psycopg.Cursor[Any],
+    start: int,
+    version: dict[bytes, int],
+    commands: dict[bytes, tuple[bytes, int, bytes]],
+    *,
     again: bool,
-) -> list[Appended | BaseException]:
-    start = position = int((head_row.fetchone() or (0,))[0])
-    firm_position: dict[UUID, int] = dict(heads.fetchall())
-    version: dict[tuple[UUID, str, UUID], int] = {(f, t, i): v for f, t, i, v in versions}
-    commands: dict[tuple[UUID, UUID], tuple[bytes, int, bytes]] = {(f, i): (bytes(m), p, bytes(a)) for f, i, m, p, a in known}
-
+) -> tuple[list[Appended | BaseException], list[Append]]:
+    """The result of every command, and those that are to be written, in order."""
+    position = start
     results: list[Appended | BaseException] = []
-    accepted: list[tuple[Append, int]] = []
-    touched: dict[tuple[UUID, str, UUID], int] = {}
+    accepted: list[Append] = []
     for a in batch:
-        seen = commands.get((a.firm, a.command_id))
+        command = a.firm.bytes + a.command_id.bytes
+        seen = commands.get(command)
         if seen is not None:
             mac, at, answer = seen
             repeated = not (again and answer == a.answer)
             results.append(Appended(at, answer, repeated) if mac == a.body_mac else CommandIdReused())
             continue
-        conflict = next((key for key, wanted in a.expected.items() if version.get((a.firm, *key), 0) != wanted), None)
+        conflict = next((stream for key, wanted, stream in a.reads if version.get(key, 0) != wanted), None)
         if conflict is not None:
             results.append(Conflict(*conflict))
             continue
-        for e in a.events:
-            stream = (a.firm, e.stream_type, e.stream_id)
-            version[stream] = touched[stream] = e.stream_version
-        first = position + 1
+        version.update(a.writes)
         position += len(a.events)
-        commands[(a.firm, a.command_id)] = (a.body_mac, position, a.answer)
-        accepted.append((a, first))
+        commands[command] = (a.body_mac, position, a.answer)
+        accepted.append(a)
         results.append(Appended(position, a.answer, False))
-    if not accepted:
-        c.execute("ROLLBACK")
-        return results
+    return results, accepted
 
-    columns = _columns(accepted, firm_position)
+
+def _write(
+    c: psycopg.Connection[Any], pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start: dict[bytes, int]
+) -> None:
+    """Insert what was accepted, and commit."""
+    position = start
+    ends: list[int] = []
+    touched: dict[bytes, int] = {}
+    firms: dict[bytes, int] = {}
+    firm_of: list[bytes] = []
+    in_firm: list[int] = []
+    commands: list[bytes] = []
+    recorded: list[int] = []
+    events: list[Made] = []
+    sealed: list[bytes | None] = []
+    keys: list[NewKey] = []
+    for a in accepted:
+        firm = a.firm.bytes
+        count = len(a.events)
+        if count:
+            at = firms.get(firm)
+            if at is None:
+                at = firm_start.get(firm, 0)
+            firms[firm] = at + count
+            firm_of += [firm] * count
+            in_firm += range(at, at + count)
+            commands += [a.command_id.bytes] * count
+            recorded += [wire.micros(a.recorded_at)] * count
+            events += a.events
+            sealed += a.sealed
+            touched.update(a.writes)
+        keys += a.keys
+        position += count
+        ends.append(position)
     if position // PARTITION_AHEAD != start // PARTITION_AHEAD:
-        c.execute("SELECT record.extend(%s)", (position + PARTITION_AHEAD,))
-    if len(columns) >= COPY_FROM:
-        for partition, rows in itertools.groupby(columns, key=lambda r: r[0] // PARTITION_SIZE):
-            with c.cursor().copy(COPY_EVENTS % partition) as copy:
-                copy.write(wire.COPY_HEADER + b"".join([wire.event_row(*r) for r in rows]) + wire.COPY_END)
-    with c.pipeline():
-        if columns and len(columns) < COPY_FROM:
-            p, f, fp, si, sv, ei, ra, oa, ci, st, ty, pu, se = zip(*columns, strict=True)
-            c.execute(
-                INSERT_EVENTS,
-                (
-                    wire.int8s(p), wire.uuids(f), wire.int8s(fp), wire.uuids(si), wire.int8s(sv), wire.uuids(ei), wire.times(ra),
-                    wire.times(oa), wire.uuids(ci), _raw_texts(st), _raw_texts(ty), wire.byteas(pu), wire.byteas(se),
-                ),
-            )  # fmt: skip
-        if touched:
-            keys = list(touched)
-            c.execute(
-                UPSERT_STREAMS,
-                (
-                    wire.uuids([f.bytes for f, _, _ in keys]),
-                    wire.texts([t for _, t, _ in keys]),
-                    wire.uuids([i.bytes for _, _, i in keys]),
-                    wire.int8s(list(touched.values())),
-                ),
+        pipe.ask(EXTEND, wire.int8(position + PARTITION_AHEAD))
+    places = range(start + 1, position + 1)
+    if len(events) >= COPY_FROM:
+        rows = [
+            wire.event_row(
+                at, firm, number, e.stream_id.bytes, e.stream_version, e.event_id.bytes, moment, wire.micros(e.occurred_at),
+                command, e.stream_type.encode(), e.type.encode(), e.public, s,
             )
-        c.execute(
-            INSERT_COMMANDS,
-            (
-                wire.uuids([a.firm.bytes for a, _ in accepted]),
-                wire.uuids([a.command_id.bytes for a, _ in accepted]),
-                wire.byteas([a.body_mac for a, _ in accepted]),
-                wire.int8s([first + len(a.events) - 1 for a, first in accepted]),
-                wire.byteas([a.answer for a, _ in accepted]),
-            ),
+            for at, firm, number, e, moment, command, s in zip(
+                places, firm_of, in_firm, events, recorded, commands, sealed, strict=True
+            )
+        ]  # fmt: skip
+        copy_rows(c, start, rows)
+    elif events:
+        pipe.add(
+            INSERT_EVENTS,
+            wire.int8s(places),
+            wire.uuids(firm_of),
+            wire.int8s(in_firm),
+            wire.uuids([e.stream_id.bytes for e in events]),
+            wire.int8s([e.stream_version for e in events]),
+            wire.uuids([e.event_id.bytes for e in events]),
+            wire.times(recorded),
+            wire.times([wire.micros(e.occurred_at) for e in events]),
+            wire.uuids(commands),
+            wire.texts([e.stream_type for e in events]),
+            wire.texts([e.type for e in events]),
+            wire.byteas([e.public for e in events]),
+            wire.byteas(sealed),
         )
-        new_keys = [k for a, _ in accepted for k in a.keys]
-        if new_keys:
-            c.execute(
-                INSERT_KEYS,
-                (
-                    wire.uuids([k.firm.bytes for k in new_keys]), wire.uuids([k.key_id.bytes for k in new_keys]),
-                    wire.uuids([k.subject.bytes for k in new_keys]), wire.texts([k.purpose for k in new_keys]),
-                    wire.int8s([k.epoch for k in new_keys]), wire.byteas([k.wrapped for k in new_keys]),
-                ),
-            )  # fmt: skip
-        if columns:
-            c.execute("UPDATE record.head SET position = %s", (position,))
-            moved = list(dict.fromkeys(a.firm for a, _ in accepted if a.events))
-            c.execute(UPSERT_FIRMS, (wire.uuids([f.bytes for f in moved]), wire.int8s([firm_position[f] for f in moved])))
-            c.execute("SELECT pg_notify(%s, %s)", (CHANNEL, str(position)))
-        c.execute("COMMIT")
-    return results
+    pipe.add(
+        INSERT_COMMANDS,
+        wire.uuids([a.firm.bytes for a in accepted]),
+        wire.uuids([a.command_id.bytes for a in accepted]),
+        wire.byteas([a.body_mac for a in accepted]),
+        wire.int8s(ends),
+        wire.byteas([a.answer for a in accepted]),
+    )
+    if keys:
+        add_keys(pipe, keys)
+    if events:
+        add_heads(pipe, touched, firms, position)
+    pipe.add(COMMIT)
+    pipe.send()
 
 
-def _raw_texts(values: Sequence[bytes]) -> wire.Texts:
-    out: wire.Texts = wire._array(wire.Texts, 25, len(values), False, wire._sized(values))  # noqa: SLF001
-    return out
-
-
-EventRow = tuple[int, bytes, int, bytes, int, bytes, int, int, bytes, bytes, bytes, bytes, bytes | None]
-
-
-def _columns(accepted: Sequence[tuple[Append, int]], firm_position: dict[UUID, int]) -> list[EventRow]:
-    rows: list[EventRow] = []
-    for a, first in accepted:
-        at = first
-        in_firm = firm_position.get(a.firm, 0)
-        firm, command, recorded = a.firm.bytes, a.command_id.bytes, wire.micros(a.recorded_at)
-        for e, sealed in zip(a.events, a.sealed, strict=True):
-            rows.append(
-                (
-                    at, firm, in_firm, e.stream_id.bytes, e.stream_version, e.event_id.bytes, recorded, wire.micros(e.occurred_at),
-                    command, e.stream_type.encode(), e.type.encode(), e.public, sealed,
-                )
-            )  # fmt: skip
-            at += 1
-            in_firm += 1
-        firm_position[a.firm] = in_firm
-    return rows
+def copy_rows(c: psycopg.Connection[Any], start: int, rows: Sequence[bytes]) -> None:
+    """Add rows by COPY to the partitions of the positions from `start + 1` on."""
+    done = 0
+    while done < len(rows):
+        partition = (start + done + 1) // PARTITION_SIZE
+        until = min(len(rows), (partition + 1) * PARTITION_SIZE - start - 1)
+        with c.cursor().copy(COPY_EVENTS % partition) as copy:
+            copy.write(b"".join((wire.COPY_HEADER, *rows[done:until], wire.COPY_END)))
+        done = until
 
 
 class Appender:
     """The group-commit writer of a process: any thread or event loop submits, one thread flushes.
 
-    At most `max_waiting` commands and `max_bytes` wait; more are refused with `Busy`.
+    At most `max_waiting` commands and `max_bytes` wait; more are refused with `Busy`. What an event loop submits in one turn is
+    flushed together: the flusher is woken when the turn is over, or when half of the last batch is there, so that the loop
+    decides the other half while the server takes the first.
     """
 
     def __init__(
@@ -323,6 +409,8 @@ class Appender:
         self._patience = patience
         self._wake = threading.Condition()
         self._stopping = False
+        self._enough = SMALL_BATCH
+        self._nudges: set[asyncio.AbstractEventLoop] = set()
         self._connection: psycopg.Connection[Any] | None = None
         self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
         self._thread.start()
@@ -332,22 +420,37 @@ class Appender:
     def submit(self, append: Append) -> None:
         """Queue a command; its `done` is called from the flusher's thread."""
         with self._wake:
-            if self._stopping:
-                raise Unavailable
-            if self._waiting and (len(self._waiting) >= self._max_waiting or self._bytes + append.size > self._max_bytes):
-                raise Busy
-            self._waiting.append(append)
-            self._bytes += append.size
+            self._queue(append)
             if len(self._waiting) == 1:
                 self._wake.notify()
+
+    def _queue(self, append: Append) -> None:
+        if self._stopping:
+            raise Unavailable
+        if self._waiting and (len(self._waiting) >= self._max_waiting or self._bytes + append.size > self._max_bytes):
+            raise Busy
+        self._waiting.append(append)
+        self._bytes += append.size
 
     async def append(self, append: Append) -> Appended:
         """Append from an event loop."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Appended] = loop.create_future()
         append.done = _Landing(loop, future)
-        self.submit(append)
+        with self._wake:
+            self._queue(append)
+            if len(self._waiting) == self._enough:
+                self._wake.notify()
+            elif loop not in self._nudges:
+                self._nudges.add(loop)
+                loop.call_soon(self._nudge, loop)
         return await future
+
+    def _nudge(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The turn of the loop is over: what it submitted may go."""
+        with self._wake:
+            self._nudges.discard(loop)
+            self._wake.notify()
 
     def append_now(self, append: Append, *, timeout: float | None = 60.0) -> Appended:
         """Append from a thread and wait."""
@@ -382,8 +485,12 @@ class Appender:
             with self._wake:
                 while not self._waiting and not self._stopping:
                     self._wake.wait()
+                if self._nudges and len(self._waiting) < self._enough and not self._stopping:
+                    self._wake.wait(TURN_SECONDS)  # a loop is in the middle of its turn
                 if not self._waiting:
-                    return
+                    if self._stopping:
+                        return
+                    continue
                 batch: list[Append] = []
                 size = 0
                 while (
@@ -394,6 +501,7 @@ class Appender:
                     batch.append(self._waiting.popleft())
                     size += batch[-1].size
                 self._bytes -= size
+                self._enough = max(SMALL_BATCH, len(batch) // 2)
             self._deliver(batch, self._flush(batch))
 
     def _flush(self, batch: list[Append]) -> Sequence[Appended | BaseException]:

@@ -40,7 +40,7 @@ from domain.kernel import FirmId, Refused, Stream
 from infra import ids
 from infra.database import Database
 from infra.record import appender, codec, wire
-from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable
+from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable, stream_key
 from infra.record.execute import ATTEMPTS, Making, Memory, TooContended, complete_answer, now, read_versions, spec_of
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
@@ -293,19 +293,16 @@ class Bulk(Making):
             doing.append(d)
             if t.key is not None:
                 keyed[d.command_id] = d
-        done: dict[UUID, Any] = {}
+        done: dict[bytes, tuple[bytes, int, bytes]] = {}
         if keyed:
-            c = self._read_connection()
-            cursor = c.execute(
-                appender.COMMANDS,
-                (wire.uuids([self._firm.bytes] * len(keyed)), wire.uuids([i.bytes for i in keyed])),
-                binary=True,
-            )
-            done = {row[1]: row[2:] for row in cursor.fetchall()}
+            firms = wire.uuids([self._firm.bytes] * len(keyed))
+            result = wire.pipe(self._read_connection()).ask(appender.COMMANDS, firms, wire.uuids([i.bytes for i in keyed]))
+            done = appender.read_commands(result)
         wanted: dict[Key, tuple[Stream[Any, Any], UUID]] = {}
         for d in doing:
-            if d.command_id in done:
-                known.append(_replay(d, *done[d.command_id]))
+            first = done.get(self._firm.bytes + d.command_id.bytes)
+            if first is not None:
+                known.append(_replay(d, *first))
                 continue
             todo.append(d)
             for stream, id in d.task.reads:
@@ -517,28 +514,22 @@ def _replay(d: _Doing, mac: bytes, position: int, answer: bytes) -> Outcome:
 
 def _append(c: psycopg.Connection[Any], firm: UUID, batch: Sequence[_Doing], *, again: bool) -> _Written:
     """Write a batch in one transaction; what can't be written now, and what rests on it, is to be decided again."""
-    read = list({key: None for d in batch for key in d.expected})
-    ids_of = [d.command_id.bytes for d in batch]
-    firms = wire.uuids([firm.bytes])
-    with c.pipeline():
-        c.execute("BEGIN")
-        c.execute("SELECT pg_advisory_xact_lock(%s)", (appender.APPEND_LOCK,))
-        head_row = c.execute(appender.HEAD)
-        heads = c.execute(appender.FIRM_HEADS, (firms,), binary=True)
-        versions = c.execute(
-            appender.STREAMS,
-            (wire.uuids([firm.bytes] * len(read)), wire.uuids([i.bytes for _, i in read]), wire.texts([t for t, _ in read])),
-            binary=True,
-        )
-        known = c.execute(appender.COMMANDS, (wire.uuids([firm.bytes] * len(batch)), wire.uuids(ids_of)), binary=True)
+    firm_bytes = firm.bytes
+    pipe = wire.pipe(c)
+    pipe.add(appender.BEGIN)
+    pipe.add(appender.LOCK)
+    pipe.add(appender.HEAD)
+    pipe.add(appender.FIRM_HEADS, wire.uuids([firm_bytes]))
+    appender.ask_versions(pipe, list({stream_key(firm, *key): None for d in batch for key in d.expected}))
+    pipe.add(appender.COMMANDS, wire.uuids([firm_bytes] * len(batch)), wire.uuids([d.command_id.bytes for d in batch]))
     try:
-        start = int((head_row.fetchone() or (0,))[0])
-        firm_start = dict(heads.fetchall()).get(firm, 0)
-        version: dict[Key, int] = {(t, i): v for _, t, i, v in versions}
-        seen = {row[1]: (bytes(row[2]), row[3], bytes(row[4])) for row in known}
+        _, _, head, heads, versions, known = pipe.send()
+        start = wire.read_int8(head.get_value(0, 0))
+        version = {(k[32:].decode(), UUID(bytes=k[16:32])): v for k, v in appender.read_versions(versions).items()}
+        seen = {k[16:]: v for k, v in appender.read_commands(known).items()}
         result, accepted = _choose(batch, start, version, seen, again=again)
         if accepted:
-            _insert(c, firm, accepted, start, firm_start, result)
+            _insert(c, pipe, firm, accepted, start, appender.read_firms(heads).get(firm_bytes, 0), result)
         else:
             c.execute("ROLLBACK")
     except BaseException:
@@ -549,13 +540,13 @@ def _append(c: psycopg.Connection[Any], firm: UUID, batch: Sequence[_Doing], *, 
 
 
 def _choose(
-    batch: Sequence[_Doing], start: int, version: dict[Key, int], seen: dict[UUID, tuple[bytes, int, bytes]], *, again: bool
+    batch: Sequence[_Doing], start: int, version: dict[Key, int], seen: dict[bytes, tuple[bytes, int, bytes]], *, again: bool
 ) -> tuple[_Written, list[_Doing]]:
     result = _Written()
     accepted = []
     position = start
     for d in batch:
-        first = seen.get(d.command_id)
+        first = seen.get(d.command_id.bytes)
         if first is not None:
             if not (again and first[2] == d.answer and first[0] == d.mac):
                 result.stale.update(d.written)  # what stands there is another's work, or nothing
@@ -575,76 +566,51 @@ def _choose(
             continue
         version.update(d.written)
         position += len(d.rests)
-        seen[d.command_id] = (d.mac, position, d.answer)
+        seen[d.command_id.bytes] = (d.mac, position, d.answer)
         accepted.append(d)
         result.outcomes.append(Outcome(task=d.task, position=position, answer=d.body))
     return result, accepted
 
 
 def _insert(
-    c: psycopg.Connection[Any], firm: UUID, accepted: Sequence[_Doing], start: int, firm_start: int, result: _Written
+    c: psycopg.Connection[Any],
+    pipe: wire.Pipe,
+    firm: UUID,
+    accepted: Sequence[_Doing],
+    start: int,
+    firm_start: int,
+    result: _Written,
 ) -> None:
     position, firm_position, firm_bytes = start, firm_start, firm.bytes
     touched: dict[Key, int] = {}
     keys: dict[UUID, NewKey] = {}
     ends = []
-    pieces: list[bytes] = [wire.COPY_HEADER]
-    copies: list[tuple[int, list[bytes]]] = []
-    partition = (start + 1) // appender.PARTITION_SIZE
+    rows = []
     for d in accepted:
         for rest in d.rests:
             position += 1
-            if position // appender.PARTITION_SIZE != partition:
-                copies.append((partition, pieces))
-                partition, pieces = position // appender.PARTITION_SIZE, [wire.COPY_HEADER]
-            pieces += (wire.event_place(position, firm_bytes, firm_position), rest)
+            rows.append(wire.event_place(position, firm_bytes, firm_position) + rest)
             firm_position += 1
         touched.update(d.written)
         for k in d.keys:
             keys[k.key_id] = k
         ends.append(position)
-    copies.append((partition, pieces))
     if position // appender.PARTITION_AHEAD != start // appender.PARTITION_AHEAD:
-        c.execute("SELECT record.extend(%s)", (position + appender.PARTITION_AHEAD,))
-    for number, parts in copies:
-        if len(parts) > 1:
-            parts.append(wire.COPY_END)
-            with c.cursor().copy(appender.COPY_EVENTS % number) as copy:
-                copy.write(b"".join(parts))
-    with c.pipeline():
-        if touched:
-            c.execute(
-                appender.UPSERT_STREAMS,
-                (
-                    wire.uuids([firm_bytes] * len(touched)),
-                    wire.texts([t for t, _ in touched]),
-                    wire.uuids([i.bytes for _, i in touched]),
-                    wire.int8s(list(touched.values())),
-                ),
-            )
-        c.execute(
-            appender.INSERT_COMMANDS,
-            (
-                wire.uuids([firm_bytes] * len(accepted)),
-                wire.uuids([d.command_id.bytes for d in accepted]),
-                wire.byteas([d.mac for d in accepted]),
-                wire.int8s(ends),
-                wire.byteas([d.answer for d in accepted]),
-            ),
-        )
-        if keys:
-            new = list(keys.values())
-            c.execute(
-                appender.INSERT_KEYS,
-                (
-                    wire.uuids([k.firm.bytes for k in new]), wire.uuids([k.key_id.bytes for k in new]),
-                    wire.uuids([k.subject.bytes for k in new]), wire.texts([k.purpose for k in new]),
-                    wire.int8s([k.epoch for k in new]), wire.byteas([k.wrapped for k in new]),
-                ),
-            )  # fmt: skip
-        if position != start:
-            c.execute("UPDATE record.head SET position = %s", (position,))
-            c.execute(appender.UPSERT_FIRMS, (wire.uuids([firm_bytes]), wire.int8s([firm_position])))
-            c.execute("SELECT pg_notify(%s, %s)", (appender.CHANNEL, str(position)))
-        c.execute("COMMIT")
+        pipe.ask(appender.EXTEND, wire.int8(position + appender.PARTITION_AHEAD))
+    appender.copy_rows(c, start, rows)
+    pipe.add(
+        appender.INSERT_COMMANDS,
+        wire.uuids([firm_bytes] * len(accepted)),
+        wire.uuids([d.command_id.bytes for d in accepted]),
+        wire.byteas([d.mac for d in accepted]),
+        wire.int8s(ends),
+        wire.byteas([d.answer for d in accepted]),
+    )
+    if keys:
+        appender.add_keys(pipe, list(keys.values()))
+    if rows:
+        versions = {stream_key(firm, *key): version for key, version in touched.items()}
+        appender.add_heads(pipe, versions, {firm_bytes: firm_position}, position)
+    pipe.add(appender.COMMIT)
+    pipe.send()
     result.keys += keys.values()

@@ -1,13 +1,19 @@
-"""PostgreSQL's binary formats, packed by hand for the two hot statements: arrays for `unnest`, rows for COPY."""
+"""PostgreSQL's binary formats, packed by hand where it is hot: arrays for `unnest`, rows for COPY, statements in a pipeline."""
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
+import psycopg
+from psycopg import generators
 from psycopg.abc import AdaptContext
 from psycopg.adapt import Dumper
-from psycopg.pq import Format
+from psycopg.pq import ExecStatus, Format
+from psycopg.pq.abc import PGresult
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -73,7 +79,12 @@ def _sized(values: Iterable[bytes | None]) -> bytes:
 
 
 def texts(values: Sequence[str]) -> Texts:
-    out: Texts = _array(Texts, 25, len(values), False, _sized([v.encode() for v in values]))
+    return encoded_texts([v.encode() for v in values])
+
+
+def encoded_texts(values: Sequence[bytes]) -> Texts:
+    """text[] of texts that are UTF-8 already."""
+    out: Texts = _array(Texts, 25, len(values), False, _sized(values))
     return out
 
 
@@ -93,6 +104,94 @@ def register(context: AdaptContext) -> None:
     """Teach a connection these arrays."""
     for kind, oid in ((Uuids, 2951), (Int8s, 1016), (Texts, 1009), (Byteas, 1001), (Times, 1185)):
         context.adapters.register_dumper(kind, type(f"{kind.__name__}Dumper", (_PackedDumper,), {"oid": oid}))
+
+
+# --- statements
+
+
+INT8, TIMESTAMPTZ, UUIDS, INT8S, TEXTS, BYTEAS, TIMES = 20, 1184, 2951, 1016, 1009, 1001, 1185
+
+
+class Statement(NamedTuple):
+    """A statement with `$n` places, each of a type by its oid; parameters and results travel in binary."""
+
+    name: bytes
+    sql: bytes
+    types: tuple[int, ...] = ()
+
+
+def int8(value: int) -> bytes:
+    return value.to_bytes(8, "big", signed=True)
+
+
+def read_int8(value: bytes | None) -> int:
+    return int.from_bytes(value or b"", "big", signed=True)
+
+
+class Pipe:
+    """Prepared statements sent together and answered together, without psycopg's own work for each of them.
+
+    One per connection, see `pipe`. psycopg's ordinary calls may be made between two pipelines.
+    """
+
+    def __init__(self, c: psycopg.Connection[Any]) -> None:
+        self._pg = c.pgconn
+        self._wait = c.wait
+        self._prepared: set[bytes] = set()
+        self._commands: deque[Callable[[], None]] = deque()
+        self._preparing: list[tuple[int, bytes]] = []
+
+    def add(self, statement: Statement, *parameters: bytes) -> None:
+        """Put a statement into the pipeline."""
+        if statement.name not in self._prepared:
+            self._preparing.append((len(self._commands), statement.name))
+            self._prepared.add(statement.name)
+            self._commands.append(partial(self._pg.send_prepare, statement.name, statement.sql, statement.types))
+        self._commands.append(
+            partial(self._pg.send_query_prepared, statement.name, parameters, (1,) * len(parameters), Format.BINARY)
+        )
+
+    def send(self) -> list[PGresult]:
+        """Run what was put in; the result of each statement, or the first error as psycopg's exception."""
+        commands, self._commands = self._commands, deque()
+        preparing, self._preparing = self._preparing, []
+        commands.append(self._pg.pipeline_sync)
+        self._pg.enter_pipeline_mode()
+        results = self._wait(self._talk(commands, len(commands)))
+        self._pg.exit_pipeline_mode()
+        for n, name in preparing:
+            if results[n][0].status != ExecStatus.COMMAND_OK:
+                self._prepared.discard(name)
+        for result in results:
+            if result[0].status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result[0])
+        dropped = {n for n, _ in preparing}
+        return [r[0] for n, r in enumerate(results[:-1]) if n not in dropped]
+
+    def ask(self, statement: Statement, *parameters: bytes) -> PGresult:
+        """One statement and its result."""
+        self.add(statement, *parameters)
+        return self.send()[0]
+
+    def _talk(self, commands: deque[Callable[[], None]], count: int) -> Generator[Any, Any, list[list[PGresult]]]:
+        results: list[list[PGresult]] = yield from generators.pipeline_communicate(self._pg, commands)
+        while len(results) < count:
+            results.append((yield from generators.fetch_many(self._pg)))
+        return results
+
+
+_pipes: "WeakKeyDictionary[psycopg.Connection[Any], Pipe]" = WeakKeyDictionary()
+
+
+def pipe(c: psycopg.Connection[Any]) -> Pipe:
+    """The pipe of a connection."""
+    found = _pipes.get(c)
+    if found is None:
+        found = _pipes[c] = Pipe(c)
+    return found
+
+
+# --- COPY
 
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8

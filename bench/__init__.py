@@ -1,0 +1,1 @@
+"""Measurements, each a ratio against a bare baseline in the same run."""
