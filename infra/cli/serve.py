@@ -136,6 +136,9 @@ def _named(host: str) -> str:
 def _greet(address: str, made: dict[str, str] | None, *, demo: bool, data: Path | None) -> None:
     """What a person sees first, and what to do next."""
     out.print(f"Chancery runs at {address}. Stop it with Ctrl-C.\n", style="bold")
+    program = Path(sys.argv[0])
+    chancery = program.name if program.parent == Path() else str(program)
+    where = f" --data {data}" if data else ""
     if made is not None:
         firm, key = made["firm_id"], made["api_key"]
         out.print(f"Firm    {'the demo firm, with a year of work' if demo else 'My firm'}: {firm}")
@@ -143,12 +146,13 @@ def _greet(address: str, made: dict[str, str] | None, *, demo: bool, data: Path 
         out.print("        This is the owner's key. It is shown this once: only its digest is stored.\n", style="yellow")
         out.print("Try it in another terminal:\n")
         out.print(f"    KEY={key}")
-        out.print(f'    curl -H "Authorization: Bearer $KEY" "{address}/v1/deals?page_size=2"\n')
+        out.print(f'    curl -H "Authorization: Bearer $KEY" "{address}/v1/deals?page_size=2"')
+        out.print(f"    {chancery} import contacts people.csv --firm {firm} --dry-run{where}\n")
     out.print(f"Docs    {address}/docs      every command and read of the API, to try by hand")
     out.print(f"Health  {address}/readyz    the database and how far each view is")
     if made is None:
-        where = f" --data {data}" if data else ""
-        out.print(f"Keys    chancery firm list{where}, then chancery key create --firm ID --role owner{where}")
+        out.print(f"Keys    {chancery} firm list{where}")
+        out.print(f"        {chancery} key create --firm ID --role owner{where}")
 
 
 async def _first_start(settings: Settings, *, demo: bool) -> dict[str, str] | None:
@@ -159,8 +163,18 @@ async def _first_start(settings: Settings, *, demo: bool) -> dict[str, str] | No
         if demo:
             from infra.demo import make
 
-            return await make(chancery)
-        return await create_firm(chancery, "My firm", Region.EU)
+            made = await make(chancery)
+        else:
+            made = await create_firm(chancery, "My firm", Region.EU)
+        if settings.projector:
+            await asyncio.to_thread(_catch_up, chancery)
+        return made
+
+
+def _catch_up(chancery: Chancery) -> None:
+    """Bring the views to the end of the record once, so that the key works as soon as it is shown."""
+    stop = threading.Event()
+    Projector(chancery.database, chancery.vault).run(stop, progress=lambda _reached: stop.set())
 
 
 async def _has_firm(chancery: Chancery) -> bool:

@@ -1,0 +1,76 @@
+"""`chancery serve` as a person meets it: what it says first, what it says the second time, and when it can't."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+
+SERVE = [sys.executable, "-m", "infra.cli", "serve"]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as s:
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def serving(data: Path, port: int) -> Iterator[tuple[list[str], "subprocess.Popen[str]"]]:
+    """A server, and the lines it printed before it had said where its health can be seen."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("CHANCERY_")}
+    command = [*SERVE, "--demo", "--port", str(port), "--data", str(data)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "PYTHONUNBUFFERED": "1"}
+    ) as server:
+        lines: list[str] = []
+        try:
+            for line in server.stdout or ():
+                lines.append(line.rstrip())
+                if line.startswith("Health"):
+                    break
+            yield lines, server
+            server.send_signal(signal.SIGINT)
+            server.wait(timeout=20)
+        finally:
+            server.kill()
+
+
+def test_the_first_start_shows_the_key_once_and_what_to_do_with_it(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path / "data", port) as (lines, server):
+        said = "\n".join(lines)
+        assert lines[0] == f"Chancery runs at http://127.0.0.1:{port}. Stop it with Ctrl-C."
+        key = re.search(r"^Key +(chy_\w+)$", said, re.MULTILINE)
+        address = re.search(r'curl -H "Authorization: Bearer \$KEY" "([^"]+)"', said)
+        assert key is not None
+        assert address is not None
+        answer = httpx.get(address[1], headers={"Authorization": f"Bearer {key[1]}"}, timeout=30)
+        assert answer.status_code == 200
+    assert server.returncode == 0
+    stored = b"".join(p.read_bytes() for p in (tmp_path / "data" / "keys").rglob("*") if p.is_file())
+    assert key[1].encode() not in stored
+    with serving(tmp_path / "data", port) as (lines, server):
+        assert "chy_" not in "\n".join(lines)
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=30).status_code == 200
+        server.send_signal(signal.SIGINT)
+        rest = "\n".join([*(server.stdout or ()), *(server.stderr or ())])
+    assert "key create --firm ID --role owner" in rest
+    assert "Traceback" not in rest
+
+
+def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [*SERVE, "--port", str(port), "--data", str(tmp_path / "data")], capture_output=True, text=True, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert f"port {port}: another program listens there. Choose another" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "data").exists()
