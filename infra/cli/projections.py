@@ -54,7 +54,7 @@ def wait(
 
 @app.command("rebuild")
 def rebuild_(
-    name: str | None = typer.Argument(None, metavar="[NAME]"),
+    name: str | None = typer.Argument(None, metavar="[NAME]", help="The view, by its name; `chancery projection list` shows them."),
     all_: bool = typer.Option(False, "--all", help="Every view."),
     data: Path | None = DATA,
 ) -> None:

@@ -4,6 +4,7 @@ Everything in it is made up: its people live in towns that do not exist, their a
 their phone numbers are those that regulators keep for fiction. It is written through the ordinary commands.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, time
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from domain.kernel import FirmId
 from infra.bootstrap import Chancery
 from infra.cli.console import err
-from infra.demo import consent, deals, firm, papers, people, work
+from infra.demo import consent, deals, firm, papers, people, visitors, work
 from infra.demo.stage import Stage
 from infra.ids import uuid7
 
@@ -29,6 +30,7 @@ async def make(chancery: Chancery, today: date | None = None) -> dict[str, str]:
             [*people.stories(stage), *deals.stories(stage), *papers.stories(stage), *work.stories(stage), *consent.stories(stage)],
             shown,
         )
+    await asyncio.to_thread(visitors.carry, chancery, stage)
     return {"firm_id": str(stage.firm), "api_key": key}
 
 
