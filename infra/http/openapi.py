@@ -383,7 +383,8 @@ STANDING: dict[str, Any] = {
     "ListRequest": {
         "type": "object",
         "additionalProperties": False,
-        "properties": {p["name"]: p["schema"] for p in [*LIST, *MOMENT]} | {"known_at": {"type": ["string", "integer"], "minimum": 0}},
+        "properties": {p["name"]: p["schema"] for p in [*LIST, *MOMENT]}
+        | {"known_at": {"type": ["string", "integer"], "minimum": 0}},
     },
     "HistoryEntry": {
         "type": "object",

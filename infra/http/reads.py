@@ -67,8 +67,8 @@ def _asked(given: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(value, str):
             raise HttpProblem(400, "parameter-malformed", f"The parameter {name} is text.", parameter=name)
         asked[name] = value
-    size = given.get("page_size")
-    if size is not None:
+    if "page_size" in given:
+        size = given["page_size"]
         text = str(size)
         if isinstance(size, bool) or not _SIZE.fullmatch(text) or not 1 <= int(text) <= MAX_PAGE_SIZE:
             raise HttpProblem(
@@ -110,10 +110,10 @@ def moment_of(given: Mapping[str, Any]) -> Moment:
     times: dict[str, datetime | None] = {}
     position: int | None = None
     for name in MOMENT_PARAMETERS:
-        text = given.get(name)
-        if text is None:
+        if name not in given:
             continue
-        if name == "known_at" and re.fullmatch(r"[0-9]{1,18}", str(text)):
+        text = given[name]
+        if name == "known_at" and isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text):
             position = int(text)
             continue
         times[name] = time(text) if isinstance(text, str) else None
@@ -122,7 +122,7 @@ def moment_of(given: Mapping[str, Any]) -> Moment:
             raise HttpProblem(
                 400,
                 "parameter-malformed",
-                f"{name} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.",
+                f"The parameter {name} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.",
                 parameter=name,
             )
     return Moment(times.get("as_of"), position if position is not None else times.get("known_at"))

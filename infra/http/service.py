@@ -31,7 +31,7 @@ from domain.keys import KeyHasExpired, KeyIsRevoked, KeyText
 from infra.bootstrap import Chancery
 from infra.http.problems import Away, HttpProblem
 from infra.ratelimit import RateLimiter
-from infra.reading import PgReader
+from infra.reading import IDENTITY, PgReader
 from queries.keys import KeyNotAccepted, authenticate
 
 log = structlog.get_logger()
@@ -236,33 +236,37 @@ class Service:
                 headers={"Retry-After": "2"},
             )
         try:
-            async with self._checks:
-                return await self._look_up(request, parsed, digest)
+            principal = await self._look_up(parsed, digest)
+            if principal is None:
+                await self._until_issued(request)
+                principal = await self._look_up(parsed, digest)
+            if principal is None:
+                raise KeyNotAccepted
         except KeyNotAccepted:
             for suspect in suspects:
                 self.refused.take(suspect)
             if not trusted:
                 self.refused_in_all.take("all")
             raise
+        return principal
 
-    async def _look_up(self, request: Request, parsed: KeyText, digest: bytes) -> Principal:
-        feed = self.chancery.feed
-        epoch = feed.epoch(parsed.firm)
-        async with self.chancery.readers.reading(parsed.firm) as r:
+    async def _until_issued(self, request: Request) -> None:
+        """A key may have been issued by the write whose position the request carries: wait until keys show that write."""
+        position = self._position(request)
+        if position is None or position <= self.chancery.feed.reached(IDENTITY) or position > await self._head():
+            raise KeyNotAccepted
+        await self.chancery.feed.wait(IDENTITY, position)
+
+    async def _look_up(self, parsed: KeyText, digest: bytes) -> Principal | None:
+        """Whom the key lets in now; None when it is not accepted, as it stands."""
+        epoch = self.chancery.feed.epoch(parsed.firm)
+        async with self._checks, self.chancery.readers.reading(parsed.firm) as r:
             try:
                 admitted = await authenticate(parsed, r)
             except KeyNotAccepted:
-                position = self._position(request)
-                if position is None or not feed.reached(("keys",)) < position <= feed.head:
-                    raise
-                admitted = None  # it may have been issued by the write whose position this is
+                return None
             if not self.quota.knows(parsed.firm):
                 self.quota.learn(parsed.firm, await _requests_today(r))
-        if admitted is None:
-            await feed.wait(("keys",), position or 0)
-            epoch = feed.epoch(parsed.firm)
-            async with self.chancery.readers.reading(parsed.firm) as r:
-                admitted = await authenticate(parsed, r)
         principal = Principal(parsed.firm, admitted.key, admitted.member, admitted.permissions)
         if epoch is not None:
             self._known[digest] = _Known(principal, epoch, time.monotonic() + AUTH_SECONDS, admitted.until)

@@ -1,0 +1,184 @@
+"""How much one caller may ask, and what the rest of the callers notice of it."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from domain.keys import compose, public_id
+from infra.database import Database
+from infra.http import app, service
+from infra.record.appender import Busy
+from infra.settings import Settings
+from tests.house import House, a_house
+from tests.infra.http.conftest import Served
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def strict(settings: Settings, database: Database) -> AsyncIterator[House]:
+    """A house that allows ten requests at once and one in ten seconds after that, and 300 a day."""
+    tight = settings.model_copy(update={"rate_per_second": 0.1, "rate_burst": 10, "requests_per_day": 300})
+    async with a_house(tight, database) as opened:
+        yield opened
+
+
+def the_door(house: House) -> app.Door:
+    door = house._app.middleware_stack
+    while not isinstance(door, app.Door):
+        door = door.app
+    return door
+
+
+def kind(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["type"].rpartition(":")[2]
+
+
+async def test_who_asks_too_often_is_told_how_long_to_wait_and_another_key_is_served(strict: House) -> None:
+    other = await strict.another_firm()
+    answers = [await strict.client.get("/v1/me") for _ in range(12)]
+    assert [a.status_code for a in answers] == [200] * 10 + [429] * 2
+    assert kind(answers[-1]) == (429, "too-many-requests")
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
+    assert (await other.client.get("/v1/me")).status_code == 200
+
+
+async def test_a_firm_has_a_quota_a_day_that_outlives_the_process(strict: House, settings: Settings, database: Database) -> None:
+    firm = await strict.another_firm()
+    generous = settings.model_copy(update={"requests_per_day": 15})
+    async with a_house(generous, database) as first:
+        client = House(first.chancery, first._app, str(firm.firm), firm.key).client
+        for _ in range(9):
+            assert (await client.get("/v1/me")).status_code == 200
+    async with a_house(generous, database) as second:
+        client = House(second.chancery, second._app, str(firm.firm), firm.key).client
+        answers = [await client.get("/v1/me") for _ in range(8)]
+        assert [a.status_code for a in answers] == [200] * 6 + [429] * 2
+        assert kind(answers[-1]) == (429, "quota-used-up")
+        until_midnight = 86_400 - (datetime.now(UTC).hour * 3600 + datetime.now(UTC).minute * 60)
+        assert abs(int(answers[-1].headers["retry-after"]) - until_midnight) < 120
+        assert (await second.client.get("/v1/me")).status_code == 200
+
+
+async def test_a_server_at_its_limit_says_so_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = asyncio.Event()
+    authenticate = service.authenticate
+
+    async def slowly(*args: object) -> object:
+        await gate.wait()
+        return await authenticate(*args)  # type: ignore[arg-type]
+
+    await house.client.get("/v1/me")
+    door = the_door(house)
+    monkeypatch.setattr(service, "authenticate", slowly)
+    monkeypatch.setattr(door, "_most", 5)
+    house._app.state.service._known.clear()
+    waiting = [asyncio.create_task(house.client.get("/v1/me")) for _ in range(5)]
+    while door._in_flight < 5:
+        await asyncio.sleep(0)
+    refused = await house.client.get("/v1/me")
+    assert kind(refused) == (503, "overloaded")
+    assert refused.headers["retry-after"] == "1"
+    gate.set()
+    assert {a.status_code for a in await asyncio.gather(*waiting)} == {200}
+    assert door._in_flight == 0
+
+
+async def test_a_full_queue_of_commands_is_busy_not_broken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def full(_append: object) -> None:
+        raise Busy
+
+    monkeypatch.setattr(house.chancery.appender, "append", full)
+    refused = await house.client.post("/v1/contacts", json={"given": "Ann"})
+    assert kind(refused) == (503, "busy")
+    assert int(refused.headers["retry-after"]) >= 1
+
+
+async def test_ten_thousand_bad_keys_neither_reach_the_database_nor_touch_good_ones(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    authenticate = service.authenticate
+
+    async def counted(*args: object) -> object:
+        nonlocal asked
+        asked += 1
+        return await authenticate(*args)  # type: ignore[arg-type]
+
+    assert (await house.client.get("/v1/me")).status_code == 200
+    monkeypatch.setattr(service, "authenticate", counted)
+    stranger = house.as_key(None)
+    own = house.key.split("_")[1]
+    bad = [compose(own if i % 2 else public_id(house.firm, uuid4()), f"{i:032d}") for i in range(10_000)]
+    statuses: set[int] = set()
+    started = time.monotonic()
+    for i, text in enumerate(bad):
+        statuses.add((await stranger.get("/v1/me", headers={"Authorization": f"Bearer {text}"})).status_code)
+        if i % 1_000 == 0:
+            assert (await house.client.get("/v1/me")).status_code == 200
+    allowed = service.REFUSED_BURST + service.REFUSED_PER_SECOND * (time.monotonic() - started)
+    assert statuses == {401, 429}
+    assert asked <= allowed + 5
+    house._app.state.service.chancery.feed._epoch += 1  # what is known of every key is to be asked again
+    assert (await house.client.get("/v1/me")).status_code == 200
+
+
+async def test_a_write_to_one_firm_does_not_make_other_keys_be_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    authenticate = service.authenticate
+
+    async def counted(*args: object) -> object:
+        nonlocal asked
+        asked += 1
+        return await authenticate(*args)  # type: ignore[arg-type]
+
+    await house.settle()
+    await house.client.get("/v1/me")
+    monkeypatch.setattr(service, "authenticate", counted)
+    for _ in range(20):
+        await house.client.post("/v1/contacts", json={"given": "Ann"})
+    await house.settle()
+    await house.client.get("/v1/me")
+    assert asked == 0
+    await house.client.post("/v1/keys", json={"name": "K", "role": "adviser"})
+    await house.settle()
+    await house.client.get("/v1/me")
+    assert asked == 1
+
+
+async def test_a_fresh_key_works_at_once_for_who_sends_the_position_of_its_issue(house: House) -> None:
+    made = await house.client.post("/v1/keys", json={"name": "K", "role": "adviser"})
+    fresh = house.as_key(made.json()["api_key"])
+    answer = await fresh.get("/v1/me", headers={"Chancery-Position": made.headers["chancery-position"]})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_last_use_of_a_key_is_told(house: House) -> None:
+    me = (await house.client.get("/v1/me")).json()
+    await house._app.state.service._flush()
+    assert (await house.client.get(f"/v1/keys/{me['key_id']}/use")).json()["last_used_at"] is not None
+
+
+async def test_a_caller_who_reads_nothing_is_let_go(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "STALLED_SECONDS", 0.5)
+    stored = await served.house.client.post("/v1/uploads", content=b"x" * 20_000_000)
+    assert stored.status_code == 201, stored.text
+    body = {"version": {"sha256": stored.json()["sha256"], "file_name": "big.bin"}}
+    made = await served.house.client.post("/v1/documents", json=body)
+    assert made.status_code == 201, made.text
+    await served.house.settle()
+    door = the_door(served.house)
+    _, writer = await asyncio.open_connection("127.0.0.1", served.port, limit=1_024)
+    writer.write(
+        f"GET /v1/documents/{made.json()['id']}/versions/1/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.house.key}\r\n\r\n".encode()
+    )
+    async with asyncio.timeout(10):
+        while door._in_flight == 0:
+            await asyncio.sleep(0.01)
+        while door._in_flight:
+            await asyncio.sleep(0.05)
+    writer.close()
