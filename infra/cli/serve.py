@@ -67,7 +67,8 @@ def projecting(settings: Settings) -> Iterator[None]:
         pause = 0.2
         while not stop.is_set():
             environment = {**os.environ, "CHANCERY_DATA": str(settings.data)}
-            child = subprocess.Popen([sys.executable, "-m", "infra.cli", "project"], env=environment)
+            command = [sys.executable, "-m", "infra.cli", "project"]
+            child = subprocess.Popen(command, env=environment, process_group=0)  # Ctrl-C is for this process; it stops the child
             children[:] = [child]
             code = child.wait()
             if not stop.is_set():
