@@ -28,20 +28,24 @@ class Ours:
     def __init__(self, p: Place) -> None:
         self.place = p
         self.acknowledged = int(str(p.query("SELECT count(*) FROM record.events")[0][0]))
-        self._loop = uvloop.new_event_loop()
+        self.loop = uvloop.new_event_loop()
         self._appender = Appender(p.database)
-        self._loop.run_until_complete(self._open())
+        self.loop.run_until_complete(self._open())
 
     async def _open(self) -> None:
         self.pool = AsyncConnectionPool(
-            self.place.database.conninfo("record"), min_size=2, max_size=8, open=False, kwargs={"autocommit": True, "prepare_threshold": 1}
+            self.place.database.conninfo("record"),
+            min_size=2,
+            max_size=8,
+            open=False,
+            kwargs={"autocommit": True, "prepare_threshold": 1},
         )
         await self.pool.open()
         self.executor = Executor(self.pool, self._appender, self.place.vault)
 
     def commands(self, in_flight: int, seconds: float = SECONDS) -> float:
         """Notes on deals, each under a caller's key, `in_flight` at a time; acknowledged commands per second."""
-        return self._loop.run_until_complete(self._commands(in_flight, seconds))
+        return self.loop.run_until_complete(self._commands(in_flight, seconds))
 
     async def _commands(self, in_flight: int, seconds: float) -> float:
         done = 0
@@ -60,9 +64,9 @@ class Ours:
         return done / (time.perf_counter() - started)
 
     def close(self) -> None:
-        self._loop.run_until_complete(self.pool.close())
+        self.loop.run_until_complete(self.pool.close())
         self._appender.close()
-        self._loop.close()
+        self.loop.close()
 
 
 def stock(p: Place) -> Callable[[], float]:

@@ -23,13 +23,11 @@ from psycopg.pq import ExecStatus
 from bench.harness import Broken
 from bench.place import Place, bare_table
 
-COLUMNS = (
-    "firm_id, firm_position, stream_type, stream_id, stream_version, event_id, type, recorded_at, occurred_at, command_id, public, sealed"
-)
+COLUMNS = "firm_id, firm_position, stream_type, stream_id, stream_version, event_id, type, recorded_at, occurred_at, command_id, public, sealed"
 TYPES = (20, 2950, 20, 25, 2950, 20, 2950, 25, 1184, 1184, 2950, 17, 17)
 ROUND = 200_000  # positions that one measurement may use
 
-Rows = list[tuple[bytes | None, ...]]
+Rows = list[tuple[Any, ...]]
 
 
 def rows_of(p: Place, count: int) -> Rows:
@@ -59,7 +57,9 @@ class Clients:
         path.write_bytes(pickle.dumps((p.conninfo, table, threads, rows)))
         for _ in range(processes):
             self._children.append(
-                subprocess.Popen([sys.executable, "-m", "bench.raw", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+                subprocess.Popen(
+                    [sys.executable, "-m", "bench.raw", str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+                )
             )
         for child in self._children:
             _line(child)
@@ -129,7 +129,9 @@ def raw_clients(p: Place, rows: Rows) -> Iterator[Raw]:
         raw.close()
 
 
-def _client(conninfo: str, table: str, rows: Rows, orders: "list[Any]", done: "list[int]", n: int, barrier: threading.Barrier) -> None:
+def _client(
+    conninfo: str, table: str, rows: Rows, orders: "list[Any]", done: "list[int]", n: int, barrier: threading.Barrier
+) -> None:
     c = psycopg.connect(conninfo, autocommit=True)
     c.pgconn.prepare(b"i", insert(table), TYPES)
     formats = [1] * 13

