@@ -58,6 +58,8 @@ def rebuild(
             head = max(head, _head(record))
             if progress is not None:
                 progress(position, head)
+        for name in names.values():
+            _index_shadow(owner, name)
         for _ in range(ATTEMPTS):
             with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
                 return _swap(owner, record, vault, views, shadows, names, position)
@@ -81,11 +83,49 @@ def _head(c: psycopg.Connection[Any]) -> int:
 
 
 def _make_shadow(owner: psycopg.Connection[Any], name: str) -> None:
+    """Empty tables beside the view's, with primary keys and no other index yet."""
     with owner.transaction():
         for schema in ("views", "history"):
             shadow = sql.Identifier(schema, name + SHADOW)
             owner.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(shadow))
-            owner.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(shadow, sql.Identifier(schema, name)))
+            owner.execute(
+                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES)").format(shadow, sql.Identifier(schema, name))
+            )
+            ((key,),) = owner.execute(
+                "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'",
+                (f"{schema}.{name}",),
+            ).fetchall()
+            owner.execute(sql.SQL("ALTER TABLE {} ADD {}").format(shadow, sql.SQL(key)))
+
+
+def _index_shadow(owner: psycopg.Connection[Any], name: str) -> None:
+    """The other indexes of the view's tables, on the filled shadows."""
+    for schema in ("views", "history"):
+        for index, definition in owner.execute(
+            "SELECT c.relname, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
+            " WHERE i.indrelid = %s::regclass AND NOT i.indisprimary",
+            (f"{schema}.{name}",),
+        ).fetchall():
+            shadow = sql.Identifier(schema, name + SHADOW).as_string(owner)
+            kind, _, rest = definition.partition(f" INDEX {sql.Identifier(index).as_string(owner)} ON ")
+            if not rest:
+                kind, _, rest = definition.partition(f" INDEX {index} ON ")
+            fresh = sql.Identifier(f"{index[: 63 - len(SHADOW)]}{SHADOW}").as_string(owner)
+            owner.execute(f"{kind} INDEX {fresh} ON {shadow} {rest[rest.index('USING') :]}".encode())
+        owner.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, name + SHADOW)))
+
+
+def _rename_indexes(owner: psycopg.Connection[Any], schema: str, name: str) -> None:
+    """Give the indexes of a table that has taken its place their lasting names."""
+    for (index,) in owner.execute(
+        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s::regclass AND c.relname LIKE %s",
+        (f"{schema}.{name}", f"%{SHADOW}%".replace("_", "\\_")),
+    ).fetchall():
+        owner.execute(
+            sql.SQL("ALTER INDEX {} RENAME TO {}").format(
+                sql.Identifier(schema, index), sql.Identifier(index.replace(SHADOW, "", 1))
+            )
+        )
 
 
 def _apply(
@@ -130,6 +170,7 @@ def _swap(
                 owner.execute(
                     sql.SQL("ALTER TABLE {} RENAME TO {}").format(sql.Identifier(schema, name + SHADOW), sql.Identifier(name))
                 )
+                _rename_indexes(owner, schema, name)
             owner.execute("CALL chancery.serve_view(%s)", (name,))
             owner.execute(
                 "INSERT INTO chancery.projections (name, version, position) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE"

@@ -38,16 +38,28 @@ class Column:
     personal: bool = False
 
 
-def _packed(values: Sequence[Any], plain: Callable[[Sequence[Any]], Any]) -> Any:
-    return plain(values) if None not in values else list(values)
+def _uuids(values: Sequence[UUID | None]) -> Any:
+    return wire.nullable(wire.Uuids, 2950, [None if v is None else v.bytes for v in values])
 
 
-def _times(values: Sequence[datetime]) -> Any:
-    return wire.times([wire.micros(v) for v in values])
+def _int8s(values: Sequence[int | None]) -> Any:
+    return wire.nullable(wire.Int8s, 20, [None if v is None else wire.int8(v) for v in values])
+
+
+def _bools(values: Sequence[bool | None]) -> Any:
+    return wire.nullable(wire.Bools, 16, [None if v is None else b"\x01" if v else b"\x00" for v in values])
+
+
+def _times(values: Sequence[datetime | None]) -> Any:
+    return wire.nullable(wire.Times, 1184, [None if v is None else wire.int8(wire.micros(v)) for v in values])
 
 
 def _texts(convert: Callable[[Any], str]) -> Callable[[Sequence[Any]], Any]:
-    return lambda values: [None if v is None else convert(v) for v in values]
+    return lambda values: wire.nullable(wire.Texts, 25, [None if v is None else convert(v).encode() for v in values])
+
+
+def _plain_texts(values: Sequence[str | None]) -> Any:
+    return wire.nullable(wire.Texts, 25, [None if v is None else v.encode() for v in values])
 
 
 def _array_literal(items: Iterable[Any]) -> str:
@@ -81,21 +93,21 @@ def column(name: str, hint: Any) -> Column:
     kind = bare(hint)
     personal = is_personal(hint)
     if kind is UUID:
-        return Column(name, "uuid", "uuid[]", lambda v: _packed(v, lambda x: wire.uuids([u.bytes for u in x])), _same, personal)
+        return Column(name, "uuid", "uuid[]", _uuids, _same, personal)
     if kind is int:
-        return Column(name, "bigint", "bigint[]", lambda v: _packed(v, wire.int8s), _same, personal)
+        return Column(name, "bigint", "bigint[]", _int8s, _same, personal)
     if kind is bool:
-        return Column(name, "boolean", "boolean[]", list, _same, personal)
+        return Column(name, "boolean", "boolean[]", _bools, _same, personal)
     if kind is str or get_origin(kind) is Literal:
-        return Column(name, "text", "text[]", lambda v: _packed(v, wire.texts), _same, personal)
+        return Column(name, "text", "text[]", _plain_texts, _same, personal)
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return Column(name, "text", "text[]", _texts(str), kind, personal)
     if kind is Decimal:
         return Column(name, "numeric", "text[]", _texts(lambda d: format(d, "f")), _same, personal)
     if kind is datetime:
-        return Column(name, "timestamptz", "timestamptz[]", lambda v: _packed(v, _times), _same, personal)
+        return Column(name, "timestamptz", "timestamptz[]", _times, _same, personal)
     if kind is date:
-        return Column(name, "date", "date[]", list, _same, personal)
+        return Column(name, "date", "text[]", _texts(date.isoformat), _same, personal)
     if get_origin(kind) is tuple and get_args(kind)[1:] == (Ellipsis,):
         item = bare(get_args(kind)[0])
         if item is UUID:
@@ -238,7 +250,7 @@ class Table(Generic[Row]):
                     wire.times([s.valid_to for s in of]),
                     wire.int8s([s.known_to for s in of]),
                     wire.int8s([s.known_end for s in of]),
-                    [s.row is None for s in of],
+                    _bools([s.row is None for s in of]),
                 ],
             )
         changed = [(k, s) for k, s in slices if s.kept]

@@ -93,6 +93,15 @@ def byteas(values: Sequence[bytes | None]) -> Byteas:
     return out
 
 
+def nullable(kind: type[Packed], element: int, values: Sequence[bytes | None]) -> Any:
+    """An array of any kind from its elements' binary forms, None for those that are missing."""
+    return _array(kind, element, len(values), None in values, _sized(values))
+
+
+class Bools(Packed):
+    """boolean[]"""
+
+
 class _PackedDumper(Dumper):
     format = Format.BINARY
 
@@ -102,7 +111,7 @@ class _PackedDumper(Dumper):
 
 def register(context: AdaptContext) -> None:
     """Teach a connection these arrays."""
-    for kind, oid in ((Uuids, 2951), (Int8s, 1016), (Texts, 1009), (Byteas, 1001), (Times, 1185)):
+    for kind, oid in ((Uuids, 2951), (Int8s, 1016), (Texts, 1009), (Byteas, 1001), (Times, 1185), (Bools, 1000)):
         context.adapters.register_dumper(kind, type(f"{kind.__name__}Dumper", (_PackedDumper,), {"oid": oid}))
 
 

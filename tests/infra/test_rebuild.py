@@ -78,6 +78,28 @@ async def test_what_is_written_during_a_rebuild_is_in_the_new_view(house: House,
     assert digests(database) == live
 
 
+async def test_a_rebuilt_view_has_the_indexes_policies_and_rights_of_the_old_one(
+    house: House, database: Database, settings: Settings
+) -> None:
+    assert house
+
+    def shape() -> list[tuple[object, ...]]:
+        with psycopg.connect(database.admin_conninfo()) as c:
+            return c.execute(
+                "SELECT 'index', indexdef FROM pg_indexes WHERE schemaname IN ('views', 'history')"
+                " UNION ALL SELECT 'policy', schemaname || tablename || policyname || roles::text FROM pg_policies"
+                " UNION ALL SELECT 'right', table_schema || table_name || grantee || privilege_type FROM information_schema.role_table_grants"
+                " WHERE table_schema IN ('views', 'history', 'at')"
+                " UNION ALL SELECT 'column', table_schema || table_name || column_name || is_nullable"
+                " FROM information_schema.columns WHERE table_schema IN ('views', 'history', 'at') ORDER BY 1, 2"
+            ).fetchall()
+
+    before = shape()
+    for _ in range(2):
+        await asyncio.to_thread(rebuild, database, Vault(settings.keys_folder), list(VIEWS.values()))
+    assert shape() == before
+
+
 async def test_two_rebuilds_at_once_are_refused(house: House, database: Database, settings: Settings) -> None:
     assert house
     with psycopg.connect(database.conninfo("owner"), autocommit=True) as other:
