@@ -67,8 +67,8 @@ def projecting(settings: Settings) -> Iterator[None]:
         pause = 0.2
         while not stop.is_set():
             environment = {**os.environ, "CHANCERY_DATA": str(settings.data)}
-            command = [sys.executable, "-m", "infra.cli", "project"]
-            child = subprocess.Popen(command, env=environment, process_group=0)  # Ctrl-C is for this process; it stops the child
+            # a group of its own: Ctrl-C is for this process, which then stops the child
+            child = subprocess.Popen([sys.executable, "-m", "infra.cli", "project"], env=environment, process_group=0)
             children[:] = [child]
             code = child.wait()
             if not stop.is_set():
