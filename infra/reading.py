@@ -51,6 +51,18 @@ class Moment:
 NOW = Moment()
 
 
+async def enter(c: psycopg.AsyncConnection[Any], moment: Moment, prefix: str = "") -> None:
+    """Let the transaction see this moment: in `at.x`, or with the prefix `vs_` in `before.x`."""
+    if not moment:
+        return
+    known = moment.known_at
+    await c.execute(
+        f"SELECT set_config('chancery.{prefix}as_of', coalesce(%s::timestamptz::text, ''), true), set_config('chancery.{prefix}known_at',"
+        " coalesce(coalesce(%s::bigint, chancery.position_at(%s::timestamptz))::text, ''), true)",
+        (moment.as_of, known if isinstance(known, int) else None, known if isinstance(known, datetime) else None),
+    )
+
+
 class PgReader:
     """The reader port over one connection; see `reading`. Of another moment, it reads `at.x` where the SQL says `views.x`."""
 
@@ -110,19 +122,14 @@ class Readers:
 
     @asynccontextmanager
     async def reading(
-        self, firm: FirmId, permissions: frozenset[str] = frozenset(), moment: Moment = NOW
+        self, firm: FirmId, permissions: frozenset[str] = frozenset(), moment: Moment = NOW, versus: Moment = NOW
     ) -> AsyncIterator[PgReader]:
-        """One read-only transaction in one firm, as it is or as of another moment."""
+        """One read-only transaction in one firm, as it is or as of another moment; `before.x` shows it as of `versus`."""
         async with self._pool.connection() as c, c.pipeline():
-            await c.execute("BEGIN READ ONLY")
+            await c.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             await c.execute("SELECT set_config('chancery.firm', %s, true)", (str(firm),))
-            if moment:
-                known = moment.known_at
-                await c.execute(
-                    "SELECT set_config('chancery.as_of', coalesce(%s::timestamptz::text, ''), true),"
-                    " set_config('chancery.known_at', coalesce(coalesce(%s::bigint, chancery.position_at(%s::timestamptz))::text, ''), true)",
-                    (moment.as_of, known if isinstance(known, int) else None, known if isinstance(known, datetime) else None),
-                )
+            await enter(c, moment)
+            await enter(c, versus, "vs_")
             try:
                 yield PgReader(c, firm, permissions, moment)
             finally:

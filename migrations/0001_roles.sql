@@ -28,7 +28,8 @@ CREATE SCHEMA vault AUTHORIZATION chancery_owner;
 CREATE SCHEMA views AUTHORIZATION chancery_owner;
 CREATE SCHEMA history AUTHORIZATION chancery_owner;
 CREATE SCHEMA at AUTHORIZATION chancery_owner;
-GRANT USAGE ON SCHEMA chancery, record, views, history, at TO chancery_app, chancery_record;
+CREATE SCHEMA before AUTHORIZATION chancery_owner;
+GRANT USAGE ON SCHEMA chancery, record, views, history, at, before TO chancery_app, chancery_record;
 GRANT USAGE ON SCHEMA vault TO chancery_app, chancery_record;
 
 GRANT SELECT ON chancery.migrations TO chancery_app, chancery_record;
@@ -53,9 +54,15 @@ CREATE FUNCTION chancery.as_of() RETURNS timestamptz LANGUAGE sql STABLE PARALLE
     RETURN coalesce(nullif(current_setting('chancery.as_of', true), '')::timestamptz, 'infinity');
 CREATE FUNCTION chancery.known_at() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
     RETURN coalesce(nullif(current_setting('chancery.known_at', true), '')::bigint, 9223372036854775806);
+-- The moment a read compares with.
+CREATE FUNCTION chancery.vs_as_of() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('chancery.vs_as_of', true), '')::timestamptz, 'infinity');
+CREATE FUNCTION chancery.vs_known_at() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('chancery.vs_known_at', true), '')::bigint, 9223372036854775806);
 
 -- A view's table `views.x`: current rows, read by the application, written by its projection. With it come `history.x`, the rows that
--- were superseded, and `at.x`, the rows as of a business time and a known position (spec/decisions/0007).
+-- were superseded, and `at.x`, the rows as of a business time and a known position (spec/decisions/0007); `before.x` is the same of
+-- the moment that a read compares with.
 -- A slice is visible from (updated_at, _known_from) until its successor's corner (_valid_to, _known_to), and while it was believed (_known_end).
 CREATE PROCEDURE chancery.own_view(target regclass) LANGUAGE plpgsql AS $$
 DECLARE
@@ -81,18 +88,22 @@ $$;
 CREATE PROCEDURE chancery.serve_view(name text) LANGUAGE plpgsql AS $$
 DECLARE
     columns text;
+    moment  record;
 BEGIN
     SELECT string_agg(quote_ident(attname), ', ' ORDER BY attnum) INTO columns
         FROM pg_attribute WHERE attrelid = format('views.%I', name)::regclass AND attnum > 0 AND NOT attisdropped;
-    EXECUTE format('CREATE VIEW at.%I WITH (security_invoker = true) AS SELECT %s FROM views.%I'
-        ' WHERE updated_at <= chancery.as_of() AND position <= chancery.known_at()'
-        ' UNION ALL SELECT %s FROM history.%I WHERE updated_at <= chancery.as_of() AND _known_from <= chancery.known_at()'
-        ' AND _known_end > chancery.known_at() AND (_valid_to > chancery.as_of() OR _known_to > chancery.known_at()) AND NOT _gone',
-        name, columns, name, columns, name);
+    FOR moment IN SELECT * FROM (VALUES ('at', 'chancery.as_of()', 'chancery.known_at()'),
+        ('before', 'chancery.vs_as_of()', 'chancery.vs_known_at()')) AS m (schema, as_of, known_at) LOOP
+        EXECUTE format('CREATE VIEW %1$I.%2$I WITH (security_invoker = true) AS SELECT %3$s FROM views.%2$I'
+            ' WHERE updated_at <= %4$s AND position <= %5$s'
+            ' UNION ALL SELECT %3$s FROM history.%2$I WHERE updated_at <= %4$s AND _known_from <= %5$s'
+            ' AND _known_end > %5$s AND (_valid_to > %4$s OR _known_to > %5$s) AND NOT _gone',
+            moment.schema, name, columns, moment.as_of, moment.known_at);
+        EXECUTE format('GRANT SELECT ON %I.%I TO chancery_app, chancery_record', moment.schema, name);
+    END LOOP;
     CALL chancery.fence(format('views.%I', name)::regclass);
     CALL chancery.fence(format('history.%I', name)::regclass);
-    EXECUTE format('GRANT SELECT ON views.%I, history.%I, at.%I TO chancery_app', name, name, name);
+    EXECUTE format('GRANT SELECT ON views.%I, history.%I TO chancery_app', name, name);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON views.%I, history.%I TO chancery_record', name, name);
-    EXECUTE format('GRANT SELECT ON at.%I TO chancery_record', name);
 END
 $$;

@@ -164,7 +164,8 @@ def _swap(
             reached = after
         for v in views:
             name = names[v.name]
-            owner.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier("at", name)))
+            for schema in ("at", "before"):
+                owner.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(schema, name)))
             for schema in ("views", "history"):
                 owner.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(schema, name)))
                 owner.execute(
