@@ -14,13 +14,14 @@ RUN6  Memory does not grow with the file.
 RUN7  One import of a file runs at a time.
 """
 
+import gc
 import hashlib
 import re
 import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -162,6 +163,8 @@ class Importer:
         self._actor = actor
         self._limits = limits
         self._c: psycopg.Connection[Any] = database.connect("record")
+        # what is written here is either found again by replaying the commands, or stands before them in the same log of the database
+        self._c.execute("SET synchronous_commit = off")
         self._rows = RowStore(self._c, vault, firm)
 
     def __enter__(self) -> Self:
@@ -227,6 +230,7 @@ class Importer:
         """Carry the file. Raises FileDefect when it can't be opened at all, AlreadyRunning when another process carries it."""
         began = time.monotonic()
         with ExitStack() as stack:
+            stack.enter_context(_collected_seldom())
             file = self._open(stack, path, kind, map, log)
             named = source or source_name(path)
             toml = file.map_toml()
@@ -540,6 +544,17 @@ class _Pace:
         spent = max(at - self._began, 1e-6)
         left = spent * (total - read) / read if read else None
         self._progress(Progress(phase=self._phase, rows=rows, read=read, total=total, rate=rows / spent, left=left))
+
+
+@contextmanager
+def _collected_seldom() -> Iterator[None]:
+    """Millions of short-lived values and a large memory of live ones: the default pace of the collector costs a fifth of the time."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 50)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 def run_alone(bulk: Bulk, step: Callable[[Work], Awaitable[None]]) -> None:

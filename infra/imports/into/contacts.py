@@ -23,7 +23,7 @@ from domain.organisations import ORGANISATION
 from domain.people import Issue
 from domain.relations import RELATION, End, Particulars
 from infra.imports.contacts import ContactRecord
-from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, folded, line_of, slug, text_of
+from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, Read, folded, line_of, slug, taken, text_of
 from infra.imports.into.people import Contacts, Members, Organisations
 from infra.imports.rows import Mapped
 
@@ -56,7 +56,7 @@ class ContactCarrier:
         return self._names.id("organisation-row" if r.kind == "organisation" else "contact-row", self._source, r.source_id)
 
     def names(self, row: Mapped[Any]) -> Iterable[UUID]:
-        r: ContactRecord = row.record
+        r: ContactRecord = taken(row)
         yield self._key(r)
         for name in (r.organisation, r.parent, r.display_name if r.kind == "organisation" else None):
             if name:
@@ -67,7 +67,7 @@ class ContactCarrier:
                 yield from self._contacts.keys(None, e.value)
 
     def place(self, row: Mapped[Any]) -> Carry:
-        r: ContactRecord = row.record
+        r: ContactRecord = taken(row)
         key = self._key(r)
         owner = self._members.find(r.owner)
         if r.kind == "organisation":
@@ -77,7 +77,7 @@ class ContactCarrier:
             async def organisation(w: Work, c: Carrying) -> Outcome:
                 return await self._organisation(r, w, c, id, owner, parent)
 
-            reads = [(ORGANISATION, id), (ORGANISATION, parent)] if parent else [(ORGANISATION, id)]
+            reads: list[Read] = [(ORGANISATION, i) for i in (id, parent) if i is not None]
             return Carry(
                 stream=ORGANISATION, id=id, source_key=key, subject=id, run=organisation, reads=reads, rests_on=f"{owner}{parent}"
             )
@@ -89,7 +89,7 @@ class ContactCarrier:
         async def contact(w: Work, c: Carrying) -> Outcome:
             return await self._contact(r, w, c, id, owner, employer)
 
-        reads = [(CONTACT, id), (ORGANISATION, employer)] if employer else [(CONTACT, id)]
+        reads = [(CONTACT, id), *([(ORGANISATION, employer)] if employer else [])]
         return Carry(stream=CONTACT, id=id, source_key=key, subject=id, run=contact, reads=reads, rests_on=f"{owner}{employer}")
 
     # --- persons and groups

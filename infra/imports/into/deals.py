@@ -28,7 +28,7 @@ from domain.tasks import TASK
 from domain.tasks.lifecycle import step_of
 from infra.imports.activities import Step
 from infra.imports.deals import DealRecord
-from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, line_of, slug, text_of
+from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, line_of, slug, taken, text_of
 from infra.imports.into.people import Contacts, Members, Organisations
 from infra.imports.into.pipelines import Kind, Pipelines
 from infra.imports.keep import json_of
@@ -111,7 +111,7 @@ class DealCarrier:
 
     def _survey(self) -> None:
         for n, row in enumerate(self._file, 1):
-            r: DealRecord | None = row.record
+            r: DealRecord | None = taken(row)
             if r is None:
                 continue
             seen = self._pipelines.seen(r.pipeline)
@@ -127,13 +127,13 @@ class DealCarrier:
             self._tell(n)
 
     def names(self, row: Mapped[Any]) -> Iterable[UUID]:
-        r: DealRecord = row.record
+        r: DealRecord = taken(row)
         if r.organisation:
             yield self._organisations.key(r.organisation)
         yield from self._contacts.keys(r.contact, r.contact_email)
 
     def place(self, row: Mapped[Any]) -> Carry:
-        r: DealRecord = row.record
+        r: DealRecord = taken(row)
         id = self._names.id("deal", self._source, r.source_id)
         owner = self._members.find(r.owner)
         organisation = self._organisations.named(r.organisation) if r.organisation else None

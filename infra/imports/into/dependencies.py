@@ -17,7 +17,7 @@ from domain.projects.events import Dependency as Arrow
 from domain.tasks import TASK, Task
 from domain.tasks.events import Event
 from infra.imports import links
-from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, line_of
+from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, line_of, taken
 from infra.imports.into.tasks import Projects
 from infra.imports.links import Dependency, Fault, NoLinkColumns, Remark
 from infra.imports.rows import FileDefect, Mapped, doubt, refusal
@@ -116,7 +116,7 @@ class DependencyCarrier:
         return (x.predecessor, x.successor) if isinstance(x, Dependency) else (x.source, x.target)
 
     def names(self, row: Mapped[Any]) -> Iterable[UUID]:
-        for key in self._ends(row.record):
+        for key in self._ends(taken(row)):
             yield self._names.key("task", key)
 
     def _task(self, key: str) -> UUID:
@@ -132,7 +132,7 @@ class DependencyCarrier:
         return id
 
     def place(self, row: Mapped[Any]) -> Carry:
-        x: Dependency | Remark = row.record
+        x: Dependency | Remark = taken(row)
         first, second = self._ends(x)
         if isinstance(x, Remark):
             id = self._names.id("link", self._source, first, second, x.word)

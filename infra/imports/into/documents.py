@@ -20,7 +20,7 @@ from domain.folders import DEEPEST, FOLDER, FolderId
 from domain.kernel import FirmId
 from infra.blobs import FolderBlobs
 from infra.imports.documents import VersionFolder, VersionRecord
-from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, line_of, text_of
+from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, line_of, taken, text_of
 from infra.imports.rows import Mapped
 from infra.imports.source import Progress
 from infra.record.execute import FAR
@@ -71,7 +71,7 @@ class DocumentCarrier:
         return ()
 
     def place(self, row: Mapped[Any]) -> Carry:
-        r: VersionRecord = row.record
+        r: VersionRecord = taken(row)
         id = self._names.id("document", self._source, r.document)
         content = self._stored(r)
 

@@ -90,6 +90,11 @@ class Carrier(Protocol):
     def place(self, row: Mapped[Any]) -> Carry: ...
 
 
+def taken(row: Mapped[Any]) -> Any:
+    """The record of a row that has one."""
+    return row.record
+
+
 class Names:
     """Under which names records are found again: the name of an organisation, the address of a person, the key of a task.
 

@@ -4,6 +4,7 @@ A file never makes members: whoever is a member may be let in, so only an owner 
 the record has a place for it, and in the kept row; importing the file again after the member was added assigns the work to them.
 """
 
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -27,7 +28,7 @@ MOST_UNKNOWN = 10_000
 class Members:
     """The firm's members by name and by address, as they stood when the import began."""
 
-    def __init__(self, c: psycopg.Connection[object], vault: Vault, firm: FirmId) -> None:
+    def __init__(self, c: psycopg.Connection[Any], vault: Vault, firm: FirmId) -> None:
         states: dict[UUID, Member] = {}
         with c.cursor(binary=True) as cursor:
             cursor.execute(

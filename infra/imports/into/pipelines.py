@@ -146,9 +146,9 @@ class Pipelines:
         self._at[key] = stages
         self._first[key] = _at(id, pipelines.first_stage(state))
         for kind in ("won", "lost"):
-            closing = pipelines.closing_stage(state, kind)  # type: ignore[arg-type]
+            closing = pipelines.closing_stage(state, kind)
             if closing is not None:
-                self._closing[(key, kind)] = _at(id, closing)  # type: ignore[index]
+                self._closing[(key, kind)] = _at(id, closing)
 
     def stage(self, pipeline: str | None, name: str | None, kind: Kind) -> StageAt | None:
         """The stage of this name and kind."""

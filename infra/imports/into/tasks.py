@@ -17,7 +17,7 @@ from domain.tasks.events import Event, Priority
 from domain.tasks.lifecycle import step_of
 from infra.imports.activities import Step
 from infra.imports.into.deals import new_steps
-from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, folded, line_of, text_of
+from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, folded, line_of, taken, text_of
 from infra.imports.into.people import Contacts, Members, Organisations
 from infra.imports.rows import Mapped
 from infra.imports.tasks import TaskRecord
@@ -31,7 +31,7 @@ PRIORITIES: Mapping[str, Priority] = {
     **dict.fromkeys(("normal", "medium", "p3", "mittel", "moyenne", "media", "middel"), "normal"),
     **dict.fromkeys(("low", "minor", "p4", "niedrig", "basse", "baja", "bassa", "laag"), "low"),
     **dict.fromkeys(("lowest", "trivial", "p5", "sehr niedrig"), "lowest"),
-}  # type: ignore[assignment]
+}
 STEPS: Mapping[str, Told] = {
     "assigned": "assign",
     "started": "start",
@@ -90,7 +90,7 @@ class TaskCarrier:
         return self._names.id("task-row", self._source, r.source_id)
 
     def names(self, row: Mapped[Any]) -> Iterable[UUID]:
-        r: TaskRecord = row.record
+        r: TaskRecord = taken(row)
         yield self._key(r)
         if r.id_given:
             yield self._names.key("task", r.source_id)
@@ -100,7 +100,7 @@ class TaskCarrier:
             yield from self._contacts.keys(r.contact, None)
 
     def place(self, row: Mapped[Any]) -> Carry:
-        r: TaskRecord = row.record
+        r: TaskRecord = taken(row)
         key = self._key(r)
         named = self._names.key("task", r.source_id) if r.id_given else None
         found = self._names.find(key)

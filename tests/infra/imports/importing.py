@@ -55,7 +55,9 @@ class Firm:
 
     def do(self, command: Any) -> Any:
         """Carry out a command as somebody else than an import."""
-        with Bulk(self.database, self.vault, firm=self.id, actor=OWNER, permissions=ALL_PERMISSIONS, ports={"blobs": self.blobs}) as bulk:
+        with Bulk(
+            self.database, self.vault, firm=self.id, actor=OWNER, permissions=ALL_PERMISSIONS, ports={"blobs": self.blobs}
+        ) as bulk:
             (outcome,) = bulk.run([command_task(command, actor=OWNER)])
         if outcome.refused:
             raise outcome.refused

@@ -63,10 +63,14 @@ def test_the_crm_sample_comes_with_its_parents_its_misspellings_and_its_gaps(fir
 def test_a_changed_row_amends_and_the_others_stay_as_they_are(firm: Firm, tmp_path: Path) -> None:
     other = firm.another()
     table = tmp_path / "people.csv"
-    table.write_text("id,first name,last name,email,company,notes\n1,Ann,Lee,ann@example.com,Acme,Met in May\n2,Bob,Ray,bob@example.com,Acme,\n")
+    table.write_text(
+        "id,first name,last name,email,company,notes\n1,Ann,Lee,ann@example.com,Acme,Met in May\n2,Bob,Ray,bob@example.com,Acme,\n"
+    )
     first = other.carry(table, "contacts")
     assert (first.created, first.rejected) == (2, 0)
-    table.write_text("id,first name,last name,email,company,notes\n1,Anna,Lee,ann@example.com,Acme,Met in May\n2,Bob,Ray,bob@example.com,Acme,\n")
+    table.write_text(
+        "id,first name,last name,email,company,notes\n1,Anna,Lee,ann@example.com,Acme,Met in May\n2,Bob,Ray,bob@example.com,Acme,\n"
+    )
     second = other.carry(table, "contacts")
     assert (second.created, second.changed, second.unchanged) == (0, 1, 1)
     assert {t: n for t, n in other.types(second.import_id).items() if not t.startswith("imports.")} == {"contacts.Amended.v1": 1}
@@ -84,7 +88,9 @@ def test_an_empty_cell_clears_nothing(firm: Firm, tmp_path: Path) -> None:
     other.carry(table, "contacts")
     table.write_text("id,first name,last name,phone\n1,Ann,Li,\n")
     assert other.carry(table, "contacts").changed == 1
-    (id,) = {i for _, i, _ in kept(other, other.all("SELECT import_id FROM chancery.import_rows WHERE firm_id = %s", other.id)[0][0])}
+    (id,) = {
+        i for _, i, _ in kept(other, other.all("SELECT import_id FROM chancery.import_rows WHERE firm_id = %s", other.id)[0][0])
+    }
     state = other.state(CONTACT, id)
     assert (state.profile.family, state.profile.phones[0].number) == ("Li", "+41446681800")
 
@@ -100,7 +106,13 @@ def test_cards_of_every_vendor_become_contacts(firm: Firm, name: str) -> None:
 
 
 def test_tables_of_contacts_with_and_without_a_header_become_contacts(firm: Firm) -> None:
-    want = {"mautic_10contacts.csv": 10, "gpc_outlook.csv": 3, "basic_csv_addressbook.csv": 2, "csv_no_header.csv": 2, "csv_semicolon.csv": 2}
+    want = {
+        "mautic_10contacts.csv": 10,
+        "gpc_outlook.csv": 3,
+        "basic_csv_addressbook.csv": 2,
+        "csv_no_header.csv": 2,
+        "csv_semicolon.csv": 2,
+    }
     files = [p for p in shared("data/contact-csv").rglob("*.csv") if p.name in want]
     assert len(files) == len(want)
     for path in files:
@@ -125,7 +137,9 @@ def test_links_become_dependencies_the_circle_is_named_and_the_rest_imported(fir
     other.see("dependencies", "projects", "tasks")
     assert other.one("SELECT count(*) FROM views.dependencies WHERE firm_id = %s", other.id) == 386
     assert other.one("SELECT name FROM views.projects WHERE firm_id = %s", other.id) == "Apache"
-    shared_keys = other.one("SELECT count(*) FROM views.tasks WHERE firm_id = %s AND project IS NOT NULL AND kind <> 'task'", other.id)
+    shared_keys = other.one(
+        "SELECT count(*) FROM views.tasks WHERE firm_id = %s AND project IS NOT NULL AND kind <> 'task'", other.id
+    )
     assert shared_keys > 0  # issues that both files know are the same tasks
     again = other.carry(shared("data/jira-sprints/apache_issuelink.csv"), "dependencies", project="Apache")
     assert (again.created, again.changed, again.rejected) == (0, 0, 2)
@@ -173,7 +187,9 @@ def test_organisations_with_one_name_and_two_ids_stay_two(firm: Firm, tmp_path: 
     table = tmp_path / "firms.csv"
     table.write_text("account id,company,city\n7,Acme,Bern\n8,Acme,Basel\n9,Beta,Chur\n")
     map = tmp_path / "map.toml"
-    map.write_text('kind = "contacts"\nrecord = "organisation"\n[fields]\nid = "account id"\nfull_name = "company"\n"address.city" = "city"\n')
+    map.write_text(
+        'kind = "contacts"\nrecord = "organisation"\n[fields]\nid = "account id"\nfull_name = "company"\n"address.city" = "city"\n'
+    )
     assert other.carry(table, "contacts", map).created == 3
     table.write_text("account id,company,city\n7,Acme,Bern\n8,Acme International,Basel\n9,Beta,Chur\n")
     again = other.carry(table, "contacts", map)
@@ -202,7 +218,10 @@ def test_members_are_found_by_name_and_unknown_names_are_kept_as_text(firm: Firm
     assert any("1 names of people" in n for n in report.notes)
     other.see("deals")
     rows = other.all("SELECT title, owner_id, attributes FROM views.deals WHERE firm_id = %s ORDER BY title", other.id)
-    assert [(t, str(o) if o else None, a.get("owner")) for t, o, a in rows] == [("One", member, None), ("Two", None, "Nobody Known")]
+    assert [(t, str(o) if o else None, a.get("owner")) for t, o, a in rows] == [
+        ("One", member, None),
+        ("Two", None, "Nobody Known"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +234,9 @@ def test_members_are_found_by_name_and_unknown_names_are_kept_as_text(firm: Firm
         ("a.csv", b"\x1f\x8b\x08\x00broken", "gzip"),
     ],
 )
-def test_a_file_that_is_none_is_refused_in_one_sentence_and_nothing_is_written(firm: Firm, tmp_path: Path, name: str, body: bytes, what: str) -> None:
+def test_a_file_that_is_none_is_refused_in_one_sentence_and_nothing_is_written(
+    firm: Firm, tmp_path: Path, name: str, body: bytes, what: str
+) -> None:
     other = firm.another()
     path = tmp_path / name
     path.write_bytes(body)

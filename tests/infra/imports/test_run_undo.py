@@ -12,7 +12,10 @@ from domain.kernel import NotFound
 from tests.infra.imports.importing import Firm
 from tests.shared import shared
 
-PEOPLE = "id,first name,last name,email,company,notes\n1,Ann,Lee,ann@example.com,Acme,Met in May\n2,Bob,Ray,bob@example.com,Acme,\n3,Cy,Poe,cy@example.com,Beta,\n"
+PEOPLE = (
+    "id,first name,last name,email,company,notes\n1,Ann,Lee,ann@example.com,Acme,Met in May\n"
+    "2,Bob,Ray,bob@example.com,Acme,\n3,Cy,Poe,cy@example.com,Beta,\n"
+)
 
 
 def people(folder: Path) -> Path:
@@ -71,7 +74,9 @@ def test_what_somebody_changed_since_is_kept_and_named_with_the_event(firm: Firm
     (kept,) = done.kept
     assert (kept.stream_type, kept.stream_id, kept.event, kept.by) == ("contact", ann, "contacts.Amended.v1", "member/an owner")
     other.see("contacts", "imports")
-    assert other.all("SELECT given, job_title FROM views.contacts WHERE firm_id = %s AND NOT archived", other.id) == [("Ann", "Partner")]
+    assert other.all("SELECT given, job_title FROM views.contacts WHERE firm_id = %s AND NOT archived", other.id) == [
+        ("Ann", "Partner")
+    ]
     assert other.all("SELECT kept_for FROM chancery.import_rows WHERE firm_id = %s AND kept_for IS NOT NULL", other.id) == [
         ("it was changed since: contacts.Amended.v1",)
     ]
