@@ -105,7 +105,8 @@ EXTRA: dict[str, Any] = {
             "summary": "Stream a file's bytes into the store",
             "description": "Answers `{sha256, size, media_type}`; add a document or a version that names the sha256.",
             "requestBody": {
-                "required": True,
+                "required": False,
+                "description": "The file's bytes; an empty body is an empty file.",
                 "content": {
                     "application/octet-stream": {"schema": {"type": "string", "contentMediaType": "application/octet-stream"}}
                 },
