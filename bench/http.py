@@ -1,0 +1,135 @@
+"""One command over HTTP, as `chancery serve` serves it, against a bare FastAPI route; and twice as many clients as the peak takes."""
+
+import contextlib
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import psutil
+
+from bench.harness import Broken, Figure, check_record, figure, interleaved
+from bench.place import ACTOR, Place, bare_table
+from commands.deals import OpenDeal
+from commands.pipelines import DefinePipeline, NewStage
+from domain.kernel import FirmId
+from infra.record.bulk import Bulk, command_task
+from infra.record.vault import Vault
+
+SECONDS = 3.0
+CONNECTIONS = 64
+OVERLOAD_SECONDS = float(os.environ.get("CHANCERY_BENCH_OVERLOAD_SECONDS", "60"))
+
+
+def _port() -> int:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextlib.contextmanager
+def _started(command: list[str], port: int, environment: dict[str, str]) -> Iterator["subprocess.Popen[str]"]:
+    child = subprocess.Popen(command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True)
+    try:
+        until = time.monotonic() + 60
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            if child.poll() is not None or time.monotonic() > until:
+                raise Broken(f"{command[2]} did not start")
+            time.sleep(0.2)
+        yield child
+    finally:
+        child.terminate()
+        child.wait(30)
+
+
+def hammer(port: int, key: str, paths: list[str], connections: int, seconds: float) -> list[dict[str, Any]]:
+    """Two processes of clients; what each saw."""
+    command = [sys.executable, "-m", "bench.clients", f"127.0.0.1:{port}", key, str(connections // 2), str(seconds), *paths]
+    children = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    return [json.loads(child.communicate()[0]) for child in children]
+
+
+def good(seen: list[dict[str, Any]]) -> int:
+    return sum(n for s in seen for status, n in s["seen"].items() if status.startswith("2"))
+
+
+def measure(p: Place) -> list[Figure]:
+    port, plain_port = _port(), _port()
+    bare_table(p, "bare_http")
+    p.run("CREATE SEQUENCE IF NOT EXISTS bare_http_position CACHE 100")
+    data = p.folder / "served"
+    environment = {
+        "CHANCERY_DATABASE_URL": p.conninfo,
+        "CHANCERY_DATA": str(data),
+        "CHANCERY_RATE_PER_SECOND": "1000000",
+        "CHANCERY_RATE_BURST": "1000000",
+        "CHANCERY_MAX_IN_FLIGHT": str(CONNECTIONS),
+    }
+    p.run(
+        "TRUNCATE record.events, record.streams, record.commands, record.firm_heads, vault.data_keys; UPDATE record.head SET position = 0"
+    )
+    made = subprocess.run(
+        [sys.executable, "-m", "infra.cli", "firm", "create", "Bench", "--json"],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    found = json.loads(re.search(r"\{.*\}", made.stdout, re.DOTALL)[0])  # type: ignore[index]
+    firm, key = FirmId(UUID(found["firm_id"])), found["api_key"]
+    with Bulk(p.database, Vault(data / "keys"), firm=firm, actor=ACTOR) as bulk:
+        assert all(o.answer for o in bulk.run([command_task(DefinePipeline(name="P", stages=[NewStage(name="S")]), actor=ACTOR)]))
+        opening = (command_task(OpenDeal(title=f"Mandate {n}"), actor=ACTOR) for n in range(256))
+        deals = [str(o.answer["id"]) for o in bulk.run(opening)]
+    paths = [f"/v1/deals/{d}:note" for d in deals]
+    serve = [sys.executable, "-m", "infra.cli", "serve", "--port", str(port)]
+    plain = [sys.executable, "-m", "bench.plain", p.conninfo, str(plain_port)]
+    with _started(serve, port, environment) as served, _started(plain, plain_port, {}):
+        _until_ready(port, key, paths)
+
+        def ours() -> float:
+            return good(hammer(port, key, paths, CONNECTIONS - 8, SECONDS)) / SECONDS
+
+        def theirs() -> float:
+            return good(hammer(plain_port, key, paths, CONNECTIONS - 8, SECONDS)) / SECONDS
+
+        pairs = interleaved(ours, theirs)
+        overload = _overload(port, key, paths, served.pid)
+    check_record(p.conninfo)
+    return [figure("one command over HTTP", "FastAPI route with the same raw statements", pairs, goal=0.7), *overload]
+
+
+def _until_ready(port: int, key: str, paths: list[str]) -> None:
+    for _ in range(60):
+        seen = hammer(port, key, paths, 2, 0.5)
+        if good(seen):
+            return
+        time.sleep(0.5)
+    raise Broken(f"the server does not take commands: {seen}")
+
+
+def _overload(port: int, key: str, paths: list[str], pid: int) -> list[Figure]:
+    """A minute with three times the connections that are served at once; refused ones come back after 50 ms."""
+    process = psutil.Process(pid)
+    peak = good(hammer(port, key, paths, CONNECTIONS - 8, 10.0)) / 10.0
+    before = process.memory_info().rss
+    seen = hammer(port, key, paths, CONNECTIONS * 3, OVERLOAD_SECONDS)
+    growth = process.memory_info().rss / before
+    statuses = {status for s in seen for status in s["seen"]}
+    if not statuses <= {"200", "201", "429", "503"}:
+        raise Broken(f"under overload came {sorted(statuses)}")
+    goodput = good(seen) / OVERLOAD_SECONDS
+    refused = max(s["refused_p99"] for s in seen) * 1000
+    return [
+        figure("goodput at three times the connections", "peak", [(goodput, peak)], goal=0.9),
+        figure("p99 of a refusal under overload", "100 ms", [(refused, 100.0)], goal=1.0, direction="at most", unit="ms"),
+        figure("memory after the overload", "before", [(growth, 1.0)], goal=1.2, direction="at most", unit="times"),
+    ]
