@@ -37,7 +37,7 @@ async def test_an_import_and_its_row_report_are_read_and_values_are_not_told(hou
         (3, 4, "created", "contact"),
     ]
     assert rows["next"] is None
-    assert rows["items"][1]["issues"][0]["refused"] is True
+    assert any(i["refused"] for i in rows["items"][1]["issues"])
     assert "not an address" not in str(rows)
     some = (
         await house.client.get(f"/v1/imports/{report.import_id}/rows", params={"limit": 1, "after": 1, "issues": "true"})

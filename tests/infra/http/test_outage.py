@@ -153,6 +153,8 @@ async def test_nothing_personal_and_no_secret_is_logged_whatever_breaks(
     house = mortal.house
     configure(house.chancery.settings)
     caplog.set_level(logging.DEBUG)
+    for client in ("httpx", "httpcore"):  # the test's own, which log what they ask for
+        monkeypatch.setattr(logging.getLogger(client), "disabled", True)
     secret = house.key.split("_")[2]
     contact = {
         **dict.fromkeys(

@@ -80,8 +80,8 @@ async def test_a_tag_changes_with_the_row_also_where_the_row_lies_inside_another
     task = await made(house, "tasks", title="T")
     first = await made(house, f"tasks/{task['id']}:comment", text="One")
     await house.settle()
-    row = (await house.client.get("/v1/task-comments", params={"filter": f'task = "{task["id"]}"'})).json()["items"][0]
-    path = f"/v1/task-comments/{row['id']}"
+    row = (await house.client.get("/v1/task_comments", params={"filter": f'task = "{task["id"]}"'})).json()["items"][0]
+    path = f"/v1/task_comments/{row['id']}"
     tag = (await house.client.get(path)).headers["etag"]
     assert tag == f'"p{first["at"]}"'
     assert (await house.client.get(path, headers={"If-None-Match": tag})).status_code == 304
