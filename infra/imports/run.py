@@ -21,7 +21,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -355,9 +355,13 @@ class Importer:
                 lock = lock_of(id)
                 if not (self._c.execute("SELECT pg_try_advisory_lock(%s)", (lock,)).fetchone() or (False,))[0]:
                     raise AlreadyRunning
-                stack.callback(self._c.execute, "SELECT pg_advisory_unlock(%s)", (lock,))
+                stack.callback(self._unlock, lock)
                 return id, self._state(id)
         raise FileDefect("This file was imported too often", f"{MOST_RUNS:,} times", "Rename the source with --source")
+
+    def _unlock(self, lock: int) -> None:
+        with suppress(psycopg.Error):  # a broken connection holds no lock any more
+            self._c.execute("SELECT pg_advisory_unlock(%s)", (lock,))
 
     def _state(self, id: UUID) -> Import:
         with Bulk(self._database, self._vault, firm=self._firm, actor=self._actor) as bulk:

@@ -1,0 +1,104 @@
+"""The verbs `chancery import …`, as a person or a script calls them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from infra.cli.main import app
+from tests.infra.imports.importing import Firm
+
+TABLE = "id,first name,last name,email\n1,Ann,Lee,ann@example.com\n,,,\n3,Bob,Ray,not an address\n"
+
+
+@pytest.fixture(autouse=True)
+def here(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CHANCERY_DATABASE_URL", firm.database.admin_conninfo())
+    monkeypatch.setenv("CHANCERY_DATA", str(firm.folder))
+    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, ["import", *map(str, words)])
+
+
+def answer(*words: object) -> Any:
+    done = call(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def test_a_file_is_looked_at_imported_shown_and_taken_back(firm: Firm, tmp_path: Path) -> None:
+    other = firm.another()
+    file = tmp_path / "people.csv"
+    file.write_text(TABLE)
+    plan = answer("contacts", file, "--firm", other.id, "--dry-run")
+    assert (plan["rows"], plan["guessed"], plan["form"]) == (2, True, "table")
+    assert "email" in plan["map"]
+    assert other.head == 0
+    done = answer("contacts", file, "--firm", other.id)
+    assert (done["status"], done["created"], done["rejected"]) == ("finished", 2, 0)
+    (listed,) = answer("list", "--firm", other.id)
+    assert (listed["id"], listed["status"], listed["file"]) == (done["import_id"], "finished", "people.csv")
+    report = answer("show", done["import_id"], "--firm", other.id)
+    assert [(i["line"], i["value"]) for r in report["rows_shown"] for i in r["issues"]] == [(4, "not an address")]
+    assert report["rows_shown"][0]["row"]["first name"] == "Bob"
+    assert len(answer("show", done["import_id"], "--firm", other.id, "--all")["rows_shown"]) == 2
+    preview = answer("undo", done["import_id"], "--firm", other.id)
+    assert (preview["done"], preview["taken_back"]) == (False, {"contact": 2})
+    undone = answer("undo", done["import_id"], "--firm", other.id, "--yes", "--reason", "a trial")
+    assert (undone["done"], undone["taken_back"]) == (True, {"contact": 2})
+    assert call("undo", done["import_id"], "--firm", other.id, "--yes").exit_code == 1
+
+
+def test_people_read_tables_and_sentences(firm: Firm, tmp_path: Path) -> None:
+    other = firm.another()
+    file = tmp_path / "people.csv"
+    file.write_text(TABLE)
+    looked = call("contacts", file, "--firm", other.id, "--dry-run")
+    assert "nothing was written" in looked.output
+    done = call("contacts", file, "--firm", other.id)
+    assert done.exit_code == 0
+    assert "chancery import show" in done.output
+    listed = call("list", "--firm", other.id)
+    assert "contacts from people.csv, finished: 2 rows, 2 created" in listed.output
+    id = listed.output.split()[0]
+    shown = call("show", id, "--firm", other.id)
+    assert "not an address" in shown.output
+    assert "Nothing was changed" in call("undo", id, "--firm", other.id).output
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("contacts", "nowhere.csv"), 1, "cannot be opened"),
+        (("deals", "."), 1, "This is a folder"),
+        (("documents", "nowhere"), 1, "no such folder"),
+        (("event-log", "nowhere.xes", "--as", "wishes"), 2, "wishes"),
+        (("contacts",), 2, "Missing argument"),
+    ],
+)
+def test_what_cannot_be_done_is_said_in_one_sentence(firm: Firm, words: tuple[str, ...], code: int, said: str) -> None:
+    done = call(*words, "--firm", firm.id)
+    assert done.exit_code == code
+    assert said in " ".join(done.output.split())
+
+
+def test_a_map_that_does_not_fit_is_refused_before_anything_is_written(firm: Firm, tmp_path: Path) -> None:
+    other = firm.another()
+    (tmp_path / "people.csv").write_text(TABLE)
+    (tmp_path / "map.toml").write_text('kind = "contacts"\n[fields]\nemail = "mail"\n')
+    done = call("contacts", tmp_path / "people.csv", "--firm", other.id, "--map", tmp_path / "map.toml")
+    assert done.exit_code == 1
+    assert "no column 'mail'" in " ".join(done.output.split())
+    assert other.head == 0
+
+
+def test_a_file_of_links_given_as_tasks_becomes_dependencies(firm: Firm, tmp_path: Path) -> None:
+    other = firm.another()
+    (tmp_path / "links.csv").write_text("from,to,link\nA,B,blocks\nB,C,blocks\nC,A,blocks\nA,C,relates to\n")
+    done = answer("tasks", tmp_path / "links.csv", "--firm", other.id, "--project", "Move")
+    assert (done["kind"], done["created"], done["rejected"], done["unchanged"]) == ("dependencies", 2, 1, 1)
+    assert any("C → A → B" in what or "A → B → C" in what or "B → C → A" in what for what in done["reasons"])
