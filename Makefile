@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_LINK_MODE ?= copy
 
-.PHONY: setup run test check bench format lock clean
+.PHONY: setup run test check bench format lock sbom clean
 
 setup: $(VENV)/.ready
 
@@ -42,6 +42,12 @@ lock:
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade --all-extras --output-file requirements/dev.txt pyproject.toml requirements/build.in
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade --output-file requirements/run.txt pyproject.toml
 	@$(BIN)/uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-emit-index-url --no-header --upgrade --output-file requirements/uv.txt requirements/uv.in
+
+# The bill of materials of what a running Chancery needs, as CycloneDX 1.6 JSON.
+sbom: setup
+	@mkdir -p build
+	@$(BIN)/cyclonedx-py requirements requirements/run.txt --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.cdx.json
+	@echo "build/sbom.cdx.json"
 
 clean:
 	@rm -rf $(VENV) build

@@ -146,9 +146,11 @@ def migrate(database: Database) -> list[str]:
                     c.execute("RESET ROLE")
                     c.execute("INSERT INTO chancery.migrations (number, name, sha256) VALUES (%s, %s, %s)", (number, name, digest))
                 applied.append(name)
-                log.info("migration.applied", name=name)
+                log.debug("migration.applied", name=name)
         finally:
             c.execute("SELECT pg_advisory_unlock(%s)", (MIGRATION_LOCK,))
+    if applied:
+        log.info("schema.migrated", applied=len(applied), last=applied[-1])
     return applied
 
 

@@ -17,12 +17,15 @@ class _Pool(threading.local):
     """Random bytes of the operating system, fetched some thousands at a time: a system call for each salt costs more than the salt."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
         self.bytes = b""
         self.used = 0
 
 
 _pool = _Pool()
-os.register_at_fork(after_in_child=_pool.__init__)  # a child must not repeat its parent's bytes
+os.register_at_fork(after_in_child=_pool.forget)  # a child must not repeat its parent's bytes
 
 
 def random_bytes(count: int) -> bytes:

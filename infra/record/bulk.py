@@ -339,7 +339,7 @@ class Bulk(Making):
                 continue
             self._decide(d)
             batch.append(d)
-            assert d.work is not None  # noqa: S101 - set by _decide
+            assert d.work is not None  # noqa: S101 # nosec B101 - set by _decide
             events += len(d.work.made)
             size += d.size
             if d.attempt > ALONE_AFTER:
