@@ -92,3 +92,22 @@ async def test_schemathesis_finds_no_server_error_and_nothing_that_is_not_descri
     )  # fmt: skip
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()[-20_000:]
+
+
+def test_every_problem_of_the_interface_is_explained_to_its_users() -> None:
+    root = Path(__file__).parents[3]
+    sources = "".join(p.read_text() for p in (root / "infra/http").glob("*.py"))
+    raised = {
+        found
+        for pattern in (
+            r'HttpProblem\(\s*\d{3},\s*"([a-z-]+)"',
+            r'problems\.answer\(\s*\d{3},\s*"([a-z-]+)"',
+            r'[^.]answer\(\s*\d{3},\s*"([a-z-]+)"',
+            r'_refuse\(\d{3}, "([a-z-]+)"',
+        )
+        for found in re.findall(pattern, sources)
+    }
+    raised |= {kebab(kind.__name__) for kind, _, _ in STATUSES} - {"refused", "invalid"}
+    assert len(raised) > 40
+    told = set(re.findall(r"`([a-z-]+)`", (root / "docs/api.md").read_text()))
+    assert raised - told == set()

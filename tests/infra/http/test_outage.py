@@ -82,7 +82,9 @@ async def until(client: httpx.AsyncClient, path: str, status: int, seconds: floa
     return time.monotonic() - started
 
 
-async def test_without_its_database_everything_is_answered_503_soon_and_comes_back_by_itself(mortal: Served, server: Mortal) -> None:
+async def test_without_its_database_everything_is_answered_503_soon_and_comes_back_by_itself(
+    mortal: Served, server: Mortal
+) -> None:
     house = mortal.house
     await a_contact(house)
     position = await house.settle()
@@ -148,7 +150,11 @@ async def test_requests_under_way_when_the_database_dies_are_answered(mortal: Se
 
 
 async def test_nothing_personal_and_no_secret_is_logged_whatever_breaks(
-    mortal: Served, server: Mortal, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    mortal: Served,
+    server: Mortal,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     house = mortal.house
     configure(house.chancery.settings)

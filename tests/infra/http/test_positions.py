@@ -110,4 +110,3 @@ async def test_the_tag_of_a_write_is_the_tag_of_the_next_read_and_good_for_the_n
     assert read.headers["etag"] == archived.headers["etag"] == '"2"'
     assert (await house.client.post(f"{path}:restore", json={}, headers={"If-Match": '"1"'})).status_code == 412
     assert (await house.client.post(f"{path}:restore", json={}, headers={"If-Match": read.headers["etag"]})).status_code == 200
-
