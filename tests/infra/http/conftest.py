@@ -1,5 +1,7 @@
 """A house behind a real socket, for what only bytes on a wire can try."""
 
+# ruff: noqa: ASYNC110 - what is waited for lies outside and sends no event
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator

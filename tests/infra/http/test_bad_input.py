@@ -1,5 +1,7 @@
 """What strangers send: each is refused with the right status and a problem that says what happened, why and what to do."""
 
+# ruff: noqa: ASYNC110 - what is waited for lies outside and sends no event
+
 import asyncio
 import gzip
 import json

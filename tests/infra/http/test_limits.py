@@ -1,5 +1,7 @@
 """How much one caller may ask, and what the rest of the callers notice of it."""
 
+# ruff: noqa: ASYNC110 - what is waited for lies outside and sends no event
+
 import asyncio
 import time
 from collections.abc import AsyncIterator

@@ -1,5 +1,7 @@
 """The database is taken away and comes back; nothing personal is in what was logged meanwhile."""
 
+# ruff: noqa: ASYNC110 - what is waited for lies outside and sends no event
+
 import asyncio
 import logging
 import shutil
@@ -18,7 +20,7 @@ from infra.database import Database, embedded, migrate
 from infra.http import reads
 from infra.logs import configure
 from infra.settings import Settings
-from tests.house import House, a_house
+from tests.house import a_house
 from tests.infra.http.conftest import Served, serving
 from tests.infra.http.test_changes import a_contact, listening
 
