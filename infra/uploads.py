@@ -11,7 +11,7 @@ import asyncio
 import base64
 import binascii
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from http import HTTPStatus
 from urllib.parse import quote
 
@@ -19,6 +19,7 @@ import orjson
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from commands.documents import Blobs, ContentMissing, ContentTooLarge, StoreFull
 from domain.kernel import FirmId, Invalid, NotFound, Refused
@@ -107,7 +108,7 @@ async def send(request: Request, reader: Reader, blobs: Blobs) -> Response:
         first = await anext(pieces, b"")
     except (ContentMissing, ContentDamagedError):
         raise ContentLost(sha256=version.sha256) from None
-    return StreamingResponse(_following(first, pieces), status_code=status, headers=headers)
+    return _Content(_following(first, pieces), status_code=status, headers=headers)
 
 
 def content_disposition(file_name: str) -> str:
@@ -144,9 +145,24 @@ async def _arriving(request: Request) -> AsyncIterator[bytes]:
 
 
 async def _following(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield first
-    async for piece in rest:
-        yield piece
+    try:
+        yield first
+        async for piece in rest:
+            yield piece
+    finally:
+        if isinstance(rest, AsyncGenerator):
+            await rest.aclose()
+
+
+class _Content(StreamingResponse):
+    """A stream whose file is closed however it ends: also when the caller reads nothing and is let go."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if isinstance(self.body_iterator, AsyncGenerator):
+                await self.body_iterator.aclose()
 
 
 def _promised(request: Request) -> str | None:
