@@ -28,14 +28,17 @@ NOTE = 500
 @event("imports.Started.v1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportStarted:
-    """`source` is the name under which the file's own ids are known; `sha256` of the bytes, empty for a folder."""
+    """`source` is the name under which the file's own ids are known; `sha256` of the bytes, empty for a folder.
+
+    Files are called after people and matters, so no name of theirs is public.
+    """
 
     kind: Kind
     form: str
-    source: str
     size: int
     sha256: str
-    options: dict[str, str] = field(default_factory=dict)
+    source: Annotated[str | None, Personal()] = None
+    options: Annotated[dict[str, str], Personal()] = field(default_factory=dict)
     file_name: Annotated[str | None, Personal()] = None
 
 

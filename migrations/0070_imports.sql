@@ -10,7 +10,7 @@ CREATE TABLE views.imports (
     position    bigint      NOT NULL,
     kind        text        NOT NULL,
     form        text        NOT NULL,
-    source      text        NOT NULL,
+    source      text,
     status      text        NOT NULL,
     file_name   text,
     size        bigint      NOT NULL,

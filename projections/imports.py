@@ -24,14 +24,14 @@ class ImportRow:
 
     kind: str
     form: str
-    source: str
+    source: Annotated[str | None, Personal()] = None
     status: str = "running"
     file_name: Annotated[str | None, Personal()] = None
     size: int = 0
     sha256: str = ""
     map: Annotated[str | None, Personal()] = None
     map_guessed: bool = False
-    options: dict[str, str] = field(default_factory=dict)
+    options: Annotated[dict[str, str], Personal()] = field(default_factory=dict)
     rows: int = 0
     created: int = 0
     changed: int = 0

@@ -276,7 +276,7 @@ class Importer:
             pace = _Pace("reading", progress)
             defect: FileDefect | None = None
             try:
-                carrier = self._carrier(file, kind, names, members, named, project or named, pace)
+                carrier = self._carrier(file, kind, names, members, named, project or named, pace, source)
                 for step in carrier.prepare():
                     run_alone(bulk, step)
             except FileDefect as e:
@@ -333,16 +333,17 @@ class Importer:
         source: str,
         project: str,
         pace: "_Pace",
+        shown: str | None,
     ) -> Carrier:
         match kind:
             case "contacts":
                 return ContactCarrier(names, members, source, file)
             case "deals":
-                return DealCarrier(names, members, source, file, self._c, self._firm, lambda rows: pace.say(rows, file))
+                return DealCarrier(names, members, source, file, self._c, self._firm, lambda rows: pace.say(rows, file), shown)
             case "tasks":
-                return TaskCarrier(names, members, source, file)
+                return TaskCarrier(names, members, source, file, shown)
             case "dependencies":
-                return DependencyCarrier(names, source, project, file)
+                return DependencyCarrier(names, source, project, file, shown)
             case "documents":
                 return DocumentCarrier(names, source, self._blobs, self._firm)
 

@@ -57,7 +57,7 @@ MOST_TASKS = 500  # pieces of work of one case
 
 
 class DealCarrier:
-    """`tell` hears how many rows the first reading has seen."""
+    """`tell` hears how many rows the first reading has seen; `shown` is the source as a person called it, for the public record."""
 
     def __init__(
         self,
@@ -68,10 +68,12 @@ class DealCarrier:
         c: psycopg.Connection[Any],
         firm: FirmId,
         tell: Callable[[int], None],
+        shown: str | None = None,
     ) -> None:
         self._names = names
         self._members = members
         self._source = source
+        self._shown = shown
         self._file = file
         self._tell = tell
         self._organisations = Organisations(names)
@@ -427,7 +429,7 @@ class DealCarrier:
                 title=line_of(s.name, 300) or "?",
                 deal=deal.id,
                 contact=deal.state.contact,
-                source=line_of(self._source, 200),
+                source=line_of(self._shown, 200),
                 source_id=f"{number}",
             )
             w.record(task, made, occurred_at=s.at)

@@ -101,9 +101,10 @@ def looks_like_links(path: Path) -> bool:
 
 
 class DependencyCarrier:
-    def __init__(self, names: Names, source: str, project: str, file: DependencyFile) -> None:
+    def __init__(self, names: Names, source: str, project: str, file: DependencyFile, shown: str | None = None) -> None:
         self._names = names
         self._source = source
+        self._shown = shown
         self._project = project
         self._file = file
         self._projects = Projects(names)
@@ -197,7 +198,7 @@ class DependencyCarrier:
         task = await w.find(TASK, id)
         if not task.state.exists:
             made = tasks.create(
-                task.state, title=line_of(key, 300) or "?", source=line_of(self._source, 200), source_id=line_of(key, 300)
+                task.state, title=line_of(key, 300) or "?", source=line_of(self._shown, 200), source_id=line_of(key, 300)
             )
             w.record(task, made)
         elif task.state.archived and c.undone:

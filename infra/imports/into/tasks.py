@@ -74,10 +74,13 @@ class Projects:
 
 
 class TaskCarrier:
-    def __init__(self, names: Names, members: Members, source: str, file: Any) -> None:
+    """`shown` is the source as a person called it, for the public record; a file's own name may name a person."""
+
+    def __init__(self, names: Names, members: Members, source: str, file: Any, shown: str | None = None) -> None:
         self._names = names
         self._members = members
         self._source = source
+        self._shown = shown
         self._file = file
         self._organisations = Organisations(names)
         self._contacts = Contacts(names)
@@ -172,8 +175,8 @@ class TaskCarrier:
                 assignee=assignee,
                 due_at=r.due,
                 labels=labels,
-                source=line_of(self._source, 200),
-                source_id=line_of(r.source_id, 300),
+                source=line_of(self._shown, 200),
+                source_id=line_of(r.source_id, 300) if r.id_given else None,
             )
             w.record(task, made, occurred_at=at if at is None or at <= w.now + FAR else None)
         else:
