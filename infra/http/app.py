@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
-from infra.http import changes, commands, openapi, pages, problems, reads
+from infra.http import batch, changes, commands, downloads, openapi, pages, problems, reads
 from infra.http.commands import path_id
 from infra.http.described import EXTRA
 from infra.http.reads import json_response, parameters
@@ -203,7 +203,11 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
     for spec in COMMANDS.values():
         if spec.permission != "operator":
             add(spec.method, f"/v1{spec.path}", spec.name, commands.route(service, spec))
+    room = downloads.Downloads()
     for c in COLLECTIONS.values():
+        add("POST", f"/v1/{c.name}:batchGet", f"{c.name}.batchGet", batch.route(service, c))
+        for method in ("GET", "POST"):
+            add(method, f"/v1/{c.name}:export", f"{c.name}.export", downloads.route(service, c, room))
         add("GET", f"/v1/{c.name}", f"{c.name}.list", reads.list_route(service, c))
         add("POST", f"/v1/{c.name}:search", f"{c.name}.search", reads.search_route(service, c))
         add("GET", f"/v1/{c.name}/{{id}}", f"{c.name}.get", reads.one_route(service, c))

@@ -16,7 +16,7 @@ from infra.http.service import Service, json_default
 from infra.jsonlimits import decode
 
 BODY_SECONDS = 20.0
-_UUID = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
+UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 _LENGTH = re.compile(r"[0-9]{1,18}")
 _ETAG = re.compile(r'(?:W/)?"([0-9]{1,18})"')
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
@@ -92,7 +92,7 @@ def path_id(request: Request, name: str = "id") -> UUID | None:
     text = request.path_params.get(name)
     if text is None:
         return None
-    if not _UUID.fullmatch(text):
+    if not UUID_TEXT.fullmatch(text):
         raise HttpProblem(404, "not-found", "There is no such thing here. The id in the address is not a UUID.")
     return UUID(text)
 

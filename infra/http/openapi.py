@@ -220,6 +220,26 @@ MOMENT = [
         "description": "What was known then: a position, or a time of recording.",
     },
 ]
+COMPARE = [
+    {
+        "name": "vs_as_of",
+        "in": "query",
+        "schema": {"type": "string", "format": "date-time"},
+        "description": "Compare with what was true then: each item says what was added, removed or changed since, with its values before.",
+    },
+    {
+        "name": "vs_known_at",
+        "in": "query",
+        "schema": {"type": "string", "maxLength": 40},
+        "description": "Compare with what was known then: a position, or a time of recording.",
+    },
+    {
+        "name": "kinds",
+        "in": "query",
+        "schema": {"type": "string", "maxLength": 60},
+        "description": "Which of added, removed, changed and unchanged a comparison shows, by comma; the first three when not given.",
+    },
+]
 LIST = [
     {
         "name": "filter",
@@ -257,6 +277,37 @@ def _page(item: str) -> dict[str, Any]:
     }
 
 
+def _compared(item: str) -> dict[str, Any]:
+    """A row at two moments."""
+    side = {"anyOf": [{"$ref": REF.format(model=item)}, {"type": "null"}]}
+    return {
+        "type": "object",
+        "required": ["id", "change", "changed", "passes", "before", "after"],
+        "properties": {
+            "id": UUID_SCHEMA,
+            "change": {"enum": ["added", "removed", "changed", "unchanged"]},
+            "changed": {"type": "array", "items": {"type": "string"}, "description": "The fields that differ."},
+            "passes": {
+                "type": "object",
+                "properties": {"before": {"type": "boolean"}, "after": {"type": "boolean"}},
+                "description": "At which of the moments it passes the filter.",
+            },
+            "before": side,
+            "after": side,
+        },
+        "additionalProperties": False,
+    }
+
+
+def _page_or_comparison(item: str) -> dict[str, Any]:
+    """What a list answers: a page, or when it was asked to compare a page of changes."""
+    page = _page(item)
+    properties = page["properties"]
+    counts = {"type": "object", "additionalProperties": {"type": "integer"}, "description": "How many of each kind."}
+    changes = {**page, "properties": {**properties, "items": {"type": "array", "items": _compared(item)}, "totals": counts}}
+    return {"anyOf": [page, changes]}
+
+
 def _ok(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "200": {
@@ -269,7 +320,7 @@ def _ok(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
     item = schemas.row(c)
-    one = _ok({"$ref": REF.format(model=item)})["200"]
+    one = _ok({"anyOf": [{"$ref": REF.format(model=item)}, _compared(item)]})["200"]
     extension = {"permission": c.permission, "title": c.title}
     out: dict[str, dict[str, Any]] = {
         f"/v1/{c.name}": {
@@ -277,8 +328,8 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 "operationId": f"{c.name}.list",
                 "tags": [c.name],
                 "summary": f"List: {c.title}",
-                "parameters": [*LIST, *MOMENT, POSITION],
-                "responses": {**_ok(_page(item)), **problems("400", "401", "403", "422", "429", "503")},
+                "parameters": [*LIST, *MOMENT, *COMPARE, POSITION],
+                "responses": {**_ok(_page_or_comparison(item)), **problems("400", "401", "403", "422", "429", "503")},
                 "x-chancery": extension,
             }
         },
@@ -292,7 +343,10 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                     "required": False,
                     "content": {"application/json": {"schema": {"$ref": REF.format(model="ListRequest")}}},
                 },
-                "responses": {**_ok(_page(item)), **problems("400", "401", "403", "408", "413", "415", "422", "429", "503")},
+                "responses": {
+                    **_ok(_page_or_comparison(item)),
+                    **problems("400", "401", "403", "408", "413", "415", "422", "429", "503"),
+                },
                 "x-chancery": extension,
             }
         },
@@ -301,7 +355,7 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 "operationId": f"{c.name}.get",
                 "tags": [c.name],
                 "summary": f"One by id: {c.title}",
-                "parameters": [*schemas.places("{id}"), LIST[2], *MOMENT, POSITION, IF_NONE_MATCH],
+                "parameters": [*schemas.places("{id}"), LIST[2], *MOMENT, *COMPARE[:2], POSITION, IF_NONE_MATCH],
                 "responses": {
                     "200": {**one, "headers": {**one["headers"], "ETag": ETAG}},
                     "304": {"description": "Unchanged since the ETag in If-None-Match."},
@@ -309,6 +363,62 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
                 },
                 "x-chancery": extension,
             }
+        },
+    }
+    out[f"/v1/{c.name}:batchGet"] = {
+        "post": {
+            "operationId": f"{c.name}.batchGet",
+            "tags": [c.name],
+            "summary": f"Many by id, in the order asked for: {c.title}",
+            "parameters": [POSITION],
+            "requestBody": {
+                "required": True,
+                "content": {"application/json": {"schema": {"$ref": REF.format(model="BatchRequest")}}},
+            },
+            "responses": {
+                **_ok(
+                    {
+                        "type": "object",
+                        "required": ["items", "missing"],
+                        "properties": {
+                            "items": {"type": "array", "items": {"$ref": REF.format(model=item)}},
+                            "missing": {"type": "array", "items": UUID_SCHEMA, "description": "Those there are none of."},
+                        },
+                    }
+                ),
+                **problems("400", "401", "403", "408", "413", "415", "422", "429", "503"),
+            },
+            "x-chancery": extension,
+        }
+    }
+    download: dict[str, Any] = {
+        "tags": [c.name],
+        "summary": f"Download the whole list: {c.title}",
+        "responses": {
+            "200": {
+                "description": "Every row that passes the filter, streamed.",
+                "headers": {"Chancery-Position": POSITION_ANSWERED, "Content-Disposition": {"schema": {"type": "string"}}},
+                "content": {
+                    "text/csv; charset=utf-8; header=present": {"schema": {"type": "string"}},
+                    "application/jsonl": {"schema": {"type": "string"}},
+                },
+            },
+            **problems("400", "401", "403", "422", "429", "503"),
+        },
+        "x-chancery": extension,
+    }
+    form = {"name": "format", "in": "query", "schema": {"enum": ["csv", "jsonl"]}, "description": "csv when not given."}
+    out[f"/v1/{c.name}:export"] = {
+        "get": {**download, "operationId": f"{c.name}.export", "parameters": [form, *LIST[:3], *MOMENT, POSITION]},
+        "post": {
+            **download,
+            "operationId": f"{c.name}.exportBy",
+            "parameters": [POSITION],
+            "requestBody": {
+                "required": False,
+                "content": {"application/json": {"schema": {"$ref": REF.format(model="ExportRequest")}}},
+            },
+            "responses": {**download["responses"], **problems("408", "413", "415")},
         },
     }
     if c.stream is not None:
@@ -385,6 +495,20 @@ STANDING: dict[str, Any] = {
         "additionalProperties": False,
         "properties": {p["name"]: p["schema"] for p in [*LIST, *MOMENT]}
         | {"known_at": {"type": ["string", "integer"], "minimum": 0}},
+    },
+    "BatchRequest": {
+        "type": "object",
+        "required": ["ids"],
+        "additionalProperties": False,
+        "properties": {
+            "ids": {"type": "array", "items": UUID_SCHEMA, "minItems": 1, "maxItems": 1000},
+            **{p["name"]: p["schema"] for p in [LIST[2], *MOMENT]},
+        },
+    },
+    "ExportRequest": {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"format": {"enum": ["csv", "jsonl"]}, **{p["name"]: p["schema"] for p in [*LIST[:3], *MOMENT]}},
     },
     "HistoryEntry": {
         "type": "object",

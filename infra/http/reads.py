@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.kernel import FirmId, NotFound
+from infra.http import compare
 from infra.http.commands import json_object, path_id, read_body
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
@@ -27,6 +28,8 @@ from queries.listing.values import time
 
 MOMENT_PARAMETERS = ("as_of", "known_at")
 LIST_PARAMETERS = ("filter", "order_by", "fields", "page_size", "page_token", "include_total", *MOMENT_PARAMETERS)
+COMPARED = ("vs_as_of", "vs_known_at")
+COMPARE_PARAMETERS = (*COMPARED, "kinds")
 MAX_PAGE_SIZE = 1_000
 _SIZE = re.compile(r"[0-9]{1,9}")
 JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_NON_STR_KEYS
@@ -105,14 +108,15 @@ def views_read(c: Collection, filter: str, permissions: frozenset[str]) -> tuple
     return tuple(dict.fromkeys((c.view.name, *found)))
 
 
-def moment_of(given: Mapping[str, Any]) -> Moment:
-    """The moment a read asks for: `as_of` a time, `known_at` a position or a time."""
+def moment_of(given: Mapping[str, Any], prefix: str = "") -> Moment:
+    """The moment a read asks for: `as_of` a time, `known_at` a position or a time; with `vs_` before the names, the one it compares with."""
     times: dict[str, datetime | None] = {}
     position: int | None = None
     for name in MOMENT_PARAMETERS:
-        if name not in given:
+        asked = prefix + name
+        if asked not in given:
             continue
-        text = given[name]
+        text = given[asked]
         if name == "known_at" and isinstance(text, str) and re.fullmatch(r"[0-9]{1,18}", text):
             position = int(text)
             continue
@@ -122,10 +126,27 @@ def moment_of(given: Mapping[str, Any]) -> Moment:
             raise HttpProblem(
                 400,
                 "parameter-malformed",
-                f"The parameter {name} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.",
-                parameter=name,
+                f"The parameter {asked} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.",
+                parameter=asked,
             )
     return Moment(times.get("as_of"), position if position is not None else times.get("known_at"))
+
+
+def compared_moment(given: Mapping[str, Any], moment: Moment) -> Moment | None:
+    """The moment a read compares with, if it does: what is not named of it is as in the moment read."""
+    if not any(name in given for name in COMPARED):
+        if "kinds" in given:
+            raise HttpProblem(
+                400,
+                "nothing-to-compare-with",
+                "kinds chooses among changes. Say with vs_as_of or vs_known_at since when.",
+                parameter="kinds",
+            )
+        return None
+    versus = moment_of(given, "vs_")
+    return Moment(
+        moment.as_of if versus.as_of is None else versus.as_of, moment.known_at if versus.known_at is None else versus.known_at
+    )
 
 
 async def _page(service: Service, request: Request, principal: Principal, c: Collection, given: Mapping[str, Any]) -> Response:
@@ -134,9 +155,13 @@ async def _page(service: Service, request: Request, principal: Principal, c: Col
     await service.wait_for(request, views)
     position = service.chancery.feed.reached(views)  # before the read: what is read is no older
     moment = moment_of(given)
+    versus = compared_moment(given, moment)
+    if versus is not None:
+        body = await compare.page(service, principal, c, asked, kinds=given.get("kinds", ""), moment=moment, versus=versus)
+        return json_response(body, headers={"Chancery-Position": str(position)})
     async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
         page = await read_page(r, c, key=service.chancery.page_key, scope=moment.scope, **asked)
-    body: dict[str, Any] = {"items": page.items, "next_page_token": page.next_page_token}
+    body = {"items": page.items, "next_page_token": page.next_page_token}
     if page.total is not None:
         body["total"] = page.total
     return json_response(body, headers={"Chancery-Position": str(position)})
@@ -146,7 +171,7 @@ def list_route(service: Service, c: Collection) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
         principal.need(c.permission)
-        return await _page(service, request, principal, c, parameters(request, LIST_PARAMETERS))
+        return await _page(service, request, principal, c, parameters(request, (*LIST_PARAMETERS, *COMPARE_PARAMETERS)))
 
     return endpoint
 
@@ -154,6 +179,7 @@ def list_route(service: Service, c: Collection) -> Endpoint:
 def search_route(service: Service, c: Collection) -> Endpoint:
     """The same list with its parameters in the body, for filters that should not stand in an address."""
     most = 64_000
+    known = (*LIST_PARAMETERS, *COMPARE_PARAMETERS)
 
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
@@ -161,8 +187,8 @@ def search_route(service: Service, c: Collection) -> Endpoint:
         parameters(request, ())
         given = json_object(request, await read_body(request, most), most)
         for name in given:
-            if name not in LIST_PARAMETERS:
-                raise HttpProblem(422, "unknown-parameter", _unknown(name, LIST_PARAMETERS), parameter=printable(name[:80]))
+            if name not in known:
+                raise HttpProblem(422, "unknown-parameter", _unknown(name, known), parameter=printable(name[:80]))
         return await _page(service, request, principal, c, given)
 
     return endpoint
@@ -181,14 +207,18 @@ def one_route(service: Service, c: Collection) -> Endpoint:
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
         principal.need(c.permission)
-        asked = parameters(request, ("fields", *MOMENT_PARAMETERS))
+        asked = parameters(request, ("fields", *MOMENT_PARAMETERS, *COMPARED))
         moment = moment_of(asked)
+        versus = compared_moment(asked, moment)
         sql, tree = compile_one(c, fields=asked.get("fields", ""))
         sql = sql.replace("SELECT ", f'SELECT t."{tag}" AS _tag, ', 1)
         id = path_id(request)
         views = (c.view.name,)
         await service.wait_for(request, views)
         position = service.chancery.feed.reached(views)
+        if versus is not None:
+            found = await compare.one(service, principal, c, id, asked.get("fields", ""), moment=moment, versus=versus)
+            return json_response(found, headers={"Chancery-Position": str(position)})
         async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
             row = await r.one(sql, id=id)
         if row is None:
