@@ -9,10 +9,12 @@ from psycopg_pool import AsyncConnectionPool
 from infra import registry
 from infra.blobs import FolderBlobs
 from infra.database import Database, migrate
+from infra.graph.postgres import PostgresGraph
 from infra.reading import Feed, Readers
 from infra.record.appender import Appender
 from infra.record.execute import Executor
 from infra.record.vault import Vault
+from infra.search.postgres import PostgresSearch
 from infra.settings import Settings
 
 
@@ -61,7 +63,7 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
             name="executor",
         )
         await pool.open()
-        readers = Readers(database)
+        readers = Readers(database, ports={"graph": PostgresGraph, "search": PostgresSearch})
         await readers.open()
         feed = Feed(database, readers.check, pool.check)
         await feed.open()

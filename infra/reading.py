@@ -63,17 +63,33 @@ async def enter(c: psycopg.AsyncConnection[Any], moment: Moment, prefix: str = "
     )
 
 
+Ports = Mapping[str, Callable[["PgReader"], object]]
+"""What else a reader has at hand, by name: each is made for the reader, so that it sees the same firm at the same moment."""
+
+
 class PgReader:
     """The reader port over one connection; see `reading`. Of another moment, it reads `at.x` where the SQL says `views.x`."""
 
     def __init__(
-        self, connection: psycopg.AsyncConnection[Any], firm: FirmId, permissions: frozenset[str], moment: Moment = NOW
+        self,
+        connection: psycopg.AsyncConnection[Any],
+        firm: FirmId,
+        permissions: frozenset[str],
+        moment: Moment = NOW,
+        ports: Ports | None = None,
     ) -> None:
         self._connection = connection
         self._moment = moment
         self.firm = firm
         self.permissions = permissions
         self.now = moment.as_of or datetime.now(UTC)
+        for name, made in (ports or {}).items():
+            setattr(self, name, made(self))
+
+    @property
+    def moment(self) -> Moment:
+        """What this reader sees; false when that is the present."""
+        return self._moment
 
     def _at(self, sql: str) -> str:
         return _VIEWS.sub("at.", sql) if self._moment else sql
@@ -97,7 +113,8 @@ class PgReader:
 class Readers:
     """Gives out readers from a pool of connections of role `app`."""
 
-    def __init__(self, database: Database, size: int = 8) -> None:
+    def __init__(self, database: Database, size: int = 8, ports: Ports | None = None) -> None:
+        self._ports = ports
         self._pool = AsyncConnectionPool(
             database.conninfo("app"),
             min_size=2,
@@ -131,7 +148,7 @@ class Readers:
             await enter(c, moment)
             await enter(c, versus, "vs_")
             try:
-                yield PgReader(c, firm, permissions, moment)
+                yield PgReader(c, firm, permissions, moment, self._ports)
             finally:
                 with suppress(psycopg.OperationalError, psycopg.InterfaceError):
                     await c.execute("ROLLBACK")

@@ -19,6 +19,7 @@ from infra.http.service import Principal, Service, json_default
 from infra.reading import Moment
 from infra.record.history import history
 from queries.filtering import parse, printable
+from queries.graph.forms import Written
 from queries.kernel import Collection, QuerySpec
 from queries.listing import compile_one, one_as_seen, read_page
 from queries.listing.fields import EVERY_ROW
@@ -40,6 +41,20 @@ def json_response(value: Any, *, headers: Mapping[str, str] | None = None) -> Re
         orjson.dumps(value, default=json_default, option=JSON_OPTIONS),
         media_type="application/json",
         headers={"Cache-Control": "private, no-cache", **(headers or {})},
+    )
+
+
+def written(document: Written, headers: Mapping[str, str]) -> Response:
+    """An answer that is a document, to be saved under its name."""
+    return Response(
+        document.text,
+        media_type=document.media_type,
+        headers={
+            "Cache-Control": "private, no-cache",
+            "Content-Disposition": f'attachment; filename="{document.name}"',
+            "X-Content-Type-Options": "nosniff",
+            **headers,
+        },
     )
 
 
@@ -326,6 +341,7 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         position = service.chancery.feed.reached(spec.views)
         async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
             answer = await spec.handler(asked, r)
-        return json_response(answer, headers={"Chancery-Position": str(position)})
+        headers = {"Chancery-Position": str(position)}
+        return written(answer, headers) if isinstance(answer, Written) else json_response(answer, headers=headers)
 
     return endpoint

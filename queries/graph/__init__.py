@@ -1,0 +1,1 @@
+"""The activity graph: who is connected with whom and what, through what, and since when."""
