@@ -471,6 +471,9 @@ def entry(kind: Kind, firm: FirmId, id: UUID, now: Standing) -> Entry | None:
         for p in getattr(row, "phones", ())
         if (number := p.number or p.raw)
     )
+    if phones:
+        said = "; ".join(phones)[:MAX_TEXT]
+        texts.append(Text(name="phones", text=said, weight="B", personal="phones" in hidden, made=since["phones"]))
     archived = kind.archived(row)
     facts: dict[str, Fact] = {name: found for name, attribute in kind.facts.items() if (found := _fact(getattr(row, attribute)))}
     standing: dict[str, Fact] = {

@@ -129,7 +129,7 @@ def heads(text: str, words: int = 6, length: int = 60) -> tuple[str, ...]:
 
 # --- telephone numbers
 
-_NUMBER = re.compile(r"(?<![\w.])(?:\+|00)?\(?\d(?:[\d\s().\-/–·]{3,28})\d(?!\w)")
+_NUMBER = re.compile(r"(?<![\w.])(?:\+|00)?\(?\d(?:[\d\s().\-/–]{3,28})\d(?!\w)")
 _TRUNK = re.compile(r"\(0\)")
 SHORTEST_NUMBER = 5
 _LONGEST_NUMBER = 17
@@ -174,13 +174,13 @@ def edits(word: str) -> int:
 
 
 def typo_keys(word: str) -> tuple[str, ...]:
-    """Two words within their edits share one of these, nearly always: the beginning, the beginning less one letter, a long word's end."""
+    """Two words within their edits share one of these, nearly always: the beginning, the beginning less one letter, a long word's end, or both."""
     if edits(word) == 0:
         return ()
     head = word[:_KEYED]
     found = [head, *(head[:i] + head[i + 1 :] for i in range(len(head)))]
     if len(word) >= 8:
-        found.append("$" + word[-_TAIL:])
+        found += ["$" + word[-_TAIL:], f"{word[:3]}-{word[-3:]}"]
     return tuple(dict.fromkeys(found))
 
 

@@ -1,6 +1,7 @@
 """An entry as the words an index holds: what is the same for every store of the index.
 
-Each word carries a sign: `.` it stands somewhere, `^` it stands in the title, `#` the end of a telephone number.
+Each word carries a sign: `.` it stands somewhere, `^` it stands in the title, `+` two words of a name
+that others write as one, `#` the end of a telephone number.
 """
 
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from uuid import UUID
 from projections.search import Entry
 from queries import analysis
 
-WORD, TITLE, NUMBER = ".", "^", "#"
+WORD, TITLE, JOINED, NUMBER = ".", "^", "+", "#"
 
 MAX_POSITION = 16_383  # PostgreSQL keeps none beyond
 PLACES = 24  # of one word
@@ -62,6 +63,7 @@ def lexemes(entry: Entry) -> tuple[Lexemes, Lexemes]:
 
 
 def _add(into: tuple[Lexemes, ...], text: str, place: int, weight: str, *, title: bool = False, limit: int = 10_000) -> int:
+    before: analysis.Token | None = None
     for token in analysis.tokens(text, limit):
         place += 1
         at = min(place, MAX_POSITION)
@@ -72,6 +74,9 @@ def _add(into: tuple[Lexemes, ...], text: str, place: int, weight: str, *, title
                     lexeme_set.add(TITLE + form, at, weight)
             for part in token.parts:
                 lexeme_set.add(WORD + part, at, weight)
+            if weight == "A" and before is not None and before.forms and token.forms:
+                lexeme_set.add(JOINED + (before.forms[0] + token.forms[0])[: analysis.MAX_WORD], at, "B")
+        before = token
     return min(place + GAP, MAX_POSITION)
 
 

@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from uuid import UUID
 
 from infra.reading import PgReader
-from infra.search.lexemes import NUMBER, TITLE, WORD
+from infra.search.lexemes import JOINED, NUMBER, TITLE, WORD
 from infra.search.pgstore import tag, typo_keys
 from projections.search import Made
 from queries import analysis
@@ -64,9 +64,10 @@ _SCORE = """(ts_rank('{0.05,0.25,0.6,1.0}', e.%(words)s, %%(query)s::tsquery)
   + CASE WHEN NOT (%%(personal)s OR e.title_open) OR %%(key)s = '' THEN 0
          WHEN e.title_key = %%(key)s THEN 3
          WHEN starts_with(e.title_key, %%(key)s || ' ') THEN 1.5
-         WHEN starts_with(e.title_key, %%(key)s) THEN 1
+         WHEN starts_with(e.title_key, %%(key)s) THEN 0.4
          ELSE 0 END
   + CASE WHEN %%(title)s::tsquery IS NOT NULL AND e.%(words)s @@ %%(title)s::tsquery THEN 0.6 ELSE 0 END
+  + CASE WHEN %%(whole)s::tsquery IS NOT NULL AND e.%(words)s @@ %%(whole)s::tsquery THEN 0.6 ELSE 0 END
   - least(length(e.title_key), 200) * 0.0004 %(more)s)::float8 * %%(scale)s"""
 _BEST_FIRST = " ORDER BY score DESC, kind, id LIMIT %(most)s"
 
@@ -213,7 +214,7 @@ class _Look:
     async def loosely(self, beside: Mapping[str, tuple[str, ...]]) -> list[Found]:
         """What holds all words but one, or but two …: those that hold most come first."""
         clauses = self._sought.clauses[:LOOSE_WORDS]
-        queries = [f"({self._query(c, beside)})" for c in clauses]
+        queries = [f"({self._query(_begun(c), beside)})" for c in clauses]
         more = "".join(f" + (e.{self._words} @@ %(part{i})s::tsquery)::int" for i in range(len(queries)))
         self._params.update({f"part{i}": q for i, q in enumerate(queries)})
         for left_out in range(1, len(queries)):
@@ -236,6 +237,7 @@ class _Look:
             **self._params,
             query=query,
             title=title,
+            whole=self._title({}, begun=False),
             inside=inside or query,
             scale=scale,
             candidates=max(CANDIDATES // 4, min(CANDIDATES, self._sought.most * 2)),
@@ -248,11 +250,11 @@ class _Look:
     def _all(self, beside: Mapping[str, tuple[str, ...]]) -> str:
         return " & ".join(f"({self._query(c, beside)})" for c in self._sought.clauses)
 
-    def _title(self, beside: Mapping[str, tuple[str, ...]]) -> str | None:
+    def _title(self, beside: Mapping[str, tuple[str, ...]], *, begun: bool = True) -> str | None:
         words = list(_typed(self._sought.clauses))
         if not words or any(not isinstance(c, OneWord) for c in self._sought.clauses):
             return None
-        return " & ".join(f"({self._word(w, beside, TITLE)})" for w in words)
+        return " & ".join(f"({self._word(w if begun else OneWord(w.forms), beside, TITLE)})" for w in words)
 
     def _query(self, clause: Clause, beside: Mapping[str, tuple[str, ...]] | None = None) -> str:
         match clause:
@@ -270,9 +272,15 @@ class _Look:
     def _word(self, word: OneWord, beside: Mapping[str, tuple[str, ...]], sign: str = WORD) -> str:
         near = [n for f in word.forms for n in beside.get(f, ())]
         found = [f"'{self._tag}{sign}{f}'" for f in dict.fromkeys((*word.forms, *near))]
+        if sign == WORD:
+            found += [f"'{self._tag}{JOINED}{f}'" for f in word.forms if len(f) > 3]
         if word.open:
             found += [f"'{self._tag}{sign}{f}':*" for f in word.forms]
         return " | ".join(found)
+
+
+def _begun(clause: Clause) -> Clause:
+    return OneWord(clause.forms, open=len(clause.forms[0]) > 2) if isinstance(clause, OneWord) else clause
 
 
 def _typed(clauses: Sequence[Clause]) -> Iterator[OneWord]:
