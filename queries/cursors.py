@@ -33,3 +33,11 @@ def read(token: str, *kinds: Callable[[str], Any]) -> tuple[Any, ...]:
         return tuple(None if t is None else kind(t) for t, kind in zip(texts, kinds, strict=True))
     except (ValueError, ArithmeticError, RecursionError) as e:
         raise PageTokenMalformed from e
+
+
+def whole(text: str) -> int:
+    """A number that a column can hold; ValueError for others."""
+    number = int(text)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError(text[:20])
+    return number

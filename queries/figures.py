@@ -7,7 +7,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 
 from domain.kernel import NotFound
 from queries.filtering import parse
@@ -22,8 +22,18 @@ MOST_FILTER = 8_000
 BEGINNING = datetime(1, 1, 2, tzinfo=UTC)
 END = datetime(9999, 12, 30, tzinfo=UTC)
 
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(2200, 1, 1, tzinfo=UTC)
+
+
+def _of_our_times(moment: datetime) -> datetime:
+    if not EARLIEST <= moment <= LATEST:
+        raise ValueError("a time from 1900 to 2200 is expected")
+    return moment
+
+
+Time = Annotated[AwareDatetime, AfterValidator(_of_our_times)]
 Filter = Annotated[str, Field(max_length=MOST_FILTER, description="Which deals are counted, in the grammar of the list of deals.")]
-Since = Annotated[AwareDatetime | None, Field(description="The beginning of the period; without it, the beginning of the record.")]
+Since = Annotated[Time | None, Field(description="The beginning of the period; without it, the beginning of the record.")]
 Until = Annotated[
     AwareDatetime | None, Field(description="The end of the period, which is not in it; without it, the moment asked.")
 ]
@@ -104,6 +114,11 @@ class Period(Query):
 
     def told(self, r: Reader) -> Answer:
         return {"since": self.since, "until": self.until or r.now}
+
+
+def today(r: Reader) -> date:
+    """The day of the moment asked by UTC, no earlier than 1900 and no later than 2200."""
+    return min(max(r.now, EARLIEST), LATEST).astimezone(UTC).date()
 
 
 def month(day: date, after: int = 0) -> date:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from queries.figures import Answer, Filter, Row, expected, looking, matching, month, pipeline, share, sql, staged, stages_at
+from queries.figures import Answer, Filter, Row, expected, looking, matching, month, pipeline, share, sql, staged, stages_at, today
 from queries.kernel import Query, Reader, query
 
 OUTCOMES, REASONS, OPENED, SEEN = sql("outcomes"), sql("outcomes_reasons"), sql("outcomes_opened"), sql("forecast_seen")
@@ -51,7 +51,7 @@ async def outcomes(q: ReadOutcomes, r: Reader) -> Answer:
     """For each month: deals opened, won and lost, the sums won and lost by currency, the win rate (won of those won or lost), and the mean
     time from opening to closing; for all of them together the reasons of losses, the commonest first."""
     found, _ = await pipeline(r, q.id)
-    this = month(r.now.astimezone(UTC).date())
+    this = month(today(r))
     first, end = month(this, 1 - q.months), month(this, 1)
     asked: dict[str, object] = {"id": q.id, "first": first, "end": end}
     statement, params = matching(OUTCOMES, r, q.filter)
@@ -105,7 +105,7 @@ async def forecast(q: ReadForecast, r: Reader) -> Answer:
     weighed by the stages' probabilities as they were), and what was won in it as of the moment asked. The month under way also says what is
     still expected; overdue deals stand in it. Months ahead are as seen now. With `known_at` the past is seen with what was known then."""
     found, stages = await pipeline(r, q.id)
-    this = month(r.now.astimezone(UTC).date())
+    this = month(today(r))
     months = [month(this, n) for n in range(-q.months, q.ahead + 1)]
     statement, params = matching(OUTCOMES, r, q.filter)
     won: dict[date, list[Row]] = {}

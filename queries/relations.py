@@ -60,10 +60,11 @@ async def one_with_absorbed(r: Reader, sql: str, kind: str, id: UUID) -> list[UU
 async def _relations(q: ReadRelations, r: Reader, ids: list[UUID]) -> object:
     rows = await r.all(RELATIONS_OF, ids=ids, today=r.now.date(), which=q.which, limit=q.limit + 1)
     sees = SEES_PERSONAL in r.permissions
-    return {"items": [_seen(dict(row), personal=sees) for row in rows[: q.limit]], "more": len(rows) > q.limit}
+    return {"items": [seen(dict(row), personal=sees) for row in rows[: q.limit]], "more": len(rows) > q.limit}
 
 
-def _seen(row: dict[str, Any], *, personal: bool) -> dict[str, Any]:
+def seen(row: dict[str, Any], *, personal: bool) -> dict[str, Any]:
+    """A relation with what is personal in it hidden from who may not see it."""
     if personal:
         return row
     hidden = dict.fromkeys((*PERSONAL, "other_name") if row["other_type"] == "contact" else PERSONAL)

@@ -1,0 +1,136 @@
+"""How much happened when: counts of events per hour, day, week or month, over business or recorded time."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from domain.kernel import Invalid
+from queries.figures import Answer, Time, month, sql
+from queries.kernel import Query, Reader, query
+from queries.timeline import Names, names_of, streams_for
+
+COUNTS = sql("activity_counts")
+MOST_BUCKETS = 400
+MOST_STREAMS = 2_000
+Bucket = Literal["hour", "day", "week", "month"]
+CLOCKS = {"business": "created_at", "recorded": "recorded_at"}
+GROUPS = {"none": "NULL::text", "type": "t.name", "stream": "t.stream_type", "actor": "left(t.actor, 100)"}
+MOST_KEYS = 20
+OTHERS = "others"
+
+
+class TooManyBuckets(Invalid):
+    """The period holds too many buckets. Ask for a shorter period or for a longer bucket."""
+
+
+class PeriodEndsBeforeItBegins(Invalid):
+    """The period ends before it begins. Give an `until` that is after `since`."""
+
+
+class UnknownStreamKind(Invalid):
+    """There are no streams of this kind, or you may not read them."""
+
+
+class ReadActivity(Query):
+    since: Time
+    until: Annotated[Time | None, Field(description="The end, which is not in it; without it, the moment asked.")] = None
+    bucket: Annotated[
+        Bucket, Field(description="Buckets begin at the full hour, at midnight, on Monday, on the first, by UTC.")
+    ] = "day"
+    clock: Annotated[Literal["business", "recorded"], Field(description="When it happened, or when it was recorded.")] = "business"
+    by: Annotated[
+        Literal["none", "type", "stream", "actor"], Field(description="Tell the counts apart by this, the twenty most frequent.")
+    ] = "none"
+    event: Names = ""
+    stream: Annotated[str, Field(max_length=MOST_STREAMS, description="Only streams of these kinds, with commas between them.")] = (
+        ""
+    )
+    member: UUID | None = None
+    origin: Annotated[UUID | None, Field(description="Only what this import recorded.")] = None
+
+
+def floor(moment: datetime, bucket: Bucket) -> datetime:
+    """The beginning of the bucket a moment lies in."""
+    at = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    if bucket == "hour":
+        return at
+    at = at.replace(hour=0)
+    if bucket == "day":
+        return at
+    return at - timedelta(days=at.weekday()) if bucket == "week" else at.replace(day=1)
+
+
+def buckets(since: datetime, until: datetime, bucket: Bucket) -> Iterator[datetime]:
+    """The beginnings of all buckets of a period, that of its first moment first."""
+    at = floor(since, bucket)
+    while at < until:
+        yield at
+        match bucket:
+            case "hour":
+                at += timedelta(hours=1)
+            case "day":
+                at += timedelta(days=1)
+            case "week":
+                at += timedelta(weeks=1)
+            case "month":
+                following = month(at.date(), 1)
+                at = datetime(following.year, following.month, 1, tzinfo=UTC)
+
+
+def _bounded(since: datetime, until: datetime, bucket: Bucket) -> list[datetime]:
+    """All buckets of a period; TooManyBuckets when they are more than 400."""
+    if until <= since:
+        raise PeriodEndsBeforeItBegins
+    found: list[datetime] = []
+    for at in buckets(since, until, bucket):
+        if len(found) == MOST_BUCKETS:
+            raise TooManyBuckets(most=MOST_BUCKETS, bucket=bucket)
+        found.append(at)
+    return found
+
+
+@query("activity", "GET /activity", permission="history:read", title="How much happened when", views=("timeline",))
+async def activity(q: ReadActivity, r: Reader) -> Answer:
+    """Counts of events per bucket, empty ones included, at most 400 of them; of streams the caller may read. For finding one's way, not for
+    counting business: an event may say much or little."""
+    until = q.until or r.now + timedelta(microseconds=1)
+    starts = _bounded(q.since, until, q.bucket)
+    allowed = streams_for(r.permissions)
+    streams = [s.strip() for s in q.stream.split(",") if s.strip()] or allowed
+    for s in streams:
+        if s not in allowed:
+            raise UnknownStreamKind(stream=s[:80], known=allowed)
+    rows = await r.all(
+        COUNTS.replace("{clock}", CLOCKS[q.clock]).replace("{group}", GROUPS[q.by]),
+        bucket=q.bucket,
+        since=q.since,
+        until=until,
+        streams=streams,
+        names=names_of(q.event),
+        actor=f"member/{q.member}" if q.member is not None else None,
+        origin=f"import/{q.origin}" if q.origin is not None else None,
+    )
+    totals: dict[str, int] = {}
+    for row in rows:
+        totals[row["key"]] = totals.get(row["key"], 0) + row["events"]
+    told = sorted(totals, key=lambda k: (-totals[k], str(k)))[:MOST_KEYS]
+    counts: dict[datetime, dict[str, int]] = {}
+    for row in rows:
+        of = counts.setdefault(row["start"], {})
+        key = row["key"] if row["key"] in told else OTHERS
+        of[key] = of.get(key, 0) + row["events"]
+    items: list[Answer] = []
+    for at in starts:
+        of = counts.get(at, {})
+        items.append({"start": at, "events": sum(of.values()), **({} if q.by == "none" else {"by": of})})
+    return {
+        "since": q.since,
+        "until": until,
+        "bucket": q.bucket,
+        "clock": q.clock,
+        "events": sum(totals.values()),
+        "buckets": items,
+    }
