@@ -5,6 +5,7 @@ import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -18,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
-from infra.http import batch, changes, commands, downloads, openapi, pages, problems, reads
+from infra.http import batch, changes, commands, downloads, explain, openapi, pages, problems, reads, whoami
 from infra.http.commands import path_id
 from infra.http.described import EXTRA
 from infra.http.reads import json_response, parameters
@@ -202,7 +203,7 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add(q.method, f"/v1{q.path}", q.name, reads.query_route(service, q))
     for spec in COMMANDS.values():
         if spec.permission != "operator":
-            add(spec.method, f"/v1{spec.path}", spec.name, commands.route(service, spec))
+            add(spec.method, f"/v1{spec.path}", spec.name, commands.route(service, spec, partial(explain.stale, service)))
     room = downloads.Downloads()
     for c in COLLECTIONS.values():
         add("POST", f"/v1/{c.name}:batchGet", f"{c.name}.batchGet", batch.route(service, c))
@@ -211,6 +212,7 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add("GET", f"/v1/{c.name}", f"{c.name}.list", reads.list_route(service, c))
         add("POST", f"/v1/{c.name}:search", f"{c.name}.search", reads.search_route(service, c))
         add("GET", f"/v1/{c.name}/{{id}}", f"{c.name}.get", reads.one_route(service, c))
+        add("GET", f"/v1/{c.name}/{{id}}/explain", f"{c.name}.explain", explain.route(service, c))
         if c.stream is not None:
             add("GET", f"/v1/{c.name}/{{id}}/history", f"{c.name}.history", reads.history_route(service, c))
     for method, path, name, endpoint in [*_own_routes(service, metrics), *pages.ROUTES]:
@@ -225,15 +227,7 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
     async def me(request: Request) -> Response:
         principal = await service.principal(request)
         parameters(request, ())
-        return json_response(
-            {
-                "firm_id": principal.firm,
-                "member_id": principal.member,
-                "key_id": principal.key,
-                "actor": str(principal.actor),
-                "permissions": sorted(principal.permissions),
-            }
-        )
+        return json_response(await whoami.of(service, principal))
 
     async def upload(request: Request) -> Response:
         principal = await service.principal(request)

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID
 
@@ -9,10 +10,10 @@ import orjson
 from starlette.requests import Request
 from starlette.responses import Response
 
-from commands.kernel import CommandSpec
+from commands.kernel import CommandSpec, Stale
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
-from infra.http.service import Service, json_default
+from infra.http.service import Principal, Service, json_default
 from infra.jsonlimits import decode
 
 BODY_SECONDS = 20.0
@@ -97,8 +98,11 @@ def path_id(request: Request, name: str = "id") -> UUID | None:
     return UUID(text)
 
 
-def route(service: Service, spec: CommandSpec) -> Endpoint:
-    """The endpoint of one command."""
+Explained = Callable[[Principal, CommandSpec, UUID | None, Stale], Awaitable[Exception]]
+
+
+def route(service: Service, spec: CommandSpec, explained: Explained) -> Endpoint:
+    """The endpoint of one command; `explained` says more of a version that is stale."""
     chancery = service.chancery
     most = chancery.settings.max_body_bytes
 
@@ -122,17 +126,20 @@ def route(service: Service, spec: CommandSpec) -> Endpoint:
                 )
             body[name] = value
         command = spec.model.model_validate_json(orjson.dumps(body), strict=True)
-        done = await chancery.executor.execute(
-            command,
-            firm=principal.firm,
-            actor=principal.actor,
-            permissions=principal.permissions,
-            idempotency_key=key,
-            target=target,
-            expected_version=version,
-            correlation_id=request.state.request_id,
-            spec=spec,
-        )
+        try:
+            done = await chancery.executor.execute(
+                command,
+                firm=principal.firm,
+                actor=principal.actor,
+                permissions=principal.permissions,
+                idempotency_key=key,
+                target=target,
+                expected_version=version,
+                correlation_id=request.state.request_id,
+                spec=spec,
+            )
+        except Stale as e:
+            raise await explained(principal, spec, target, e) from None
         headers = {"Chancery-Position": str(done.position), "Cache-Control": "no-store"}
         if "version" in done.body:
             headers["ETag"] = f'"{done.body["version"]}"'

@@ -7,9 +7,16 @@ from infra.http import openapi
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
 WHO: dict[str, Any] = {
     "type": "object",
-    "required": ["firm_id", "member_id", "key_id", "actor", "permissions"],
+    "required": ["firm_id", "member_id", "key_id", "actor", "roles", "permissions", "collections", "limits"],
     "properties": {
         "firm_id": UUID_SCHEMA,
+        "firm_name": {"type": ["string", "null"]},
+        "member_name": {"type": ["string", "null"]},
+        "key_name": {"type": ["string", "null"]},
+        "key_expires_at": {"type": ["string", "null"], "format": "date-time"},
+        "roles": {"type": "array", "items": {"type": "string"}},
+        "collections": {"type": "array", "items": {"type": "string"}, "description": "The lists this key may read."},
+        "limits": {"type": "object", "description": "How much it may ask, and how much of the day's requests the firm has used."},
         "member_id": {"anyOf": [UUID_SCHEMA, {"type": "null"}]},
         "key_id": UUID_SCHEMA,
         "actor": {"type": "string"},

@@ -421,6 +421,20 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
             "responses": {**download["responses"], **problems("408", "413", "415")},
         },
     }
+    field = {"name": "field", "in": "query", "schema": {"type": "string", "maxLength": 100}, "description": "All when not given."}
+    out[f"/v1/{c.name}/{{id}}/explain"] = {
+        "get": {
+            "operationId": f"{c.name}.explain",
+            "tags": [c.name],
+            "summary": f"Which event made each field what it is: {c.title}",
+            "parameters": [*schemas.places("{id}"), field, *MOMENT, POSITION],
+            "responses": {
+                **_ok({"$ref": REF.format(model="Explanation")}),
+                **problems("400", "401", "403", "404", "422", "429", "503"),
+            },
+            "x-chancery": {"permission": "history:read", "title": "Explain"},
+        }
+    }
     if c.stream is not None:
         out[f"/v1/{c.name}/{{id}}/history"] = {
             "get": {
@@ -495,6 +509,43 @@ STANDING: dict[str, Any] = {
         "additionalProperties": False,
         "properties": {p["name"]: p["schema"] for p in [*LIST, *MOMENT]}
         | {"known_at": {"type": ["string", "integer"], "minimum": 0}},
+    },
+    "Explanation": {
+        "type": "object",
+        "required": ["id", "fields"],
+        "properties": {
+            "id": UUID_SCHEMA,
+            "fields": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["field", "event"],
+                    "properties": {
+                        "field": {"type": "string"},
+                        "value": {},
+                        "old": {},
+                        "masked": {"type": "boolean"},
+                        "event": {
+                            "type": ["object", "null"],
+                            "description": "Null where no event ever said anything of it.",
+                            "properties": {
+                                "id": UUID_SCHEMA,
+                                "type": {"type": "string"},
+                                "version": {"type": "integer"},
+                                "position": {"type": "integer"},
+                                "actor": {"type": "string"},
+                                "command_id": {"type": "string"},
+                                "origin": {"type": ["string", "null"], "description": "The import or rule it came from."},
+                                "occurred_at": {"type": "string", "format": "date-time"},
+                                "recorded_at": {"type": "string", "format": "date-time"},
+                                "reason": {"type": "string"},
+                                "reason_masked": {"type": "boolean"},
+                            },
+                        },
+                    },
+                },
+            },
+        },
     },
     "BatchRequest": {
         "type": "object",

@@ -33,6 +33,14 @@ class _Shape:
 _SHAPES: dict[type, _Shape] = {}
 
 
+def shape_of(row: type) -> _Shape:
+    """How the rows of a view look as JSON."""
+    shape = _SHAPES.get(row)
+    if shape is None:
+        shape = _SHAPES[row] = _Shape(row)
+    return shape
+
+
 async def history(
     c: psycopg.AsyncConnection[Any], vault: Vault, firm: FirmId, view: View[Any], stream_type: str, id: UUID, *, personal: bool
 ) -> AsyncIterator[Mapping[str, Any]]:
@@ -40,7 +48,7 @@ async def history(
 
     Values of personal fields are withheld (`"masked": true`) from callers who may not see them.
     """
-    shape = _SHAPES.setdefault(view.row, _Shape(view.row))
+    shape = shape_of(view.row)
     row = None
     before: dict[str, Any] = {}
     async for stored, recorded in read_stream_rows(c, vault, firm, stream_type, id):
