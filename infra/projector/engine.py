@@ -8,6 +8,7 @@ J4  A view that is ahead of the record (a restore lost events it has seen) stops
 
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Event
 from typing import Any
 
@@ -15,12 +16,13 @@ import psycopg
 import structlog
 
 from infra.database import Database
-from infra.projector.folding import Poisoned, fold_batch
+from infra.projector.folding import Folding, Poisoned
 from infra.projector.rebuild import rebuild
-from infra.projector.tables import Table
+from infra.projector.routing import CannotSay, Router
+from infra.projector.tables import Key, Slice, Table, Write
 from infra.record import wire
 from infra.record.appender import CHANNEL
-from infra.record.reader import FOREIGN, decode, fetch_keys, read_after
+from infra.record.reader import EventRow, decode, fetch_keys, read_after
 from infra.record.vault import Vault
 from projections.kernel import VIEWS, Recorded, View
 
@@ -28,6 +30,20 @@ log = structlog.get_logger()
 
 VIEWS_CHANNEL = "chancery_views"
 BATCH = 1_000
+
+BEGIN = wire.Statement(b"projector_begin", b"BEGIN")
+COMMIT = wire.Statement(b"projector_commit", b"COMMIT")
+ROLLBACK = wire.Statement(b"projector_rollback", b"ROLLBACK")  # psycopg's own would drop all prepared statements
+NOTIFY = wire.Statement(b"projector_notify", b"SELECT pg_notify($1, $2)", (25, 25))
+MOVE = wire.Statement(  # locks in the order of names, so that two projectors never wait for each other
+    b"projector_move",
+    b"WITH mine AS (SELECT p.name FROM chancery.projections p"
+    b" JOIN unnest($1::text[], $2::bigint[], $3::bigint[]) u(name, position, version)"
+    b" ON p.name = u.name AND p.position = u.position AND p.version = u.version"
+    b" WHERE p.stopped_at IS NULL ORDER BY p.name FOR UPDATE OF p)"
+    b" UPDATE chancery.projections p SET position = $4, updated_at = now() FROM mine WHERE p.name = mine.name",
+    (1009, 1016, 1016, 20),
+)
 
 
 class Outrun(Exception):
@@ -37,12 +53,23 @@ class Outrun(Exception):
 class Projector:
     """Keeps a set of views up to date. One thread or process runs it; a second one by mistake does no harm."""
 
-    def __init__(self, database: Database, vault: Vault, views: Sequence[View[Any]] | None = None, batch: int = BATCH) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        views: Sequence[View[Any]] | None = None,
+        batch: int = BATCH,
+        process: str = "",
+    ) -> None:
+        """`process` is what `status` calls whoever runs this."""
         self._database = database
         self._vault = vault
         self._views = {v.name: v for v in (views if views is not None else VIEWS.values())}
-        self._tables = {name: Table(v) for name, v in self._views.items()}
+        self._foldings: dict[str, Folding[Any]] = {name: Folding(v, Table(v)) for name, v in self._views.items()}
+        self._held: dict[str, int] = {}  # the position at which a view's rows in memory are good
+        self._router = Router(self._views.values())
         self._batch = batch
+        self._process = process
 
     def run(self, stop: Event, *, progress: Callable[[int], None] | None = None) -> None:
         """Catch up and follow the record until told to stop; the database may go away and come back."""
@@ -53,6 +80,7 @@ class Projector:
                     wire.register(c)
                     c.execute("SET synchronous_commit = off")  # a lost batch is applied again: rows and position go together
                     listening.execute(f"LISTEN {CHANNEL}")
+                    self.forget()
                     self.prepare(c)
                     pause = 0.1
                     while not stop.is_set():
@@ -96,8 +124,15 @@ class Projector:
         )
         return dict(found.fetchall())
 
+    def forget(self) -> None:
+        """Drop the rows in memory: it is not known any more that they are those of the database."""
+        self._held.clear()
+        for folding in self._foldings.values():
+            folding.forget()
+
     def catch_up(self, c: psycopg.Connection[Any], stop: Event | None = None) -> int:
         """Apply everything there is; answers the lowest position reached."""
+        smooth = True
         while stop is None or not stop.is_set():
             positions = self.positions(c)
             if not positions:
@@ -106,59 +141,166 @@ class Projector:
             rows = read_after(c, lowest, self._batch)
             if not rows:
                 return lowest
-            keys = fetch_keys(c, self._vault, rows)
-            events: list[Recorded] = []
+            if smooth and len(rows) == self._batch and lowest == max(positions.values()):
+                smooth = self._stream(c, positions, rows, stop)
+                continue
+            smooth = True
+            events, unreadable = self._decode(c, rows)
             reached = rows[-1].position
-            for row in rows:
-                if row.stream_type == FOREIGN:
-                    continue
-                try:
-                    events.append(decode(row, self._vault, keys))
-                except Exception as e:  # nobody can read it: what came before is applied, then every view stops at it
-                    if row is rows[0]:
-                        for name, position in positions.items():
-                            if position < row.position:
-                                self._stop(c, name, position, row.position, e)
-                    reached = row.position - 1
-                    break
+            if unreadable is not None:  # nobody can read it: what came before is applied, then every view stops at it
+                at, e = unreadable
+                if at == rows[0].position:
+                    for name, position in positions.items():
+                        if position < at:
+                            self._stop(c, name, position, at, e)
+                reached = at - 1
             self.apply(c, {name: p for name, p in positions.items() if p < reached}, events, reached)
         return 0
+
+    def _decode(self, c: psycopg.Connection[Any], rows: Sequence[EventRow]) -> tuple[list[Recorded], tuple[int, Exception] | None]:
+        """The events that any of our views may want, up to the first that can't be read; its position and why."""
+        wanted = [row for row in rows if self._router.wanted(row)]
+        keys = fetch_keys(c, self._vault, wanted)
+        events: list[Recorded] = []
+        for row in wanted:
+            try:
+                events.append(decode(row, self._vault, keys))
+            except Exception as e:
+                return events, (row.position, e)
+        return events, None
+
+    def _stream(self, c: psycopg.Connection[Any], positions: dict[str, int], rows: list[EventRow], stop: Event | None) -> bool:
+        """Far behind: fold one batch while the one before is written. Answers whether it came to the end without trouble.
+
+        In trouble it stops where the last whole batch was written; going on step by step finds out what the trouble is.
+        """
+        with self._database.connect("record") as writing, ThreadPoolExecutor(1, "writer") as writer:
+            before: Future[None] | None = None
+
+            def settled() -> None:
+                if before is not None:
+                    before.result()
+
+            try:
+                while len(rows) == self._batch and (stop is None or not stop.is_set()):
+                    events, unreadable = self._decode(c, rows)
+                    if unreadable is not None:
+                        settled()
+                        return False
+                    reached = rows[-1].position
+                    writes = self._fold(c, positions, events, reached, settled)
+                    settled()
+                    before = writer.submit(self._write, writing, positions, reached, writes)
+                    positions = dict.fromkeys(positions, reached)
+                    rows = read_after(c, reached, self._batch)
+                settled()
+                return True
+            except (Outrun, Poisoned):
+                self.forget()
+                return False
+            except BaseException:
+                self.forget()
+                raise
 
     def apply(self, c: psycopg.Connection[Any], positions: dict[str, int], events: Sequence[Recorded], reached: int) -> None:
         """Apply a batch that ends at `reached` to these views: all in one transaction, or each in its own when one of them fails."""
         if not positions:
             return
         try:
-            with c.transaction():
-                for name, position in positions.items():
-                    self._apply_one(c, name, position, events, reached)
-                c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(reached)))
+            self._apply(c, positions, events, reached)
         except Outrun:
             time.sleep(0.01)
         except Poisoned:
             for name, position in positions.items():
                 self._apply_alone(c, name, position, events, reached)
 
-    def _apply_one(self, c: psycopg.Connection[Any], name: str, position: int, events: Sequence[Recorded], reached: int) -> None:
-        moved = c.execute(
-            "UPDATE chancery.projections SET position = %s, updated_at = now() WHERE name = %s AND position = %s AND stopped_at IS NULL",
-            (reached, name, position),
-        )
-        if moved.rowcount != 1:
-            raise Outrun
-        fold_batch(self._views[name], self._tables[name], c, (e for e in events if e.position > position))
+    def _apply(self, c: psycopg.Connection[Any], positions: dict[str, int], events: Sequence[Recorded], reached: int) -> None:
+        try:
+            self._write(c, positions, reached, self._fold(c, positions, events, reached))
+        except BaseException:
+            self.forget()
+            raise
+
+    def _fold(
+        self,
+        c: psycopg.Connection[Any],
+        positions: dict[str, int],
+        events: Sequence[Recorded],
+        reached: int,
+        settled: Callable[[], None] = lambda: None,
+    ) -> list[Write]:
+        """What events make of views that stand at these positions, as statements. `settled` waits for what is being written.
+
+        Rows are read before the positions are known to be true: when another projector has moved a view on meanwhile, what comes of it
+        is worth nothing, and `_write` refuses it.
+        """
+        try:
+            router = self._router if len(positions) > 1 else Router([self._views[name] for name in positions])
+            routed = router.route(events)
+        except CannotSay as e:
+            raise Poisoned(e.view, e.position, e.error) from e
+        writes: list[Write] = []
+        for name, position in positions.items():
+            folding = self._foldings[name]
+            if self._held.get(name) != position:
+                folding.forget()
+            self._held[name] = reached
+            touched = routed.get(name)
+            if touched and touched[0][0].position <= position:
+                touched = [t for t in touched if t[0].position > position]
+            if not touched:
+                continue
+            table = folding.table
+
+            def believed(key: Key, table: Table[Any] = table) -> list[Slice[Any]]:
+                settled()
+                return table.believed(c, key)
+
+            def fetch(keys: Sequence[Key], gone: Sequence[Key], table: Table[Any] = table) -> dict[Key, Slice[Any]]:
+                return table.load(c, keys, gone=gone)
+
+            writes += folding.writing(folding.fold(touched, fetch, believed))
+            folding.trim()
+        return writes
+
+    def _write(self, c: psycopg.Connection[Any], positions: dict[str, int], reached: int, writes: Sequence[Write]) -> None:
+        """Move the views from these positions and write their rows, in one transaction."""
+        pipe = wire.pipe(c)
+        names = sorted(positions)
+        try:
+            pipe.add(BEGIN)
+            pipe.add(
+                MOVE,
+                wire.texts(names),
+                wire.int8s([positions[n] for n in names]),
+                wire.int8s([self._views[n].version for n in names]),
+                wire.int8(reached),
+            )
+            moved = pipe.send()[1].command_tuples
+            if moved != len(names):
+                raise Outrun
+            for statement, values in writes:
+                pipe.add(statement, *values)
+            pipe.add(NOTIFY, VIEWS_CHANNEL.encode(), str(reached).encode())
+            pipe.add(COMMIT)
+            pipe.send()
+        except (psycopg.OperationalError, psycopg.InterfaceError):
+            raise
+        except Outrun:
+            pipe.ask(ROLLBACK)
+            raise
+        except Exception as e:
+            pipe.ask(ROLLBACK)
+            raise Poisoned(names[0], None, e) from e
 
     def _apply_alone(self, c: psycopg.Connection[Any], name: str, position: int, events: Sequence[Recorded], reached: int) -> None:
         """Apply as much of the batch as goes; when its first event is the one that does not, the view stops."""
         batch = [e for e in events if e.position > position]
         while True:
             try:
-                with c.transaction():
-                    self._apply_one(c, name, position, batch, reached)
-                    c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(reached)))
-                return
+                self._apply(c, {name: position}, batch, reached)
             except Outrun:
-                return
+                pass
             except Poisoned as e:
                 if e.position is not None and e.position > batch[0].position:
                     batch = [r for r in batch if r.position < e.position]
@@ -168,10 +310,13 @@ class Projector:
                     self._stop(c, name, position, batch[0].position, e.error)
                     return
                 reached = batch[-1].position
+                continue
+            return
 
     def _stop(self, c: psycopg.Connection[Any], name: str, position: int, poison: int, error: Exception) -> None:
-        log.error("projection.stopped", view=name, position=poison, error=type(error).__name__)
-        c.execute(
-            "UPDATE chancery.projections SET stopped_at = %s, error = %s WHERE name = %s AND position = %s",
+        stopped = c.execute(
+            "UPDATE chancery.projections SET stopped_at = %s, error = %s WHERE name = %s AND position = %s AND stopped_at IS NULL",
             (poison, type(error).__name__, name, position),
         )
+        if stopped.rowcount:
+            log.error("projection.stopped", view=name, position=poison, error=type(error).__name__)

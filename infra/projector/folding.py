@@ -1,19 +1,26 @@
-"""Folding events into a view's rows and their history: what was true when, and since when it was known (spec/decisions/0007)."""
+"""Folding events into a view's rows and their history: what was true when, and since when it was known (spec/decisions/0007).
+
+Rows stay in memory from one batch to the next, up to a limit, those touched last. That is sound because a view's position moves by
+compare-and-set: whoever has moved it from P to Q knows its rows at Q. When a batch does not come to stand, `forget` drops them.
+"""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Generic, TypeVar
-from uuid import UUID
 
 import psycopg
 
-from infra.projector.tables import FOREVER, Key, Slice, Table
+from infra.projector.routing import CannotSay, Router, Touched
+from infra.projector.tables import Key, Slice, Table, Write, run
 from infra.record import wire
 from projections.kernel import Recorded, View
 
 Row = TypeVar("Row")
+
+MOST_LINES = 20_000  # rows of one view held in memory
+MOST_KEPT = 1_000  # superseded slices of one row held in memory, for late events
 
 
 class Poisoned(Exception):
@@ -26,69 +33,193 @@ class Poisoned(Exception):
         self.error = error
 
 
-class _Line(Generic[Row]):
-    """One key's slices while a batch is applied: the one that stands, and those to be written to the history."""
+class Line(Generic[Row]):
+    """One key's slices: the one that stands, and those of this batch that are to be written to the history."""
 
-    __slots__ = ("_kept", "closed", "current", "key", "table", "there", "view")
+    __slots__ = ("_kept", "batch", "closed", "current", "key", "there")
 
-    def __init__(self, view: View[Row], table: Table[Row], key: Key, current: Slice[Row] | None) -> None:
-        self.view = view
-        self.table = table
+    def __init__(self, key: Key, current: Slice[Row] | None) -> None:
         self.key = key
-        self.current = current
-        self.there = current is not None and current.row is not None
+        self.begin(current)
         self.closed: list[Slice[Row]] = []
+        self.batch = 0  # the last one that touched it
         self._kept: list[Slice[Row]] | None = None
 
-    def _after(self, before: Slice[Row] | None, r: Recorded, valid_from: datetime) -> Slice[Row]:
+    def begin(self, current: Slice[Row] | None) -> None:
+        self.current = current
+        self.there = current is not None and current.row is not None
+
+    def _after(self, view: View[Row], before: Slice[Row] | None, r: Recorded, valid_from: datetime) -> Slice[Row]:
         """What an event makes of a slice, from a business time on."""
         row = None if before is None else before.row
         created = r.occurred_at if before is None or row is None else before.created_at
         version = 0 if before is None else before.version
         if r.stream_id == self.key[1]:
             version = r.version
-        return Slice(self.view.fold(row, self.key[1], r), version, created, valid_from, r.position, r.position)
+        return Slice(view.fold(row, self.key[1], r), version, created, valid_from, r.position, r.position)
 
-    def apply(self, r: Recorded, c: psycopg.Connection[Any]) -> None:
+    def apply(self, view: View[Row], r: Recorded, believed: Callable[[Key], list[Slice[Row]]]) -> None:
         current = self.current
         if current is not None and r.occurred_at < current.updated_at:
-            self._late(r, current, c)
+            self._late(view, r, current, believed)
             return
-        self.current = self._after(current, r, r.occurred_at)
+        self.current = self._after(view, current, r, r.occurred_at)
         if current is not None:
             current.valid_to = wire.micros(r.occurred_at)
             current.known_to = r.position
-            self.closed.append(current)
+            self._close(current)
 
-    def _late(self, r: Recorded, current: Slice[Row], c: psycopg.Connection[Any]) -> None:
+    def _late(self, view: View[Row], r: Recorded, current: Slice[Row], believed: Callable[[Key], list[Slice[Row]]]) -> None:
         """Apply an event whose business time is before the latest: what holds from then on is believed anew, with the event in it."""
         if self._kept is None:
             ours = {(s.updated_at, s.known_from) for s in (*self.closed, current)}
-            self._kept = [s for s in self.table.believed(c, self.key) if (s.updated_at, s.known_from) not in ours]
-        chain = [s for s in (*self._kept, *self.closed) if s.known_end == FOREVER and wire.micros(s.updated_at) < s.valid_to] + [
-            current
-        ]
+            self._kept = [s for s in believed(self.key) if (s.updated_at, s.known_from) not in ours]
+        chain = [s for s in (*self._kept, *self.closed) if s.lasting]
+        chain.append(current)
         chain.sort(key=lambda s: s.updated_at)
         place = next(i for i, s in enumerate(chain) if s.updated_at > r.occurred_at)
         base = chain[place - 1] if place else None
-        anew = [self._after(base, r, r.occurred_at), *[self._after(s, r, s.updated_at) for s in chain[place:]]]
+        anew = [self._after(view, base, r, r.occurred_at), *[self._after(view, s, r, s.updated_at) for s in chain[place:]]]
         if base is not None:
             if base.updated_at < r.occurred_at:
                 until = wire.micros(r.occurred_at)
-                self.closed.append(replace(base, known_from=r.position, valid_to=until, known_to=0, kept=False))
+                self._close(replace(base, known_from=r.position, valid_to=until, known_to=0, kept=False, closed=False))
             self._end(base, r.position)
         for s in chain[place:]:
             self._end(s, r.position)
         for s, successor in itertools.pairwise(anew):
             s.valid_to = wire.micros(successor.updated_at)
             s.known_to = 0
-            self.closed.append(s)
+            self._close(s)
         self.current = anew[-1]
 
     def _end(self, s: Slice[Row], position: int) -> None:
         s.known_end = position
-        if not any(s is other for other in self.closed):
+        self._close(s)
+
+    def _close(self, s: Slice[Row]) -> None:
+        if not s.closed:
+            s.closed = True
             self.closed.append(s)
+
+    def written(self) -> None:
+        """What was superseded stands in the history now."""
+        if self._kept is not None:
+            self._kept = [s for s in (*self._kept, *self.closed) if s.lasting]
+            if len(self._kept) > MOST_KEPT:
+                self._kept = None
+        for s in self.closed:
+            s.kept = True
+            s.closed = False
+            s.fields = None
+        self.closed = []
+
+
+Fetch = Callable[[Sequence[Key], Sequence[Key]], Mapping[Key, Slice[Any]]]
+"""The current slices of keys; of those in the second list also the slice that took the row away."""
+Believed = Callable[[Key], list[Slice[Any]]]
+
+
+class Folding(Generic[Row]):
+    """One view's rows in memory, and what events make of them."""
+
+    def __init__(self, view: View[Row], table: Table[Row]) -> None:
+        self.view = view
+        self.table = table
+        self.lines: dict[Key, Line[Row]] = {}  # those touched last at the end
+        self._batch = 0
+
+    def forget(self) -> None:
+        self.lines.clear()
+
+    def fold(self, touched: Touched, fetch: Fetch, believed: Believed) -> list[Line[Row]]:
+        """Apply events; answers the lines they touched. Raises Poisoned with the event's position, and then has forgotten everything."""
+        self._batch += 1
+        try:
+            return self._fold(touched, fetch, believed)
+        except (psycopg.OperationalError, psycopg.InterfaceError, Poisoned):
+            self.forget()
+            raise
+        except Exception as e:
+            self.forget()
+            raise Poisoned(self.view.name, None, e) from e
+
+    def _fold(self, touched: Touched, fetch: Fetch, believed: Believed) -> list[Line[Row]]:
+        lines, view, batch = self.lines, self.view, self._batch
+        steps: list[tuple[Line[Row], Recorded]] = []
+        unknown: list[Key] = []
+        before: list[Key] = []  # those that may have been known and gone
+        for r, keys in touched:
+            for id in keys:
+                key: Key = (r.firm, id)
+                line = lines.get(key)
+                if line is None:
+                    line = lines[key] = Line(key, None)
+                    if id != r.event_id:  # a row that has an event's own id begins with it
+                        unknown.append(key)
+                        if id != r.stream_id or r.version != 1:
+                            before.append(key)
+                steps.append((line, r))
+        if unknown:
+            for known, current in fetch(unknown, before).items():
+                lines[known].begin(current)
+        mine: list[Line[Row]] = []
+        for line, r in steps:
+            if line.batch != batch:
+                line.batch = batch
+                mine.append(line)
+            try:
+                line.apply(view, r, believed)
+            except psycopg.Error:
+                raise
+            except Exception as e:
+                raise Poisoned(view.name, r.position, e) from e
+        for line in mine:
+            lines[line.key] = lines.pop(line.key)
+        return mine
+
+    def writing(self, lines: Iterable[Line[Row]]) -> list[Write]:
+        """The statements that write these lines; the lines take them as carried out."""
+        current: list[tuple[Key, Slice[Row]]] = []
+        gone: list[Key] = []
+        closed: list[tuple[Key, Slice[Row]]] = []
+        try:
+            for line in lines:
+                like: Slice[Row] | None = None
+                for s in line.closed:
+                    closed.append((line.key, s))
+                    if not s.kept:
+                        self.table.pack(s, like)
+                        like = s
+                standing = line.current
+                if standing is None:
+                    continue
+                if standing.row is not None:
+                    self.table.pack(standing, like)
+                    current.append((line.key, standing))
+                elif line.there:
+                    gone.append(line.key)
+                if standing.row is None and not standing.kept:
+                    closed.append((line.key, standing))
+            writes = [*self.table.saving(current, gone), *self.table.keeping(closed)]
+            for line in lines:
+                line.written()
+                if line.current is not None:
+                    line.there = line.current.row is not None
+                    line.current.kept = not line.there
+        except Exception as e:
+            self.forget()
+            raise Poisoned(self.view.name, None, e) from e
+        return writes
+
+    def trim(self, most: int = MOST_LINES, young: int = 2) -> list[Line[Row]]:
+        """Take the lines out of memory that were touched longest ago, none of the last `young` batches; answers them."""
+        if len(self.lines) <= most:
+            return []
+        old = [line for line in itertools.islice(self.lines.values(), len(self.lines) - most) if line.batch <= self._batch - young]
+        for line in old:
+            del self.lines[line.key]
+        return old
 
 
 def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], events: Iterable[Recorded]) -> None:
@@ -96,53 +227,15 @@ def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], e
 
     Raises Poisoned with the event's position when a fold fails, without one when the database refuses the batch.
     """
-    touched: list[tuple[Recorded, list[UUID]]] = []
-    wanted: dict[Key, bool] = {}  # whether the key may have been known before
-    for r in events:
-        try:
-            keys = list(dict.fromkeys(view.keys(r)))
-        except Exception as e:
-            raise Poisoned(view.name, r.position, e) from e
-        if keys:
-            touched.append((r, keys))
-            for key in keys:
-                wanted.setdefault((r.firm, key), not (r.stream_id == key and r.version == 1))
-    if not touched:
-        return
+    folding = Folding(view, table)
     try:
-        found = table.load(c, list(wanted), gone=[k for k, before in wanted.items() if before])
-        lines = {key: _Line(view, table, key, found.get(key)) for key in wanted}
-        for r, keys in touched:
-            for key in keys:
-                try:
-                    lines[(r.firm, key)].apply(r, c)
-                except psycopg.Error:
-                    raise
-                except Exception as e:
-                    raise Poisoned(view.name, r.position, e) from e
-        _save(table, c, lines)
+        touched = Router([view]).route(events).get(view.name, [])
+    except CannotSay as e:
+        raise Poisoned(e.view, e.position, e.error) from e
+    lines = folding.fold(touched, lambda keys, gone: table.load(c, keys, gone=gone), lambda key: table.believed(c, key))
+    try:
+        run(c, folding.writing(lines))
     except (psycopg.OperationalError, psycopg.InterfaceError, Poisoned):
         raise
     except Exception as e:
         raise Poisoned(view.name, None, e) from e
-
-
-def _save(table: Table[Any], c: psycopg.Connection[Any], lines: Mapping[Key, _Line[Any]]) -> None:
-    current: dict[Key, Slice[Any]] = {}
-    gone: list[Key] = []
-    closed: list[tuple[Key, Slice[Any]]] = []
-    for key, line in lines.items():
-        closed += [(key, s) for s in line.closed]
-        standing = line.current
-        if standing is None:
-            continue
-        if standing.row is not None:
-            current[key] = standing
-            continue
-        if line.there:
-            gone.append(key)
-        if not standing.kept:
-            closed.append((key, standing))
-    table.save(c, current, gone)
-    if closed:
-        table.keep(c, closed)

@@ -19,7 +19,7 @@ from domain.kernel import Invalid, NotFound, Refused
 from infra import uploads
 from infra.blobs import PIECE, FolderBlobs
 from infra.database import Database
-from infra.projector.engine import fold_batch
+from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.reading import Readers
 from infra.record import wire

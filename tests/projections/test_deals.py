@@ -19,7 +19,7 @@ from commands.offers import CancelOffer, SelectOffer, SendOffer
 from commands.pipelines import DefinePipeline, NewStage, RedefinePipeline, StageAsWished
 from domain.kernel import FirmId
 from infra.database import Database
-from infra.projector.engine import fold_batch
+from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.record import wire
 from projections.deal_activities import DEAL_ACTIVITIES

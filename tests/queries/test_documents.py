@@ -10,7 +10,7 @@ from commands.folders import ArchiveFolder, MoveFolder
 from domain.kernel import NotFound
 from infra.blobs import FolderBlobs
 from infra.database import Database
-from infra.projector.engine import fold_batch
+from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.reading import PgReader, Readers
 from infra.record import wire
