@@ -22,6 +22,7 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 
 from commands.kernel import Made
@@ -139,7 +140,7 @@ INSERT_EVENTS = wire.Statement(
     f"INSERT INTO record.events ({COLUMNS}) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)".encode(),
     (N, U, N, U, N, U, Z, Z, U, T, T, B, B),
 )
-COPY_EVENTS = f"COPY record.events_%06d ({COLUMNS}) FROM STDIN (FORMAT binary)"  # a partition: COPY is not for tables with policies
+COPY_EVENTS = b"COPY record.events_%%06d (%s) FROM STDIN (FORMAT binary)" % COLUMNS.encode()  # a partition: COPY is not for tables with policies
 UPSERT_STREAMS = wire.Statement(
     b"set streams",
     b"INSERT INTO record.streams (firm_id, stream_id, stream_type, version) SELECT * FROM unnest($1, $2, $3, $4)"
@@ -166,6 +167,7 @@ UPSERT_FIRMS = wire.Statement(
 NOTIFY = wire.Statement(b"notify", f"SELECT pg_notify('{CHANNEL}', $1::bigint::text)".encode(), (wire.INT8,))
 EXTEND = wire.Statement(b"extend", b"SELECT record.extend($1)", (wire.INT8,))
 COMMIT = wire.Statement(b"commit", b"COMMIT")
+ROLLBACK = wire.Statement(b"rollback", b"ROLLBACK")
 
 
 def stream_key(firm: UUID, type: str, id: UUID) -> bytes:
@@ -236,24 +238,30 @@ def flush(c: psycopg.Connection[Any], batch: Sequence[Append], *, again: bool = 
     `again` says that an earlier attempt at this batch may have been committed: an answer found then that equals the command's own
     (event ids are in it) is its first answer, not a repeated one.
     """
-    pipe = wire.pipe(c)
+    return wire.drive(flushing(wire.pipe(c), batch, again=again), c.pgconn.socket)
+
+
+def flushing(pipe: wire.Pipe, batch: Sequence[Append], *, again: bool) -> wire.Talk[list[Appended | BaseException]]:
+    """`flush` as a conversation."""
     pipe.add(BEGIN)
     pipe.add(LOCK)
     pipe.add(HEAD)
-    pipe.add(FIRM_HEADS, wire.uuids(list(dict.fromkeys([a.firm.bytes for a in batch]))))
-    ask_versions(pipe, list(dict.fromkeys([key for a in batch for key, _, _ in a.reads])))
+    pipe.add(FIRM_HEADS, wire.uuids(list({a.firm.bytes: None for a in batch})))
+    ask_versions(pipe, list({key: None for a in batch for key, _, _ in a.reads}))
     pipe.add(COMMANDS, wire.uuids([a.firm.bytes for a in batch]), wire.uuids([a.command_id.bytes for a in batch]))
     try:
-        _, _, head, heads, versions, known = pipe.send()
+        _, _, head, heads, versions, known = yield from pipe.sending()
         start = wire.read_int8(head.get_value(0, 0))
         results, accepted = _decide(batch, start, read_versions(versions), read_commands(known), again=again)
         if accepted:
-            _write(c, pipe, accepted, start, read_firms(heads))
+            yield from _writing(pipe, accepted, start, read_firms(heads))
         else:
-            c.execute("ROLLBACK")
-    except BaseException:
-        if not c.closed:
-            c.execute("ROLLBACK")
+            pipe.add(ROLLBACK)
+            yield from pipe.sending()
+    except psycopg.Error:
+        if pipe.pg.transaction_status == TransactionStatus.INERROR:
+            pipe.add(ROLLBACK)
+            yield from pipe.sending()
         raise
     return results
 
@@ -290,9 +298,7 @@ def _decide(
     return results, accepted
 
 
-def _write(
-    c: psycopg.Connection[Any], pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start: dict[bytes, int]
-) -> None:
+def _writing(pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start: dict[bytes, int]) -> wire.Talk[None]:
     """Insert what was accepted, and commit."""
     position = start
     ends: list[int] = []
@@ -324,7 +330,8 @@ def _write(
         position += count
         ends.append(position)
     if position // PARTITION_AHEAD != start // PARTITION_AHEAD:
-        pipe.ask(EXTEND, wire.int8(position + PARTITION_AHEAD))
+        pipe.add(EXTEND, wire.int8(position + PARTITION_AHEAD))
+        yield from pipe.sending()
     places = range(start + 1, position + 1)
     if len(events) >= COPY_FROM:
         rows = [
@@ -336,7 +343,7 @@ def _write(
                 places, firm_of, in_firm, events, recorded, commands, sealed, strict=True
             )
         ]  # fmt: skip
-        copy_rows(c, start, rows)
+        yield from copying_rows(pipe, start, rows)
     elif events:
         pipe.add(
             INSERT_EVENTS,
@@ -367,17 +374,16 @@ def _write(
     if events:
         add_heads(pipe, touched, firms, position)
     pipe.add(COMMIT)
-    pipe.send()
+    yield from pipe.sending()
 
 
-def copy_rows(c: psycopg.Connection[Any], start: int, rows: Sequence[bytes]) -> None:
+def copying_rows(pipe: wire.Pipe, start: int, rows: Sequence[bytes]) -> wire.Talk[None]:
     """Add rows by COPY to the partitions of the positions from `start + 1` on."""
     done = 0
     while done < len(rows):
         partition = (start + done + 1) // PARTITION_SIZE
         until = min(len(rows), (partition + 1) * PARTITION_SIZE - start - 1)
-        with c.cursor().copy(COPY_EVENTS % partition) as copy:
-            copy.write(b"".join((wire.COPY_HEADER, *rows[done:until], wire.COPY_END)))
+        yield from pipe.copying(COPY_EVENTS % partition, b"".join(rows[done:until]))
         done = until
 
 

@@ -597,7 +597,7 @@ def _insert(
         ends.append(position)
     if position // appender.PARTITION_AHEAD != start // appender.PARTITION_AHEAD:
         pipe.ask(appender.EXTEND, wire.int8(position + appender.PARTITION_AHEAD))
-    appender.copy_rows(c, start, rows)
+    wire.drive(appender.copying_rows(pipe, start, rows), pipe.pg.socket)
     pipe.add(
         appender.INSERT_COMMANDS,
         wire.uuids([firm_bytes] * len(accepted)),

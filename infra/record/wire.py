@@ -1,19 +1,19 @@
 """PostgreSQL's binary formats, packed by hand where it is hot: arrays for `unnest`, rows for COPY, statements in a pipeline."""
 
+import select
 import struct
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from weakref import WeakKeyDictionary
 
 import psycopg
-from psycopg import generators
 from psycopg.abc import AdaptContext
 from psycopg.adapt import Dumper
 from psycopg.pq import ExecStatus, Format
-from psycopg.pq.abc import PGresult
+from psycopg.pq.abc import PGconn, PGresult
+
+T = TypeVar("T")
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -137,56 +137,131 @@ def read_int8(value: bytes | None) -> int:
     return int.from_bytes(value or b"", "big", signed=True)
 
 
+Talk = Generator[bool, None, T]
+"""A conversation with the server in steps: each `yield` waits until the socket can be read, or written when it yields True."""
+
+
+def drive(talk: Talk[T], fd: int) -> T:
+    """Hold a conversation to its end, blocking."""
+    poll = select.poll()
+    try:
+        while True:
+            poll.register(fd, select.POLLIN | select.POLLOUT if next(talk) else select.POLLIN)
+            poll.poll()
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
 class Pipe:
     """Prepared statements sent together and answered together, without psycopg's own work for each of them.
 
     One per connection, see `pipe`. psycopg's ordinary calls may be made between two pipelines.
     """
 
-    def __init__(self, c: psycopg.Connection[Any]) -> None:
-        self._pg = c.pgconn
-        self._wait = c.wait
+    def __init__(self, pg: PGconn) -> None:
+        self.pg = pg
         self._prepared: set[bytes] = set()
-        self._commands: deque[Callable[[], None]] = deque()
-        self._preparing: list[tuple[int, bytes]] = []
+        self._added: list[tuple[Statement, tuple[bytes, ...]]] = []
 
     def add(self, statement: Statement, *parameters: bytes) -> None:
         """Put a statement into the pipeline."""
-        if statement.name not in self._prepared:
-            self._preparing.append((len(self._commands), statement.name))
-            self._prepared.add(statement.name)
-            self._commands.append(partial(self._pg.send_prepare, statement.name, statement.sql, statement.types))
-        self._commands.append(
-            partial(self._pg.send_query_prepared, statement.name, parameters, (1,) * len(parameters), Format.BINARY)
-        )
+        self._added.append((statement, parameters))
 
     def send(self) -> list[PGresult]:
         """Run what was put in; the result of each statement, or the first error as psycopg's exception."""
-        commands, self._commands = self._commands, deque()
-        preparing, self._preparing = self._preparing, []
-        commands.append(self._pg.pipeline_sync)
-        self._pg.enter_pipeline_mode()
-        results = self._wait(self._talk(commands, len(commands)))
-        self._pg.exit_pipeline_mode()
-        for n, name in preparing:
-            if results[n][0].status != ExecStatus.COMMAND_OK:
-                self._prepared.discard(name)
-        for result in results:
-            if result[0].status == ExecStatus.FATAL_ERROR:
-                raise psycopg.errors.error_from_result(result[0])
-        dropped = {n for n, _ in preparing}
-        return [r[0] for n, r in enumerate(results[:-1]) if n not in dropped]
+        return drive(self.sending(), self.pg.socket)
 
     def ask(self, statement: Statement, *parameters: bytes) -> PGresult:
         """One statement and its result."""
         self.add(statement, *parameters)
         return self.send()[0]
 
-    def _talk(self, commands: deque[Callable[[], None]], count: int) -> Generator[Any, Any, list[list[PGresult]]]:
-        results: list[list[PGresult]] = yield from generators.pipeline_communicate(self._pg, commands)
-        while len(results) < count:
-            results.append((yield from generators.fetch_many(self._pg)))
-        return results
+    def sending(self) -> Talk[list[PGresult]]:
+        """`send` as a conversation."""
+        pg, prepared = self.pg, self._prepared
+        added, self._added = self._added, []
+        preparing: dict[int, bytes] = {}
+        count = 0
+        pg.enter_pipeline_mode()
+        for statement, parameters in added:
+            if statement.name not in prepared:
+                pg.send_prepare(statement.name, statement.sql, statement.types)
+                prepared.add(statement.name)
+                preparing[count] = statement.name
+                count += 1
+            pg.send_query_prepared(statement.name, parameters, (1,) * len(parameters), Format.BINARY)
+            count += 1
+        pg.pipeline_sync()
+        yield from _flushed(pg)
+        results: list[PGresult] = []
+        current: PGresult | None = None
+        while True:
+            while pg.is_busy():
+                yield False
+                pg.consume_input()
+            result = pg.get_result()
+            if result is None:
+                if current is None:  # nothing comes any more: the connection is gone
+                    raise psycopg.OperationalError("the connection was lost")
+                results.append(current)
+                current = None
+            elif result.status == ExecStatus.PIPELINE_SYNC:
+                break
+            elif current is None:
+                current = result
+        pg.exit_pipeline_mode()
+        for n, name in preparing.items():
+            if results[n].status != ExecStatus.COMMAND_OK:
+                prepared.discard(name)
+        for result in results:
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)
+        return [r for n, r in enumerate(results) if n not in preparing]
+
+    def copying(self, sql: bytes, rows: bytes) -> Talk[None]:
+        """A COPY of rows in binary, as a conversation."""
+        pg = self.pg
+        pg.send_query(sql)
+        yield from _flushed(pg)
+        (begun,) = yield from _answers(pg, until=ExecStatus.COPY_IN)
+        if begun.status != ExecStatus.COPY_IN:
+            raise psycopg.errors.error_from_result(begun)
+        view = memoryview(b"".join((COPY_HEADER, rows, COPY_END)))
+        for at in range(0, len(view), COPY_CHUNK):
+            while not pg.put_copy_data(view[at : at + COPY_CHUNK]):
+                yield True
+            yield from _flushed(pg)
+        while not pg.put_copy_end():
+            yield True
+        yield from _flushed(pg)
+        for result in (yield from _answers(pg)):
+            if result.status == ExecStatus.FATAL_ERROR:
+                raise psycopg.errors.error_from_result(result)
+
+
+def _flushed(pg: PGconn) -> Talk[None]:
+    """Until everything is with the kernel; what the server says meanwhile is taken, so that neither waits for the other."""
+    while pg.flush():
+        yield True
+        pg.consume_input()
+
+
+def _answers(pg: PGconn, until: ExecStatus | None = None) -> Talk[list[PGresult]]:
+    """The results of a simple query, all or up to one with a status."""
+    results: list[PGresult] = []
+    while True:
+        while pg.is_busy():
+            yield False
+            pg.consume_input()
+        result = pg.get_result()
+        if result is None:
+            if not results:
+                raise psycopg.OperationalError("the connection was lost")
+            return results
+        results.append(result)
+        if result.status == until:
+            return results
 
 
 _pipes: "WeakKeyDictionary[psycopg.Connection[Any], Pipe]" = WeakKeyDictionary()
@@ -196,7 +271,7 @@ def pipe(c: psycopg.Connection[Any]) -> Pipe:
     """The pipe of a connection."""
     found = _pipes.get(c)
     if found is None:
-        found = _pipes[c] = Pipe(c)
+        found = _pipes[c] = Pipe(c.pgconn)
     return found
 
 
@@ -205,6 +280,7 @@ def pipe(c: psycopg.Connection[Any]) -> Pipe:
 
 COPY_HEADER = b"PGCOPY\n\xff\r\n\x00" + b"\x00" * 8
 COPY_END = b"\xff\xff"
+COPY_CHUNK = 262_144
 _PLACE = struct.Struct(">hiqi16siq")
 _FIXED = struct.Struct(">i16siqi16siqiqi16s")
 _SIZE = struct.Struct(">i")
