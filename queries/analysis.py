@@ -152,6 +152,11 @@ def number_tails(number: str) -> tuple[str, ...]:
     return tuple(all_digits[i:] for i in range(max(0, len(all_digits) - 3)))
 
 
+def number_beginnings(found: str) -> tuple[str, ...]:
+    """What tails of a written number may begin with to be the number asked for: it may have been written without its country's prefix."""
+    return tuple(found[i:] for i in range(4 if len(found) >= 10 else 1))
+
+
 def numbers(text: str) -> Iterator[tuple[int, int, str]]:
     """What may be telephone numbers in a text that somebody typed: start, end, digits."""
     for match in _NUMBER.finditer(text):

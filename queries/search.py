@@ -485,7 +485,7 @@ def to_mark(sought: Sought, results: Results) -> analysis.Sought:
     for clause in sought.clauses:
         words = (clause,) if isinstance(clause, OneWord) else clause.words
         if isinstance(clause, Number):
-            numbers.append(clause.digits)
+            numbers += analysis.number_beginnings(clause.digits)
         for w in words:
             whole.update(w.forms)
             for f in w.forms:

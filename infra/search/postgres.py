@@ -263,7 +263,7 @@ class _Look:
             case Phrase():
                 return " <-> ".join(f"({self._word(w, {})})" for w in clause.words)
             case Number():
-                number = f"'{self._tag}{NUMBER}{clause.digits}':*"
+                number = " | ".join(f"'{self._tag}{NUMBER}{n}':*" for n in analysis.number_beginnings(clause.digits))
                 words = " & ".join(f"({self._word(w, {})})" for w in clause.words)
                 return f"{number} | ({words})" if words else number
             case _:
