@@ -45,7 +45,7 @@ CREATE TABLE views.graph_edges (
     last_event_id uuid        NOT NULL,
     PRIMARY KEY (firm_id, id)
 );
-CREATE INDEX graph_edges_by_source ON views.graph_edges (firm_id, source);
+CREATE INDEX graph_edges_by_source ON views.graph_edges (firm_id, source, target);
 CREATE INDEX graph_edges_by_target ON views.graph_edges (firm_id, target);
 CREATE INDEX graph_edges_by_kind ON views.graph_edges (firm_id, kind, id);
 CALL chancery.own_view('views.graph_edges');

@@ -39,10 +39,18 @@ class PostgresGraph:
         return {row["id"]: _node(row, personal=scope.personal) for row in rows}
 
     async def touching(self, ids: Collection[UUID], scope: Scope, *, limit: int) -> Sequence[Edge]:
-        return [Edge(*row.values()) for row in await self._all("touching", scope, ids=list(ids), limit=limit)]
+        return _edges(await self._all("touching", scope, ids=list(ids), limit=limit))
 
     async def neighbourhood(self, start: UUID, scope: Scope, *, depth: int, nodes: int, edges: int) -> Subgraph:
-        return await walking.neighbourhood(self._walk(scope), start, depth=depth, nodes=nodes, edges=edges)
+        async def nearby(frontier: Collection[UUID], known: Collection[UUID], limit: int) -> list[tuple[UUID, str]]:
+            rows = await self._all("nearby", scope, ids=list(frontier), known=list(known), limit=limit)
+            return [(row["id"], row["kind"]) for row in rows]
+
+        async def between(distances: Mapping[UUID, int], depth: int, limit: int) -> list[Edge]:
+            ids, far = list(distances), list(distances.values())
+            return _edges(await self._all("walked", scope, ids=ids, distances=far, depth=depth, limit=limit))
+
+        return await walking.neighbourhood(nearby, between, start, depth=depth, nodes=nodes, edges=edges)
 
     async def shortest_paths(self, a: UUID, b: UUID, scope: Scope, *, depth: int, paths: int) -> Paths:
         return await walking.shortest_paths(self._walk(scope), a, b, depth=depth, paths=paths)
@@ -58,10 +66,10 @@ class PostgresGraph:
 
     async def edges(self, scope: Scope, *, limit: int, roles: Collection[str] | None = None) -> Sequence[Edge]:
         chosen = None if roles is None else list(roles)
-        return [Edge(*row.values()) for row in await self._all("edges", scope, limit=limit, roles=chosen)]
+        return _edges(await self._all("edges", scope, limit=limit, roles=chosen))
 
     async def between(self, ids: Collection[UUID], scope: Scope, *, limit: int) -> Sequence[Edge]:
-        return [Edge(*row.values()) for row in await self._all("between", scope, ids=list(ids), limit=limit)]
+        return _edges(await self._all("between", scope, ids=list(ids), limit=limit))
 
     async def pairs(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, str, UUID, str, int]]:
         rows = await self._all("pairs", scope, limit=limit)
@@ -76,8 +84,12 @@ class PostgresGraph:
 
     async def timeline(self, ids: Collection[UUID], scope: Scope, *, limit: int, offset: int) -> Sequence[Happening]:
         rows = await self._all("timeline", scope, ids=list(ids), limit=limit, offset=offset)
-        edges = [Edge(*row.values()) for row in rows]
+        edges = _edges(rows)
         return [Happening(e, e.last_at, e.last_event, e.last_event_id) for e in edges]
+
+
+def _edges(rows: Sequence[Mapping[str, Any]]) -> list[Edge]:
+    return [Edge(*row.values()) for row in rows]
 
 
 def _params(scope: Scope) -> dict[str, object]:

@@ -101,7 +101,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subgraph:
-    """Nodes in the order in which they were reached, with their distance, and the edges that were walked; `truncated` by a limit."""
+    """Nodes in the order in which they were reached, with their distances, and the edges between; `truncated` by a limit."""
 
     nodes: Sequence[UUID]
     kinds: Mapping[UUID, str]
@@ -163,7 +163,11 @@ class Graph(Protocol):
         ...
 
     async def neighbourhood(self, start: UUID, scope: Scope, *, depth: int, nodes: int, edges: int) -> Subgraph:
-        """What is reached from a node over at most `depth` edges in either direction, and the edges that lead there."""
+        """What is reached from a node over at most `depth` edges in either direction, and the edges passed on the way.
+
+        Nodes come nearest first, of one distance the one with the latest edge to a nearer one first, then by id, and end after `nodes`.
+        Edges are those between them of which an end is nearer than `depth`: by the distance of their nearer end, then the latest first.
+        """
         ...
 
     async def shortest_paths(self, a: UUID, b: UUID, scope: Scope, *, depth: int, paths: int) -> Paths:

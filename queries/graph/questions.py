@@ -41,7 +41,7 @@ Told = Plain | Written
 
 class AskNeighbourhood(About, Paged):
     depth: Depth = 1
-    max_nodes: Annotated[int, Field(ge=1, le=MOST_DRAWN)] = 500
+    max_nodes: Annotated[int, Field(ge=1, le=MOST_DRAWN)] = 300
     max_edges: Annotated[int, Field(ge=1, le=20_000)] = 2_000
     page_size: Annotated[int, Field(ge=1, le=MOST_DRAWN)] = MOST_DRAWN
 
@@ -54,9 +54,9 @@ class AskNeighbourhood(About, Paged):
     views=VIEWS,
 )
 async def neighbourhood(q: AskNeighbourhood, r: Reader) -> Told:
-    """The nodes reached over at most `depth` edges in either direction, nearest first, and the edges that lead there.
+    """The nodes reached over at most `depth` edges in either direction, nearest first, and the edges passed on the way.
 
-    Where a limit cuts the answer short, the latest edges are kept and `truncated` says so. A page holds so many nodes and the edges
+    Where a limit cuts the answer short, what is nearest and latest is kept and `truncated` says so. A page holds so many nodes and the edges
     that join them to each other and to those of earlier pages.
     """
     scope, _ = await start(r, scope_of(q, r), q.kind, q.id)
@@ -179,8 +179,8 @@ async def common(q: AskCommon, r: Reader) -> Told:
 
 
 class AskTimeline(About, Paged):
-    depth: Annotated[int, Field(ge=0, le=3, description="How far around the node: what happened between any two within.")] = 1
-    max_nodes: Annotated[int, Field(ge=1, le=MOST_DRAWN)] = 500
+    depth: Annotated[int, Field(ge=1, le=3, description="How far around the node: what happened between any two within.")] = 1
+    max_nodes: Annotated[int, Field(ge=1, le=MOST_DRAWN)] = 300
 
 
 @query(
@@ -194,10 +194,9 @@ async def timeline(q: AskTimeline, r: Reader) -> Told:
     """Every event that began, changed or ended an edge near the node, or did something along it; the latest first."""
     scope, _ = await start(r, scope_of(q, r, ended=True), q.kind, q.id)
     graph = graph_of(r)
-    found = await graph.neighbourhood(q.id, scope, depth=max(q.depth, 1), nodes=q.max_nodes, edges=20_000)
-    ids = list(found.nodes) if q.depth else [q.id]
+    found = await graph.neighbourhood(q.id, scope, depth=q.depth, nodes=q.max_nodes, edges=20_000)
     first = offset_of(q)
-    happened = await graph.timeline(ids, scope, limit=q.page_size + 1, offset=first)
+    happened = await graph.timeline(found.nodes, scope, limit=q.page_size + 1, offset=first)
     shown = happened[: q.page_size]
     edges = {e.id: e for h in reversed(shown) for e in [h.edge]}
     nodes = await drawn(r, scope, {q.id: q.kind} | ends_of(edges.values()))

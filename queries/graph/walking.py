@@ -7,40 +7,39 @@ from uuid import UUID
 from queries.graph.port import Edge, Paths, Subgraph
 
 Touching = Callable[[Collection[UUID], int], Awaitable[Sequence[Edge]]]
+"""(nodes, limit): the edges that begin or end at them."""
+Nearby = Callable[[Collection[UUID], Collection[UUID], int], Awaitable[Sequence[tuple[UUID, str]]]]
+"""(frontier, known nodes, limit): the nodes next to the frontier that are not known, with their kinds."""
+Between = Callable[[Mapping[UUID, int], int, int], Awaitable[Sequence[Edge]]]
+"""(nodes with their distances, depth, limit): the edges that join two of them, one of which is nearer than the depth."""
 
 MOST_EDGES = 50_000  # read for one question about paths
 MOST_STEPS = 200_000  # tried for one question about paths
 
 
-async def neighbourhood(touching: Touching, start: UUID, *, depth: int, nodes: int, edges: int) -> Subgraph:
-    """Level by level. Of a level's edges the latest come first, and nodes in the order in which edges reach them."""
+async def neighbourhood(nearby: Nearby, between: Between, start: UUID, *, depth: int, nodes: int, edges: int) -> Subgraph:
+    """Level by level until there are enough nodes; then the edges that a walk of that depth would pass, between those found."""
     kinds: dict[UUID, str] = {}
     distances = {start: 0}
-    walked: dict[UUID, Edge] = {}
     frontier = [start]
     truncated = False
     for level in range(1, depth + 1):
-        found = await touching(frontier, edges + 1)
-        frontier = []
-        for e in found:
-            if e.id in walked:
-                continue
-            if len(walked) == edges:
-                truncated = True
-                break
-            new = [end for end in (e.source, e.target) if end not in distances]
-            if new and len(distances) == nodes:
-                truncated = True
-                continue
-            walked[e.id] = e
-            for end, kind in e.ends:
-                kinds.setdefault(end, kind)
-                if end not in distances:
-                    distances[end] = level
-                    frontier.append(end)
-        if not frontier or (truncated and len(walked) == edges):
+        left = nodes - len(distances)
+        found = await nearby(frontier, list(distances), left + 1)
+        truncated = len(found) > left
+        frontier = [id for id, _ in found[:left]]
+        kinds.update(found[:left])
+        distances.update(dict.fromkeys(frontier, level))
+        if truncated or not frontier:
             break
-    return Subgraph(nodes=tuple(distances), kinds=kinds, distances=distances, edges=tuple(walked.values()), truncated=truncated)
+    walked = await between(distances, depth, edges + 1)
+    return Subgraph(
+        nodes=tuple(distances),
+        kinds=kinds,
+        distances=distances,
+        edges=tuple(walked[:edges]),
+        truncated=truncated or len(walked) > edges,
+    )
 
 
 class _Side:

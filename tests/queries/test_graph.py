@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import networkx as nx
+import psycopg
 import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
@@ -373,3 +374,39 @@ async def test_a_question_that_takes_too_long_is_refused_with_advice(database: D
                 await g.edges(scope(), limit=1)
         async with engine.at(FIRM) as g:
             assert await g.nodes([], scope()) == {}
+
+
+PLANNED = """
+SET session_replication_role = replica;
+INSERT INTO views.graph_edges (firm_id, id, version, created_at, updated_at, position, source_kind, source, target_kind, target, kind,
+                               sealed, since, count, last_at, last_event, last_event_id)
+SELECT ('00000000-0000-7000-8000-' || lpad(to_hex(n % 4), 12, '0'))::uuid, gen_random_uuid(), 1, now(), now(), n, 'member',
+       ('00000000-0000-7000-9000-' || lpad(to_hex(n % 2000), 12, '0'))::uuid, 'deal',
+       ('00000000-0000-7000-a000-' || lpad(to_hex(n % 1999), 12, '0'))::uuid, 'acted_on', false, now(), 1, now(), 'x.Y.v1', gen_random_uuid()
+  FROM generate_series(1, 20000) n
+"""
+
+
+async def test_the_hot_questions_use_their_indexes_and_read_no_table_from_end_to_end(database: Database) -> None:
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute(PLANNED)
+        c.execute("ANALYZE views.graph_edges")
+        c.execute("UPDATE pg_class SET reltuples = 1e6, relpages = 30000 WHERE oid = 'views.graph_edges'::regclass")
+    ids = [UUID(f"00000000-0000-7000-9000-{n:012x}") for n in range(20)]
+    asked: dict[str, dict[str, object]] = {
+        "touching": {"ids": ids, "limit": 100},
+        "nearby": {"ids": ids, "known": ids, "limit": 100},
+        "between": {"ids": ids, "limit": 100},
+        "walked": {"ids": ids, "distances": [1] * 20, "depth": 3, "limit": 100},
+        "timeline": {"ids": ids, "limit": 100, "offset": 0},
+        "nodes": {"ids": ids},
+    }
+    with psycopg.connect(database.conninfo("app")) as c:
+        firm = UUID("00000000-0000-7000-8000-000000000001")
+        c.execute("SELECT set_config('chancery.firm', %s, true)", (str(firm),))
+        for name, more in asked.items():
+            sql = postgres.SQL[name].replace("/* in_scope */", postgres.SQL["in_scope"])
+            params = {**postgres._params(scope()), "firm": firm, **more}
+            plan = "\n".join(row[0] for row in c.execute(f"EXPLAIN {sql}".encode(), params))
+            assert "Seq Scan on graph_edges" not in plan, (name, plan)
+            assert "graph_nodes_pkey" in plan if name == "nodes" else "graph_edges_by_" in plan, (name, plan)
