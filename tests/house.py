@@ -20,6 +20,7 @@ from infra.http.app import build
 from infra.projector.engine import Projector
 from infra.record.execute import Answer
 from infra.record.vault import Vault
+from infra.search.indexer import Indexer
 from infra.settings import Settings
 
 
@@ -72,8 +73,10 @@ async def a_house(settings: Settings, database: Database) -> AsyncIterator[House
     async with app.router.lifespan_context(app):
         chancery: Chancery = app.state.service.chancery
         projector = Projector(database, Vault(settings.keys_folder))
-        thread = threading.Thread(target=projector.run, args=(stop,), daemon=True)
-        thread.start()
+        indexer = Indexer(database, Vault(settings.keys_folder), chancery.blobs)
+        threads = [threading.Thread(target=run, args=(stop,), daemon=True) for run in (projector.run, indexer.run)]
+        for thread in threads:
+            thread.start()
         try:
             made = await create_firm(chancery, "A firm", Region.EU)
             house = House(chancery, app, made["firm_id"], made["api_key"])
@@ -81,4 +84,5 @@ async def a_house(settings: Settings, database: Database) -> AsyncIterator[House
             yield house
         finally:
             stop.set()
-            thread.join(timeout=10)
+            for thread in threads:
+                thread.join(timeout=10)

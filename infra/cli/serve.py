@@ -18,6 +18,7 @@ import uvicorn
 
 from domain.firms import Region
 from infra import registry
+from infra.blobs import FolderBlobs
 from infra.bootstrap import Chancery, opened
 from infra.cli.console import DATA, chosen, fail, out
 from infra.cli.firms import create_firm
@@ -25,6 +26,7 @@ from infra.database import Database, DatabaseUnusable
 from infra.http.app import build
 from infra.projector.engine import Projector
 from infra.record.vault import KeysUnusable, Vault
+from infra.search.indexer import Indexer
 from infra.settings import Settings
 
 log = structlog.get_logger()
@@ -39,9 +41,15 @@ def project(data: Path | None = DATA) -> None:
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, lambda *_: stop.set())
     _stop_with_parent(stop)
+    vault = Vault(chosen_settings.keys_folder)
+    indexer = Indexer(database, vault, FolderBlobs(chosen_settings.blobs_folder))
+    indexing = threading.Thread(target=indexer.run, args=(stop,), name="search", daemon=True)
+    indexing.start()
     try:
-        Projector(database, Vault(chosen_settings.keys_folder)).run(stop)
+        Projector(database, vault).run(stop)
     finally:
+        stop.set()
+        indexing.join(timeout=20)
         database.close()
 
 
