@@ -32,17 +32,25 @@ class Figure:
     low: float
     high: float
     runs: int
-    goal: float
+    goal: float | None  # None: a comparison, not judged
     direction: Direction
     said: str = ""  # what both were in absolute terms, for the table
 
     @property
-    def reached(self) -> bool:
+    def reached(self) -> bool | None:
+        if self.goal is None:
+            return None
         return self.ratio >= self.goal if self.direction == "at least" else self.ratio <= self.goal
 
 
 def figure(
-    name: str, against: str, pairs: list[tuple[float, float]], *, goal: float, direction: Direction = "at least", unit: str = "/s"
+    name: str,
+    against: str,
+    pairs: list[tuple[float, float]],
+    *,
+    goal: float | None,
+    direction: Direction = "at least",
+    unit: str = "/s",
 ) -> Figure:
     """The figure of pairs (ours, theirs)."""
     ratios = [ours / theirs for ours, theirs in pairs]
@@ -103,9 +111,9 @@ def show(figures: list[Figure]) -> None:
             f"{f.ratio:.2f}",
             f"{f.low:.2f} to {f.high:.2f}",
             str(f.runs),
-            f"{f.direction} {f.goal:g}",
+            "" if f.goal is None else f"{f.direction} {f.goal:g}",
             f.said,
-            "[green]reached" if f.reached else "[yellow]missed",
+            {True: "[green]reached", False: "[yellow]missed", None: ""}[f.reached],
         )
     Console(width=170).print(table)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID, uuid4
 
-from bench.append import SECONDS, Ours
+from bench.append import SECONDS, Ours, fresh_keys
 from bench.harness import Figure, figure, interleaved
 from bench.place import ACTOR, NOTE, Place
 from commands.deals import NoteOnDeal
@@ -58,13 +58,14 @@ def measure(p: Place) -> list[Figure]:
 
 async def _commands(ours: Ours, spec: CommandSpec, streams: list[UUID], p: Place) -> float:
     done = 0
+    keys = fresh_keys()
     until = time.perf_counter() + SECONDS
 
     async def client(stream: UUID) -> None:
         nonlocal done
         while time.perf_counter() < until:
             command = NoteOnDeal(id=stream, note=NOTE)
-            await ours.executor.execute(command, firm=p.firm, actor=ACTOR, target=stream, idempotency_key=str(uuid4()), spec=spec)
+            await ours.executor.execute(command, firm=p.firm, actor=ACTOR, target=stream, idempotency_key=next(keys), spec=spec)
             done += 1
 
     started = time.perf_counter()

@@ -37,8 +37,8 @@ CHANNEL = "chancery_events"
 COPY_FROM = 200  # events from which COPY beats unnest
 PARTITION_SIZE = 5_000_000  # as record.extend makes them
 PARTITION_AHEAD = 1_000_000
-TURN_SECONDS = 0.005  # how long a batch waits for a loop's turn to end
 SMALL_BATCH = 4
+LOOK_AFTER = 8  # commands that a loop adds before it looks whether the server has answered
 
 Key = tuple[str, UUID]
 
@@ -82,6 +82,7 @@ class Append:
     answer: bytes
     keys: Sequence[NewKey] = ()
     done: "Callable[[Appended | BaseException], None] | None" = None
+    future: "asyncio.Future[Appended] | None" = None
     size: int = field(init=False, default=500)
     reads: list[tuple[bytes, int, Key]] = field(init=False)  # each stream that was read, by `stream_key`
     writes: dict[bytes, int] = field(init=False)  # the versions that streams have afterwards
@@ -140,7 +141,9 @@ INSERT_EVENTS = wire.Statement(
     f"INSERT INTO record.events ({COLUMNS}) SELECT * FROM unnest($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)".encode(),
     (N, U, N, U, N, U, Z, Z, U, T, T, B, B),
 )
-COPY_EVENTS = b"COPY record.events_%%06d (%s) FROM STDIN (FORMAT binary)" % COLUMNS.encode()  # a partition: COPY is not for tables with policies
+COPY_EVENTS = (
+    b"COPY record.events_%%06d (%s) FROM STDIN (FORMAT binary)" % COLUMNS.encode()
+)  # a partition: COPY is not for tables with policies
 UPSERT_STREAMS = wire.Statement(
     b"set streams",
     b"INSERT INTO record.streams (firm_id, stream_id, stream_type, version) SELECT * FROM unnest($1, $2, $3, $4)"
@@ -388,11 +391,11 @@ def copying_rows(pipe: wire.Pipe, start: int, rows: Sequence[bytes]) -> wire.Tal
 
 
 class Appender:
-    """The group-commit writer of a process: any thread or event loop submits, one thread flushes.
+    """The group-commit writer of a process: threads submit to a thread that flushes, an event loop flushes what its coroutines append.
 
-    At most `max_waiting` commands and `max_bytes` wait; more are refused with `Busy`. What an event loop submits in one turn is
-    flushed together: the flusher is woken when the turn is over, or when half of the last batch is there, so that the loop
-    decides the other half while the server takes the first.
+    At most `max_waiting` commands and `max_bytes` wait; more are refused with `Busy`. A loop flushes without another thread: it
+    makes commands while the server works on the flush before. What it submits in one turn is flushed together, or when half of the
+    last batch is there, so that it decides the other half while the server takes the first.
     """
 
     def __init__(
@@ -405,58 +408,37 @@ class Appender:
         batch_bytes: int = 8_000_000,
         patience: float = 10.0,
     ) -> None:
-        self._database = database
-        self._waiting: deque[Append] = deque()
-        self._bytes = 0
-        self._max_waiting = max_waiting
-        self._max_bytes = max_bytes
-        self._batch_commands = batch_commands
-        self._batch_bytes = batch_bytes
-        self._patience = patience
+        self.database = database
+        self.limits = _Limits(max_waiting, max_bytes, batch_commands, batch_bytes)
+        self.stopping = threading.Event()
+        self.patience = patience
+        self._queue = _Queue(self.limits)
         self._wake = threading.Condition()
-        self._stopping = False
-        self._enough = SMALL_BATCH
-        self._nudges: set[asyncio.AbstractEventLoop] = set()
-        self._connection: psycopg.Connection[Any] | None = None
-        self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
-        self._thread.start()
+        self._loops: dict[asyncio.AbstractEventLoop, _LoopWriter] = {}
+        self._thread: threading.Thread | None = None
 
     # --- submitting
 
     def submit(self, append: Append) -> None:
         """Queue a command; its `done` is called from the flusher's thread."""
         with self._wake:
-            self._queue(append)
-            if len(self._waiting) == 1:
-                self._wake.notify()
-
-    def _queue(self, append: Append) -> None:
-        if self._stopping:
-            raise Unavailable
-        if self._waiting and (len(self._waiting) >= self._max_waiting or self._bytes + append.size > self._max_bytes):
-            raise Busy
-        self._waiting.append(append)
-        self._bytes += append.size
-
-    async def append(self, append: Append) -> Appended:
-        """Append from an event loop."""
-        loop = asyncio.get_running_loop()
-        future: asyncio.Future[Appended] = loop.create_future()
-        append.done = _Landing(loop, future)
-        with self._wake:
-            self._queue(append)
-            if len(self._waiting) == self._enough:
-                self._wake.notify()
-            elif loop not in self._nudges:
-                self._nudges.add(loop)
-                loop.call_soon(self._nudge, loop)
-        return await future
-
-    def _nudge(self, loop: asyncio.AbstractEventLoop) -> None:
-        """The turn of the loop is over: what it submitted may go."""
-        with self._wake:
-            self._nudges.discard(loop)
+            if self.stopping.is_set():
+                raise Unavailable
+            self._queue.put(append)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="appender", daemon=True)
+                self._thread.start()
             self._wake.notify()
+
+    def append(self, append: Append) -> "asyncio.Future[Appended]":
+        """Append from an event loop; await what this answers."""
+        if self.stopping.is_set():
+            raise Unavailable
+        loop = asyncio.get_running_loop()
+        writer = self._loops.get(loop)
+        if writer is None:
+            writer = self._loops[loop] = _LoopWriter(self, loop)
+        return writer.append(append)
 
     def append_now(self, append: Append, *, timeout: float | None = 60.0) -> Appended:
         """Append from a thread and wait."""
@@ -476,62 +458,114 @@ class Appender:
             raise OutcomeUnknown from e
 
     def close(self) -> None:
-        """Write what is waiting, then stop."""
+        """Write what is waiting, then stop. Called where a loop runs that appends, it writes what is waiting there too."""
+        self.stopping.set()
         with self._wake:
-            self._stopping = True
             self._wake.notify()
-        self._thread.join()
-        if self._connection is not None:
-            self._connection.close()
+        if self._thread is not None:
+            self._thread.join()
+        for loop, writer in self._loops.items():
+            if not loop.is_running() or loop is _running():
+                writer.close()
+            else:
+                closed = threading.Event()
+                loop.call_soon_threadsafe(lambda w=writer, c=closed: (w.close(), c.set()))  # type: ignore[misc]
+                closed.wait(self.patience)
+        self._loops.clear()
 
-    # --- flushing
+    # --- the thread
 
     def _run(self) -> None:
+        writer = _Writer(self)
         while True:
             with self._wake:
-                while not self._waiting and not self._stopping:
-                    self._wake.wait()
-                if self._nudges and len(self._waiting) < self._enough and not self._stopping:
-                    self._wake.wait(TURN_SECONDS)  # a loop is in the middle of its turn
-                if not self._waiting:
-                    if self._stopping:
+                while not self._queue.waiting:
+                    if self.stopping.is_set():
+                        writer.drop()
                         return
-                    continue
-                batch: list[Append] = []
-                size = 0
-                while (
-                    self._waiting
-                    and len(batch) < self._batch_commands
-                    and (not batch or size + self._waiting[0].size <= self._batch_bytes)
-                ):
-                    batch.append(self._waiting.popleft())
-                    size += batch[-1].size
-                self._bytes -= size
-                self._enough = max(SMALL_BATCH, len(batch) // 2)
-            self._deliver(batch, self._flush(batch))
+                    self._wake.wait()
+                batch = self._queue.take()
+            for a, result in zip(batch, writer.flush(batch), strict=True):
+                if a.done is not None:
+                    try:
+                        a.done(result)
+                    except Exception:  # a submitter's mistake must not stop the writer
+                        log.exception("append.callback_failed")
 
-    def _flush(self, batch: list[Append]) -> Sequence[Appended | BaseException]:
-        until = time.monotonic() + self._patience
-        unknown = False
+
+def _running() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    waiting: int
+    bytes: int
+    batch_commands: int
+    batch_bytes: int
+
+
+class _Queue:
+    """Commands that wait, bounded."""
+
+    __slots__ = ("_bytes", "_limits", "waiting")
+
+    def __init__(self, limits: _Limits) -> None:
+        self.waiting: deque[Append] = deque()
+        self._bytes = 0
+        self._limits = limits
+
+    def put(self, append: Append) -> None:
+        limits = self._limits
+        if self.waiting and (len(self.waiting) >= limits.waiting or self._bytes + append.size > limits.bytes):
+            raise Busy
+        self.waiting.append(append)
+        self._bytes += append.size
+
+    def take(self) -> list[Append]:
+        """The next batch."""
+        waiting, limits = self.waiting, self._limits
+        batch: list[Append] = []
+        size = 0
+        while waiting and len(batch) < limits.batch_commands and (not batch or size + waiting[0].size <= limits.batch_bytes):
+            batch.append(waiting.popleft())
+            size += batch[-1].size
+        self._bytes -= size
+        return batch
+
+
+class _Writer:
+    """Flushes batches, blocking, and tries again while the database is away."""
+
+    def __init__(self, appender: Appender) -> None:
+        self._appender = appender
+        self._connection: psycopg.Connection[Any] | None = None
+
+    def flush(self, batch: Sequence[Append], *, unknown: bool = False) -> Sequence[Appended | BaseException]:
+        """The batch's results. `unknown`: an earlier attempt may have been committed."""
+        until = time.monotonic() + self._appender.patience
         pause = 0.05
         while True:
             try:
                 if self._connection is None or self._connection.closed:
-                    self._connection = self._database.connect("record")
-                    wire.register(self._connection)
+                    self._connection = self._appender.database.connect("record")
                 return flush(self._connection, batch, again=unknown)
             except BaseException as e:
                 if not self._interrupted(e):
                     log.exception("append.failed", commands=len(batch))
-                    self._drop()
+                    self.drop()
                     if len(batch) == 1:
                         return [e]
-                    return [result for one in batch for result in self._flush([one])]  # so that one bad command fails alone
+                    # so that one bad command fails alone
+                    return [result for one in batch for result in self.flush([one], unknown=unknown)]
                 # Anything may have happened to the transaction: the next attempt finds its commands, or writes them.
                 unknown = unknown or self._connection is not None
                 log.warning("append.interrupted", error=type(e).__name__, commands=len(batch))
-                self._drop()
-                if time.monotonic() + pause > until or self._stopping:
+                self.drop()
+                if time.monotonic() + pause > until or self._appender.stopping.is_set():
                     return [OutcomeUnknown() if unknown else Unavailable() for _ in batch]
                 time.sleep(pause)
                 pause = min(pause * 2, 1.0)
@@ -542,42 +576,175 @@ class Appender:
             return True
         return isinstance(e, psycopg.Error) and self._connection is not None and self._connection.closed
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def _deliver(self, batch: Sequence[Append], results: Sequence[Appended | BaseException]) -> None:
-        landings: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Appended], Appended | BaseException]]] = {}
-        for a, result in zip(batch, results, strict=True):
-            if isinstance(a.done, _Landing):
-                landings.setdefault(a.done.loop, []).append((a.done.future, result))
-            elif a.done is not None:
-                try:
-                    a.done(result)
-                except Exception:  # a submitter's mistake must not stop the writer
-                    log.exception("append.callback_failed")
-        for loop, results_of_loop in landings.items():
-            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
-                loop.call_soon_threadsafe(_land, results_of_loop)
 
+class _LoopWriter:
+    """Flushes on an event loop: a conversation with the server goes on whenever its socket has something, or a command is added.
 
-@dataclass(frozen=True, slots=True)
-class _Landing:
-    """Where a result goes when the submitter is a coroutine; all of one loop land in one call."""
+    When a flush fails, a `_Writer` takes the batch over in another thread, and decides what became of it.
+    """
 
-    loop: asyncio.AbstractEventLoop
-    future: "asyncio.Future[Appended]"
+    def __init__(self, appender: Appender, loop: asyncio.AbstractEventLoop) -> None:
+        self._appender = appender
+        self._loop = loop
+        self._queue = _Queue(appender.limits)
+        self._rescuer = _Writer(appender)
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._pipe: wire.Pipe | None = None
+        self._fd = -1
+        self._talk: wire.Talk[list[Appended | BaseException]] | None = None
+        self._batch: list[Append] = []
+        self._rescue: asyncio.Task[None] | None = None
+        self._writing = False  # whether the socket is watched for room, too
+        self._due = False
+        self._enough = SMALL_BATCH
+        self._since = 0
 
-    def __call__(self, result: Appended | BaseException) -> None:
-        self.loop.call_soon_threadsafe(_land, [(self.future, result)])
+    def append(self, append: Append) -> "asyncio.Future[Appended]":
+        append.future = future = self._loop.create_future()
+        self._queue.put(append)
+        if self._talk is not None:
+            self._since += 1
+            if self._since >= LOOK_AFTER:  # the loop is in a long turn: see whether the server waits for us
+                self._look()
+        elif self._rescue is None:
+            if len(self._queue.waiting) >= self._enough and self._pipe is not None:
+                self._begin()
+            elif not self._due:
+                self._due = True
+                self._loop.call_soon(self._turn_is_over)
+        return future
 
+    def _turn_is_over(self) -> None:
+        self._due = False
+        if self._talk is None and self._rescue is None and self._queue.waiting:
+            self._begin()
 
-def _land(results: "list[tuple[asyncio.Future[Appended], Appended | BaseException]]") -> None:
-    for future, result in results:
-        if future.done():
-            continue
-        if isinstance(result, BaseException):
-            future.set_exception(result)
+    def _begin(self) -> None:
+        self._batch = self._queue.take()
+        self._enough = max(SMALL_BATCH, len(self._batch) // 2)
+        if self._pipe is None:
+            self._rescue = self._loop.create_task(self._open(), name="append-open")
         else:
-            future.set_result(result)
+            self._talk = flushing(self._pipe, self._batch, again=False)
+            self._go_on()
+
+    def _look(self) -> None:
+        """Go on if the server has answered."""
+        assert self._pipe is not None  # noqa: S101 # nosec B101 - there is a conversation
+        self._since = 0
+        try:
+            self._pipe.pg.consume_input()
+            if self._pipe.pg.is_busy():
+                return
+        except psycopg.Error as e:
+            self._failed(e)
+        else:
+            self._go_on()
+
+    def _readable(self) -> None:
+        if self._talk is not None:
+            self._go_on()
+        elif self._pipe is not None:
+            try:
+                self._pipe.pg.consume_input()
+            except psycopg.Error:
+                self._drop()
+
+    def _go_on(self) -> None:
+        assert self._talk is not None  # noqa: S101 # nosec B101 - there is a conversation
+        self._since = 0
+        try:
+            wants = next(self._talk)
+        except StopIteration as end:
+            batch, self._batch, self._talk = self._batch, [], None
+            self._watch_room(False)
+            self._land(batch, end.value)
+        except Exception as e:
+            self._failed(e)
+        else:
+            self._watch_room(wants)
+
+    def _watch_room(self, wanted: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            if wanted:
+                self._loop.add_writer(self._fd, self._go_on)
+            else:
+                self._loop.remove_writer(self._fd)
+
+    def _land(self, batch: Sequence[Append], results: Sequence[Appended | BaseException]) -> None:
+        for a, result in zip(batch, results, strict=True):
+            future = a.future
+            if future is None or future.done():
+                continue
+            with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits there any more
+                if isinstance(result, BaseException):
+                    future.set_exception(result)
+                else:
+                    future.set_result(result)
+        if self._queue.waiting and not self._due:
+            self._due = True
+            self._loop.call_soon(self._turn_is_over)
+
+    # --- when something is wrong
+
+    async def _open(self) -> None:
+        """Connect, and begin with the batch; let the rescuer wait for a database that is away."""
+        try:
+            c = await self._appender.database.connect_async("record")
+        except psycopg.Error:
+            await self._hand_over(unknown=False)
+            return
+        self._connection = c
+        self._pipe = wire.Pipe(c.pgconn)
+        self._fd = c.pgconn.socket
+        self._loop.add_reader(self._fd, self._readable)
+        self._rescue = None
+        self._talk = flushing(self._pipe, self._batch, again=False)
+        self._go_on()
+
+    def _failed(self, e: Exception) -> None:
+        log.warning("append.interrupted", error=type(e).__name__, commands=len(self._batch))
+        self._talk = None
+        self._drop()
+        self._rescue = self._loop.create_task(self._hand_over(unknown=True), name="append-rescue")
+
+    async def _hand_over(self, *, unknown: bool) -> None:
+        batch, self._batch = self._batch, []
+        try:
+            results = await asyncio.to_thread(self._rescuer.flush, batch, unknown=unknown)
+            await asyncio.to_thread(self._rescuer.drop)
+        except BaseException:
+            results = [OutcomeUnknown() for _ in batch]
+            raise
+        finally:
+            self._rescue = None
+            self._land(batch, results)
+
+    def _drop(self) -> None:
+        if self._pipe is not None:
+            self._watch_room(False)
+            with contextlib.suppress(RuntimeError):
+                self._loop.remove_reader(self._fd)
+            self._pipe.pg.finish()
+            self._pipe = self._connection = None
+
+    def close(self) -> None:
+        """Write what is waiting, blocking."""
+        if self._rescue is None:
+            if self._talk is not None and self._pipe is not None:
+                talk, self._talk = self._talk, None
+                try:
+                    self._land(self._batch, wire.drive(talk, self._fd))
+                except psycopg.Error:
+                    self._land(self._batch, self._rescuer.flush(self._batch, unknown=True))
+            while self._queue.waiting:
+                batch = self._queue.take()
+                self._land(batch, self._rescuer.flush(batch))
+            self._rescuer.drop()
+        self._drop()

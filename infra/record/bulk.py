@@ -529,7 +529,7 @@ def _append(c: psycopg.Connection[Any], firm: UUID, batch: Sequence[_Doing], *, 
         seen = {k[16:]: v for k, v in appender.read_commands(known).items()}
         result, accepted = _choose(batch, start, version, seen, again=again)
         if accepted:
-            _insert(c, pipe, firm, accepted, start, appender.read_firms(heads).get(firm_bytes, 0), result)
+            _insert(pipe, firm, accepted, start, appender.read_firms(heads).get(firm_bytes, 0), result)
         else:
             c.execute("ROLLBACK")
     except BaseException:
@@ -573,7 +573,6 @@ def _choose(
 
 
 def _insert(
-    c: psycopg.Connection[Any],
     pipe: wire.Pipe,
     firm: UUID,
     accepted: Sequence[_Doing],

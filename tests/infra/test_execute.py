@@ -15,6 +15,7 @@ from domain.kernel import FirmId, NotFound
 from domain.members import ALL_PERMISSIONS, Role
 from infra.database import Database
 from infra.record import appender as writer
+from infra.record import wire
 from infra.record.appender import Append, Appended, Appender, CommandIdReused
 from infra.record.execute import Executor
 from infra.record.vault import Vault
@@ -89,17 +90,17 @@ async def test_another_firms_record_is_not_found(here: Executor) -> None:
 async def test_a_secret_is_still_shown_when_the_word_of_its_commit_was_lost(
     fresh: Database, here: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flush = writer.flush
+    flushing = writer.flushing
     broken: list[int] = []
 
-    def breaks_once(c: psycopg.Connection[Any], batch: list[Append], **how: Any) -> list[Appended | BaseException]:
-        results = flush(c, batch, **how)
+    def breaks_once(pipe: wire.Pipe, batch: list[Append], **how: Any) -> wire.Talk[list[Appended | BaseException]]:
+        results = yield from flushing(pipe, batch, **how)
         if not broken:
             broken.append(len(batch))
             raise psycopg.OperationalError("the connection is lost")
         return results
 
-    monkeypatch.setattr(writer, "flush", breaks_once)
+    monkeypatch.setattr(writer, "flushing", breaks_once)
     issued = await here.execute(IssueKey(name="A key", role=Role.OWNER), **HOW)
     assert broken == [1]
     assert issued.shown_once["api_key"]
