@@ -24,6 +24,10 @@ log = structlog.get_logger()
 Role = Literal["owner", "record", "app"]
 MIGRATION_LOCK = 7_020_240_001
 MINIMUM = 170_000
+RIGHTS = (
+    "The login of CHANCERY_DATABASE_URL lacks rights. It needs to own the database and either CREATEROLE or membership in the roles"
+    " chancery_owner, chancery_app and chancery_record; docs/postgresql.md shows the statements."
+)
 PATIENCE = {
     "connect_timeout": "5",
     "tcp_user_timeout": "3000",
@@ -50,7 +54,13 @@ class Database:
     """Where the database is and how to connect to it as one of its roles. Close it to let go of the embedded server."""
 
     def __init__(self, conninfo: str, *, server: Any = None, statement_timeout_ms: int = 10_000) -> None:
-        self._base = {**PATIENCE, **{k: str(v) for k, v in conninfo_to_dict(conninfo).items() if v is not None}}
+        try:
+            given = conninfo_to_dict(conninfo)
+        except psycopg.ProgrammingError:  # its text may show the password
+            raise DatabaseUnusable(
+                "CHANCERY_DATABASE_URL can't be read. It looks like postgresql://user:password@host:5432/database."
+            ) from None
+        self._base = {**PATIENCE, **{k: str(v) for k, v in given.items() if v is not None}}
         self._server = server
         self._statement_timeout_ms = statement_timeout_ms
 
@@ -102,6 +112,9 @@ def _admin(database: Database) -> Iterator[psycopg.Connection[Any]]:
     try:
         connection = psycopg.connect(database.admin_conninfo(), autocommit=True)
     except psycopg.OperationalError as e:
+        refused = re.search(r"FATAL: +(.+)", str(e))
+        if refused is not None:
+            raise DatabaseUnusable(f"PostgreSQL answers, but lets nobody in: {refused[1]}. Check CHANCERY_DATABASE_URL.") from e
         raise DatabaseUnusable(
             "PostgreSQL does not answer at CHANCERY_DATABASE_URL. Check that it runs, and the host, port, name and password."
         ) from e
@@ -122,7 +135,10 @@ def migrate(database: Database) -> list[str]:
             )
         c.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
         try:
-            c.execute("CREATE SCHEMA IF NOT EXISTS chancery")
+            try:
+                c.execute("CREATE SCHEMA IF NOT EXISTS chancery")
+            except psycopg.errors.InsufficientPrivilege as e:
+                raise DatabaseUnusable(f"{RIGHTS} PostgreSQL says: {e.diag.message_primary}.") from e
             c.execute(
                 "CREATE TABLE IF NOT EXISTS chancery.migrations"
                 " (number int PRIMARY KEY, name text NOT NULL, sha256 text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
@@ -139,12 +155,17 @@ def migrate(database: Database) -> list[str]:
                     if done[number][1] != digest:
                         raise DatabaseUnusable(f"Migration {name} was changed after it was applied. Restore the file as it was.")
                     continue
-                with c.transaction():
-                    if number > 1:
-                        c.execute("SET LOCAL ROLE chancery_owner")
-                    c.execute(sql.encode())
-                    c.execute("RESET ROLE")
-                    c.execute("INSERT INTO chancery.migrations (number, name, sha256) VALUES (%s, %s, %s)", (number, name, digest))
+                try:
+                    with c.transaction():
+                        if number > 1:
+                            c.execute("SET LOCAL ROLE chancery_owner")
+                        c.execute(sql.encode())
+                        c.execute("RESET ROLE")
+                        c.execute(
+                            "INSERT INTO chancery.migrations (number, name, sha256) VALUES (%s, %s, %s)", (number, name, digest)
+                        )
+                except psycopg.errors.InsufficientPrivilege as e:
+                    raise DatabaseUnusable(f"{RIGHTS} PostgreSQL says: {e.diag.message_primary}.") from e
                 applied.append(name)
                 log.debug("migration.applied", name=name)
         finally:

@@ -15,11 +15,13 @@ BEGIN
                 NULL; -- another database of the cluster made it at the same moment
             END;
         END IF;
+        -- Whoever made the roles beforehand has also granted them; then this login need not be able to.
+        IF NOT (pg_has_role(current_user, wanted, 'SET') AND pg_has_role(current_user, wanted, 'USAGE')) THEN
+            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        END IF;
     END LOOP;
 END
 $$;
-
-GRANT chancery_owner, chancery_app, chancery_record TO CURRENT_USER;
 
 ALTER SCHEMA chancery OWNER TO chancery_owner;
 ALTER TABLE chancery.migrations OWNER TO chancery_owner;

@@ -9,6 +9,7 @@ from uuid import UUID
 
 import orjson
 import typer
+from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -22,6 +23,8 @@ from infra.record.vault import KeysUnusable
 from infra.settings import Settings
 
 T = TypeVar("T")
+
+WHOLE = frozenset({"id", "firm"})  # columns that are copied: never cut
 
 OPERATOR = Actor("system", "operator")
 OPERATOR_PERMISSIONS = frozenset({"operator"})
@@ -39,8 +42,19 @@ def fail(message: str) -> NoReturn:
     raise typer.Exit(1)
 
 
-def chosen(data: Path | None, **more: Any) -> Settings:
-    return settings(data=data, **more)
+def misuse(message: str) -> NoReturn:
+    """Say what is wrong with the command as it was typed and exit 2."""
+    err.print(message, style="red" if err.is_terminal else None, markup=False)
+    raise typer.Exit(2)
+
+
+def chosen(data: Path | None = None) -> Settings:
+    """The settings of the environment, `--data` first; a value that can't be used is named, never shown."""
+    try:
+        return settings(data=data)
+    except ValidationError as bad:
+        said = [f"CHANCERY_{str(e['loc'][0]).upper()}: {e['msg']}." for e in bad.errors(include_input=False, include_url=False)]
+        misuse(" ".join(["A setting can't be used.", *said, "docs/reference/settings.md lists them."]))
 
 
 def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
@@ -73,7 +87,47 @@ def firm_id(text: str) -> FirmId:
     try:
         return FirmId(UUID(text))
     except ValueError:
-        fail(f"{text!r} is not a firm's id. `chancery firm list` shows them.")
+        misuse(f"{text!r} is not a firm's id. `chancery firm list` shows them.")
+
+
+class NoSuchFirm(Refused):
+    """There is no such firm here. `chancery firm list` shows those that there are."""
+
+
+class NotHere(Refused):
+    """No firm of this installation has it. The lists of the command line show ids."""
+
+
+def known(chancery: Chancery, firm: FirmId) -> FirmId:
+    """The firm, which must be one of this installation."""
+    if firm not in all_firms(chancery):
+        raise NoSuchFirm(firm=str(firm))
+    return firm
+
+
+def all_firms(chancery: Chancery) -> list[FirmId]:
+    with chancery.database.connect("record") as c:
+        return [FirmId(id) for (id,) in c.execute("SELECT firm_id FROM record.firm_heads ORDER BY firm_id")]
+
+
+def chosen_firms(chancery: Chancery, text: str | None) -> list[FirmId]:
+    """The firm that was named, or every firm."""
+    return all_firms(chancery) if text is None else [known(chancery, firm_id(text))]
+
+
+def firm_having(chancery: Chancery, text: str | None, stream_type: str, id: UUID) -> FirmId:
+    """The firm that was named, or else the one that has this."""
+    if text is not None:
+        return known(chancery, firm_id(text))
+    with chancery.database.connect("record") as c:
+        row = c.execute(
+            "SELECT f.firm_id FROM record.firm_heads f"
+            " JOIN record.streams s ON s.firm_id = f.firm_id AND s.stream_type = %s AND s.stream_id = %s",
+            (stream_type, id),
+        ).fetchone()
+    if row is None:
+        raise NotHere(kind=stream_type, id=str(id))
+    return FirmId(row[0])
 
 
 def show(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], *, json: bool) -> None:
@@ -84,7 +138,7 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], *, json: boo
     table = Table(box=None, pad_edge=False, header_style="bold")
     names = list(columns)
     for name in names:
-        table.add_column(name.replace("_", " "))
+        table.add_column(name.replace("_", " "), no_wrap=name in WHOLE)
     for row in rows:
         table.add_row(*["" if row.get(n) is None else str(row[n]) for n in names])
     out.print(table)

@@ -1,5 +1,7 @@
 """`chancery firm …` and `chancery key …`: what whoever runs the installation does before anyone can sign in."""
 
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,7 +13,7 @@ from commands.keys import IssueKey, RevokeKey
 from domain.firms import Region
 from domain.members import ALL_PERMISSIONS, Role
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, execute, firm_id, out, print_json, run, show
+from infra.cli.console import DATA, JSON, chosen_firms, execute, firm_having, firm_id, known, out, print_json, run, show
 from infra.ids import uuid7
 
 EVERYTHING = frozenset({"operator"}) | ALL_PERMISSIONS
@@ -22,6 +24,7 @@ keys = typer.Typer(no_args_is_help=True, help="API keys: create, list, revoke.")
 
 KEY = typer.Argument(help="The key, by its id; `chancery key list` shows them.")
 FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm, by its id; `chancery firm list` shows them.")
+ANY_FIRM = typer.Option(None, "--firm", metavar="ID", help="The firm, by its id. Every firm when not given.")
 
 
 async def create_firm(chancery: Chancery, name: str, region: Region, **more: Any) -> dict[str, Any]:
@@ -73,6 +76,7 @@ def key_create(
     of = firm_id(firm)
 
     async def work(c: Chancery) -> dict[str, Any]:
+        known(c, of)
         done = await execute(c, IssueKey(name=name or f"{role.value} key", role=role), of, permissions=EVERYTHING)
         return {"key_id": done.body["id"], "api_key": done.shown_once["api_key"]}
 
@@ -86,38 +90,47 @@ def key_create(
 
 @keys.command("list")
 def key_list(
-    firm: str = FIRM,
+    firm: str | None = ANY_FIRM,
     data: Path | None = DATA,
     json: bool = JSON,
 ) -> None:
-    """The keys of a firm, with when each was last used."""
-    of = firm_id(firm)
+    """The keys of a firm or of all, with when each was last used."""
 
     async def work(c: Chancery) -> list[dict[str, Any]]:
+        firms = chosen_firms(c, firm)
         with c.database.connect("record") as connection:
             rows = connection.execute(
-                "SELECT k.id, k.name, k.roles, k.status, k.expires_at, u.last_used_at FROM views.keys k"
-                " LEFT JOIN chancery.key_uses u ON u.firm_id = k.firm_id AND u.key_id = k.id WHERE k.firm_id = %s ORDER BY k.created_at",
-                (of,),
+                "SELECT k.id, k.firm_id, k.name, k.roles, k.status, k.expires_at, u.last_used_at FROM views.keys k"
+                " LEFT JOIN chancery.key_uses u ON u.firm_id = k.firm_id AND u.key_id = k.id"
+                " WHERE k.firm_id = ANY(%s) ORDER BY k.firm_id, k.created_at",
+                (firms,),
             ).fetchall()
         return [
-            {"id": i, "name": n, "roles": ", ".join(r), "status": s, "expires_at": e, "last_used_at": u}
-            for i, n, r, s, e, u in rows
+            {"id": i, "firm": f, "name": n, "roles": ", ".join(r), "status": s, "expires_at": e, "last_used_at": u}
+            for i, f, n, r, s, e, u in rows
         ]
 
-    show(run(work, data), ("id", "name", "roles", "status", "expires_at", "last_used_at"), json=json)
+    found = run(work, data)
+    if json:
+        print_json(found)
+        return
+    for of, rows in groupby(found, key=lambda k: k["firm"]):
+        if firm is None:
+            out.print(f"Firm {of}")
+        show([_short(k) for k in rows], ("id", "name", "roles", "status", "expires_at", "last_used_at"), json=False)
+
+
+def _short(key: dict[str, Any]) -> dict[str, Any]:
+    """A key as a line of a table: times to the minute."""
+    return {n: f"{v:%Y-%m-%d %H:%M}" if isinstance(v, datetime) else v for n, v in key.items()}
 
 
 @keys.command("revoke")
 def key_revoke(
     id: UUID = KEY,
-    firm: str = FIRM,
+    firm: str | None = ANY_FIRM,
     data: Path | None = DATA,
 ) -> None:
     """End a key at once and for good."""
-    of = firm_id(firm)
-    run(
-        lambda c: execute(c, RevokeKey(id=id), of, target=id, permissions=EVERYTHING),
-        data,
-    )
+    run(lambda c: execute(c, RevokeKey(id=id), firm_having(c, firm, "key", id), target=id, permissions=EVERYTHING), data)
     out.print("Revoked.")

@@ -19,7 +19,21 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn
 from domain.imports import Kind
 from domain.kernel import EVENTS, FirmId
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, OPERATOR, err, fail, firm_id, out, print_json, run, show
+from infra.cli.console import (
+    DATA,
+    JSON,
+    OPERATOR,
+    chosen_firms,
+    err,
+    fail,
+    firm_having,
+    firm_id,
+    known,
+    out,
+    print_json,
+    run,
+    show,
+)
 from infra.imports import ImportMap, load_map
 from infra.imports.into.dependencies import looks_like_links
 from infra.imports.keep import RowStore
@@ -44,6 +58,7 @@ SOURCE = typer.Option(
 PROJECT = typer.Option(None, "--project", metavar="NAME", help="The project for tasks that stand in none.")
 FILE = typer.Argument(help="The file to read.")
 FOLDER = typer.Argument(help="The folder to read.")
+ANY_FIRM = typer.Option(None, "--firm", metavar="ID", help="The firm, by its id. Every firm when not given.")
 ID = typer.Argument(help="The import, by its id; `chancery import list` shows them.")
 LOUD = 5.0  # seconds between lines of progress where there is no terminal
 RAW = 30  # rows a report shows in a terminal
@@ -139,7 +154,7 @@ def _import(
     stop = threading.Event()
 
     def carry(c: Chancery, tell: Callable[[Far], None]) -> Plan | Report:
-        with Importer(c.database, c.vault, c.blobs, firm=of, actor=OPERATOR) as importer:
+        with Importer(c.database, c.vault, c.blobs, firm=known(c, of), actor=OPERATOR) as importer:
             if dry_run:
                 return importer.look(path, kind, map=map, log=log, source=source, progress=tell)
             return importer.carry(path, kind, map=map, log=log, source=source, project=project, progress=tell, stop=stop)
@@ -244,7 +259,7 @@ def _show_report(report: Report, json: bool) -> None:
     rate = report.events / report.seconds if report.seconds else 0.0
     out.print(f"\n{report.seconds:,.1f} seconds, {rate:,.0f} events a second. Import {report.import_id}.")
     if report.rejected or report.issues:
-        out.print(f"`chancery import show {report.import_id} --firm …` shows each row with line, field, value and reason.")
+        out.print(f"`chancery import show {report.import_id}` shows each row with line, field, value and reason.")
     if report.status == "stopped":
         out.print("Stopped. Run the same command again to go on.", style="yellow")
     if report.reason:
@@ -287,21 +302,21 @@ COUNTS = ("rows", "created", "changed", "unchanged", "rejected", "issues")
 
 
 @app.command("list")
-def list_imports(firm: str = FIRM, data: Path | None = DATA, json: bool = JSON) -> None:
-    """The imports of a firm, the latest first."""
-    of = firm_id(firm)
+def list_imports(firm: str | None = ANY_FIRM, data: Path | None = DATA, json: bool = JSON) -> None:
+    """The imports of a firm or of all, the latest first."""
 
     async def work(c: Chancery) -> list[dict[str, Any]]:
         with c.database.connect("record") as connection:
             return [
                 {
-                    "id": id, "started": r.started_at.replace(microsecond=0), "kind": r.kind, "file": r.file_name, "status": r.status,
-                    **{n: getattr(r, n) for n in COUNTS},
+                    "id": id, "firm": of, "started": r.started_at.replace(microsecond=0), "kind": r.kind, "file": r.file_name,
+                    "status": r.status, **{n: getattr(r, n) for n in COUNTS},
                 }
-                for id, (_, r) in imports_of(connection, c, of).items()
+                for each in chosen_firms(c, firm)
+                for id, (of, r) in imports_of(connection, c, each).items()
             ]  # fmt: skip
 
-    found = run(work, data)
+    found = sorted(run(work, data), key=lambda r: r["started"], reverse=True)
     if json or not found:
         show(found, ("id", "started", "kind", "file", "status", *COUNTS), json=json)
         return
@@ -314,7 +329,7 @@ def list_imports(firm: str = FIRM, data: Path | None = DATA, json: bool = JSON) 
 @app.command("show")
 def show_import(
     id: UUID = ID,
-    firm: str = FIRM,
+    firm: str | None = ANY_FIRM,
     outcome: Literal["created", "changed", "unchanged", "rejected"] | None = typer.Option(None, help="Rows of this outcome only."),
     all_rows: bool = typer.Option(False, "--all", help="Rows about which nothing is to be said, too."),
     after: int = typer.Option(0, min=0, help="Rows behind the one of this number."),
@@ -323,9 +338,9 @@ def show_import(
     json: bool = JSON,
 ) -> None:
     """One import and its row report: line, field, value and reason of everything that was wrong."""
-    of = firm_id(firm)
 
     async def work(c: Chancery) -> tuple[ImportRow | None, list[dict[str, Any]]]:
+        of = firm_having(c, firm, "import", id)
         with c.database.connect("record") as connection:
             found = imports_of(connection, c, of, id)
             if not found:
@@ -385,21 +400,33 @@ def show_import(
 @app.command("undo")
 def undo_import(
     id: UUID = ID,
-    firm: str = FIRM,
-    yes: bool = typer.Option(False, "--yes", help="Do it. Without this only what would happen is shown."),
+    firm: str | None = ANY_FIRM,
+    dry_run: bool = typer.Option(False, "--dry-run", help="Show what would be taken back and what would stay; change nothing."),
+    yes: bool = typer.Option(False, "--yes", help="Do not ask. Only a terminal is asked."),
     reason: str | None = typer.Option(None, help="Why; it stands in the history of each record."),
     data: Path | None = DATA,
     json: bool = JSON,
 ) -> None:
     """Take an import back: archive what it created and nobody has changed since; list what stays and why."""
-    of = firm_id(firm)
 
-    async def work(c: Chancery) -> UndoReport:
-        return await asyncio.to_thread(
-            undo, c.database, c.vault, firm=of, actor=OPERATOR, import_id=id, reason=reason, preview=not yes
-        )
+    def carry(preview: bool) -> UndoReport:
+        async def work(c: Chancery) -> UndoReport:
+            of = firm_having(c, firm, "import", id)
+            return await asyncio.to_thread(
+                undo, c.database, c.vault, firm=of, actor=OPERATOR, import_id=id, reason=reason, preview=preview
+            )
 
-    done = run(work, data)
+        return run(work, data)
+
+    ask = out.is_terminal and sys.stdin.isatty() and not (dry_run or yes or json)
+    done = carry(dry_run or ask)
+    _show_undo(id, done, json)
+    if ask and done.taken_back:
+        typer.confirm("Take it back?", abort=True)
+        _show_undo(id, carry(False), json)
+
+
+def _show_undo(id: UUID, done: UndoReport, json: bool) -> None:
     kept = [{"record": f"{k.stream_type}/{k.stream_id}", "why": k.why, "event": k.event, "by": k.by, "at": k.at} for k in done.kept]
     if json:
         print_json(
@@ -419,4 +446,4 @@ def undo_import(
     if done.done:
         out.print("\nUndone. The same file can be imported again.")
     else:
-        out.print("\nNothing was changed. Add --yes to do it. What the import changed in records that were there before stays.")
+        out.print("\nNothing was changed yet. What the import changed in records that were there before stays.")

@@ -7,7 +7,7 @@ from typing import Any
 import psycopg
 import typer
 
-from infra.bootstrap import Chancery, settings
+from infra.bootstrap import Chancery
 from infra.cli import firms, imports, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
@@ -30,7 +30,7 @@ app.command("project", hidden=True)(serve.project)
 
 @app.callback()
 def start() -> None:
-    configure(settings())
+    configure(chosen())
 
 
 @app.command()

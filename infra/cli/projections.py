@@ -8,7 +8,7 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress
 
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, err, fail, out, run, show
+from infra.cli.console import DATA, JSON, err, fail, misuse, out, run, show
 from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
 from infra.reading import Behind
 from projections.kernel import VIEWS
@@ -52,6 +52,13 @@ def wait(
     run(work, data)
 
 
+def _named(name: str | None) -> list[str]:
+    """The view of that name, or every view. Known are they only once the system is open."""
+    if name is not None and name not in VIEWS:
+        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
+    return sorted(VIEWS) if name is None else [name]
+
+
 @app.command("rebuild")
 def rebuild_(
     name: str | None = typer.Argument(None, metavar="[NAME]", help="The view, by its name; `chancery projection list` shows them."),
@@ -60,12 +67,10 @@ def rebuild_(
 ) -> None:
     """Build a view anew from the record while the old one serves, then put it in its place in one step."""
     if (name is None) != all_:
-        fail("Name one view, or say --all. `chancery projection list` shows them.")
-    if name is not None and name not in VIEWS:
-        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
+        misuse("Name one view, or say --all. `chancery projection list` shows them.")
 
     async def work(c: Chancery) -> int:
-        views = list(VIEWS.values()) if all_ else [VIEWS[name or ""]]
+        views = [VIEWS[n] for n in _named(name)]
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=err, transient=True) as bar:
             task = bar.add_task("Events", total=None)
             return rebuild(c.database, c.vault, views, progress=lambda done, total: bar.update(task, completed=done, total=total))
@@ -106,14 +111,12 @@ def digest(
     json: bool = JSON,
 ) -> None:
     """A digest of a view's contents: equal for live and rebuilt, here and there."""
-    if name is None and not all_:
-        fail("Name a view, or say --all. `chancery projection list` shows them.")
-    if name is not None and name not in VIEWS:
-        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
+    if (name is None) != all_:
+        misuse("Name one view, or say --all. `chancery projection list` shows them.")
 
     async def work(c: Chancery) -> list[dict[str, Any]]:
         with c.database.connect("record") as connection:
-            return [{"name": n, "digest": digest_of(connection, n)} for n in (sorted(VIEWS) if all_ else [name or ""])]
+            return [{"name": n, "digest": digest_of(connection, n)} for n in _named(name)]
 
     rows = run(work, data)
     if json or all_:

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from commands.firms import CreateFirm
+from domain.firms import Region
 from infra.cli.main import app
 from tests.infra.imports.importing import Firm
 
@@ -30,14 +32,22 @@ def answer(*words: object) -> Any:
     return json.loads(done.stdout)
 
 
-def test_a_file_is_looked_at_imported_shown_and_taken_back(firm: Firm, tmp_path: Path) -> None:
+def opened(firm: Firm) -> Firm:
+    """A firm that there is: it has been created."""
     other = firm.another()
+    other.do(CreateFirm(name="Another firm", region=Region.EU))
+    return other
+
+
+def test_a_file_is_looked_at_imported_shown_and_taken_back(firm: Firm, tmp_path: Path) -> None:
+    other = opened(firm)
     file = tmp_path / "people.csv"
     file.write_text(TABLE)
+    created = other.head
     plan = answer("contacts", file, "--firm", other.id, "--dry-run")
     assert (plan["rows"], plan["guessed"], plan["form"]) == (2, True, "table")
     assert "email" in plan["map"]
-    assert other.head == 0
+    assert other.head == created
     done = answer("contacts", file, "--firm", other.id)
     assert (done["status"], done["created"], done["rejected"]) == ("finished", 2, 0)
     (listed,) = answer("list", "--firm", other.id)
@@ -46,15 +56,33 @@ def test_a_file_is_looked_at_imported_shown_and_taken_back(firm: Firm, tmp_path:
     assert [(i["line"], i["value"]) for r in report["rows_shown"] for i in r["issues"]] == [(4, "not an address")]
     assert report["rows_shown"][0]["row"]["first name"] == "Bob"
     assert len(answer("show", done["import_id"], "--firm", other.id, "--all")["rows_shown"]) == 2
-    preview = answer("undo", done["import_id"], "--firm", other.id)
+    preview = answer("undo", done["import_id"], "--dry-run")
     assert (preview["done"], preview["taken_back"]) == (False, {"contact": 2})
-    undone = answer("undo", done["import_id"], "--firm", other.id, "--yes", "--reason", "a trial")
+    undone = answer("undo", done["import_id"], "--reason", "a trial")
     assert (undone["done"], undone["taken_back"]) == (True, {"contact": 2})
     assert call("undo", done["import_id"], "--firm", other.id, "--yes").exit_code == 1
+    assert call("undo", done["import_id"], "--firm", opened(firm).id).exit_code == 1
+
+
+def test_an_import_is_found_without_its_firm(firm: Firm, tmp_path: Path) -> None:
+    other = opened(firm)
+    (tmp_path / "people.csv").write_text(TABLE)
+    id = answer("contacts", tmp_path / "people.csv", "--firm", other.id)["import_id"]
+    assert {i["id"]: i["firm"] for i in answer("list")}[id] == str(other.id)
+    assert answer("show", id)["id"] == id
+    assert "No firm of this installation has it" in call("show", "01a1fdd2-bf46-7212-80b4-d33b07803117").output
+
+
+def test_nothing_is_imported_into_a_firm_that_there_is_not(firm: Firm, tmp_path: Path) -> None:
+    nobody = firm.another()
+    (tmp_path / "people.csv").write_text(TABLE)
+    done = call("contacts", tmp_path / "people.csv", "--firm", nobody.id)
+    assert (done.exit_code, nobody.head) == (1, 0)
+    assert "There is no such firm here" in done.output
 
 
 def test_people_read_tables_and_sentences(firm: Firm, tmp_path: Path) -> None:
-    other = firm.another()
+    other = opened(firm)
     file = tmp_path / "people.csv"
     file.write_text(TABLE)
     looked = call("contacts", file, "--firm", other.id, "--dry-run")
@@ -67,7 +95,7 @@ def test_people_read_tables_and_sentences(firm: Firm, tmp_path: Path) -> None:
     id = listed.output.split()[0]
     shown = call("show", id, "--firm", other.id)
     assert "not an address" in shown.output
-    assert "Nothing was changed" in call("undo", id, "--firm", other.id).output
+    assert "Nothing was changed" in call("undo", id, "--firm", other.id, "--dry-run").output
 
 
 @pytest.mark.parametrize(
@@ -81,23 +109,24 @@ def test_people_read_tables_and_sentences(firm: Firm, tmp_path: Path) -> None:
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(firm: Firm, words: tuple[str, ...], code: int, said: str) -> None:
-    done = call(*words, "--firm", firm.id)
+    done = call(*words, "--firm", opened(firm).id)
     assert done.exit_code == code
     assert said in " ".join(done.output.split())
 
 
 def test_a_map_that_does_not_fit_is_refused_before_anything_is_written(firm: Firm, tmp_path: Path) -> None:
-    other = firm.another()
+    other = opened(firm)
     (tmp_path / "people.csv").write_text(TABLE)
     (tmp_path / "map.toml").write_text('kind = "contacts"\n[fields]\nemail = "mail"\n')
+    created = other.head
     done = call("contacts", tmp_path / "people.csv", "--firm", other.id, "--map", tmp_path / "map.toml")
     assert done.exit_code == 1
     assert "no column 'mail'" in " ".join(done.output.split())
-    assert other.head == 0
+    assert other.head == created
 
 
 def test_a_file_of_links_given_as_tasks_becomes_dependencies(firm: Firm, tmp_path: Path) -> None:
-    other = firm.another()
+    other = opened(firm)
     (tmp_path / "links.csv").write_text("from,to,link\nA,B,blocks\nB,C,blocks\nC,A,blocks\nA,C,relates to\n")
     done = answer("tasks", tmp_path / "links.csv", "--firm", other.id, "--project", "Move")
     assert (done["kind"], done["created"], done["rejected"], done["unchanged"]) == ("dependencies", 2, 1, 1)

@@ -1,0 +1,111 @@
+"""The verbs that whoever runs an installation types: firms, keys, views, and what is said when something can't be used."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from infra.cli.main import app
+from infra.database import Database
+from infra.projector.engine import Projector
+from infra.record.vault import Vault
+
+
+@pytest.fixture(autouse=True)
+def here(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.getbasetemp() / "verbs"
+    monkeypatch.setenv("CHANCERY_DATABASE_URL", database.admin_conninfo())
+    monkeypatch.setenv("CHANCERY_DATA", str(folder))
+    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
+    return folder
+
+
+def call(*words: object) -> Result:
+    return CliRunner().invoke(app, [str(w) for w in words])
+
+
+def answer(*words: object) -> Any:
+    done = call(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+def see(database: Database, folder: Path) -> None:
+    """Bring the views up to date."""
+    stop = threading.Event()
+    Projector(database, Vault(folder / "keys")).run(stop, progress=lambda _reached: stop.set())
+
+
+def test_a_key_is_listed_and_ended_without_naming_its_firm(database: Database, here: Path) -> None:
+    firm = answer("firm", "create", "Fernsby & Co")["firm_id"]
+    key = answer("key", "create", "--firm", firm, "--role", "auditor", "--name", "Audit of the year")
+    assert call("key", "revoke", key["key_id"]).exit_code == 0
+    see(database, here)
+    kept = {k["id"]: (k["firm"], k["status"]) for k in answer("key", "list")}
+    assert kept[key["key_id"]] == (firm, "revoked")
+    assert len(answer("key", "list", "--firm", firm)) == 2
+    told = call("key", "list")
+    assert key["key_id"] in told.output
+    assert f"Firm {firm}" in told.output
+
+
+def test_no_key_is_made_for_a_firm_that_there_is_not() -> None:
+    done = call("key", "create", "--firm", "01a1fdd2-bf46-7212-80b4-d33b07803117", "--role", "owner")
+    assert done.exit_code == 1
+    assert "There is no such firm here" in done.output
+    assert call("key", "revoke", "01a1fdd2-bf46-7212-80b4-d33b07803117").exit_code == 1
+
+
+def alone(here: Path, *words: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """The verb in a process of its own, where nothing was loaded before."""
+    environment = {**os.environ, **settings}
+    command = [sys.executable, "-m", "infra.cli", *words]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_one_view_is_digested_and_rebuilt_by_its_name(database: Database, here: Path) -> None:
+    answer("firm", "create", "Veldt Lamps")
+    see(database, here)
+    before = alone(here, "projection", "digest", "contacts")
+    assert (before.returncode, len(before.stdout.strip())) == (0, 64), before.stderr
+    rebuilt = alone(here, "projection", "rebuild", "contacts")
+    assert "Rebuilt contacts" in rebuilt.stdout, rebuilt.stderr
+    assert alone(here, "projection", "digest", "contacts").stdout == before.stdout
+    unknown = alone(here, "projection", "digest", "wishes")
+    assert (unknown.returncode, "no view 'wishes'" in unknown.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("settings", "code", "said"),
+    [
+        ({"CHANCERY_RATE_BURST": "plenty"}, 2, "CHANCERY_RATE_BURST: Input should be a valid number"),
+        ({"CHANCERY_DATABASE_URL": "hunter2 is no address"}, 1, "CHANCERY_DATABASE_URL can't be read"),
+        ({"CHANCERY_DATABASE_URL": "postgresql://nobody:hunter2@127.0.0.1:1/x"}, 1, "PostgreSQL does not answer"),
+    ],
+)
+def test_what_is_set_wrongly_is_said_in_a_sentence(here: Path, settings: dict[str, str], code: int, said: str) -> None:
+    done = alone(here, "status", **settings)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "hunter2" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("key", "list", "--firm", "mine"), "'mine' is not a firm's id"),
+        (("projection", "digest"), "Name one view"),
+        (("projection", "rebuild", "contacts", "--all"), "Name one view"),
+    ],
+)
+def test_wrong_usage_exits_2(words: tuple[str, ...], said: str) -> None:
+    done = call(*words)
+    assert done.exit_code == 2
+    assert said in done.output
