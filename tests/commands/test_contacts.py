@@ -226,7 +226,8 @@ async def test_a_correction_keeps_who_when_and_why() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("shoe", "42"), ("id", "0190b1f6-0000-7000-8000-000000000001"), ("given", 7), ("emails", "a@b.example"), ("given", "x" * 301)]
+    ("field", "value"),
+    [("shoe", "42"), ("id", "0190b1f6-0000-7000-8000-000000000001"), ("given", 7), ("emails", "a@b.example"), ("given", "x" * 301)],
 )
 def test_a_correction_that_does_not_fit_its_field_is_refused_without_repeating_it(field, value) -> None:
     with pytest.raises(ValidationError) as refused:
