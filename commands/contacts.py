@@ -305,7 +305,14 @@ class UnmergeContact(Command):
     reason: Reason | None = None
 
 
-@command("contacts.unmerge", "POST /contacts/{id}:unmerge", permission=WRITE, title="Undo a merge of contacts", target=CONTACT)
+@command(
+    "contacts.unmerge",
+    "POST /contacts/{id}:unmerge",
+    permission=WRITE,
+    title="Undo a merge of contacts",
+    target=CONTACT,
+    undoable=False,
+)
 async def unmerge(c: UnmergeContact, w: Work) -> Answer:
     """Part two contacts again: the other as it was, this one without what it took over and nobody changed since."""
     survivor = await w.load(CONTACT, c.id)

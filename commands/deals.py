@@ -248,7 +248,14 @@ class NoteOnDeal(Command):
     occurred_at: OccurredAt = None
 
 
-@command("deals.note", "POST /deals/{id}:note", permission="deals:write", title="Note something about a deal", target=DEAL)
+@command(
+    "deals.note",
+    "POST /deals/{id}:note",
+    permission="deals:write",
+    title="Note something about a deal",
+    target=DEAL,
+    undoable=False,
+)
 async def note(c: NoteOnDeal, w: Work) -> Answer:
     entity = await w.load(DEAL, c.id)
     _record(w, entity, deals.note(entity.state, text=c.note), c.occurred_at)
@@ -268,6 +275,7 @@ class RecordDealActivity(Command):
     permission="deals:write",
     title="Record what was done for a deal",
     target=DEAL,
+    undoable=False,
 )
 async def record_activity(c: RecordDealActivity, w: Work) -> Answer:
     """Record something that neither moved the deal nor touched an offer."""

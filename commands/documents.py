@@ -316,7 +316,14 @@ class PlaceHold(Command):
     reason: Reason
 
 
-@command("documents.place_hold", "POST /documents/{id}:placeHold", permission=HOLDS, title="Place a legal hold", target=DOCUMENT)
+@command(
+    "documents.place_hold",
+    "POST /documents/{id}:placeHold",
+    permission=HOLDS,
+    title="Place a legal hold",
+    target=DOCUMENT,
+    undoable=False,
+)
 async def place_hold(c: PlaceHold, w: Work) -> Answer:
     """Several holds may stand at once, each under its own name. The answer holds the id under which this one is lifted."""
     entity = await w.load(DOCUMENT, c.id)
@@ -331,7 +338,14 @@ class LiftHold(Command):
     reason: Reason
 
 
-@command("documents.lift_hold", "POST /documents/{id}:liftHold", permission=HOLDS, title="Lift a legal hold", target=DOCUMENT)
+@command(
+    "documents.lift_hold",
+    "POST /documents/{id}:liftHold",
+    permission=HOLDS,
+    title="Lift a legal hold",
+    target=DOCUMENT,
+    undoable=False,
+)
 async def lift_hold(c: LiftHold, w: Work) -> Answer:
     entity = await w.load(DOCUMENT, c.id)
     w.record(entity, document.lift_hold(entity.state, hold=HoldId(c.hold), reason=c.reason))
@@ -350,6 +364,7 @@ class RetainDocument(Command):
     permission=WRITE,
     title="Set or extend retention",
     target=DOCUMENT,
+    undoable=False,
 )
 async def retain_document(c: RetainDocument, w: Work) -> Answer:
     """The document is kept through the whole of that day (UTC). A date that is set can only be moved later in this way."""
@@ -370,6 +385,7 @@ class ShortenRetention(Command):
     permission=HOLDS,
     title="Shorten or give up retention",
     target=DOCUMENT,
+    undoable=False,
 )
 async def shorten_retention(c: ShortenRetention, w: Work) -> Answer:
     """An earlier date, or none; refused while a legal hold stands."""

@@ -144,7 +144,7 @@ async def create(cmd: CreateFirm, w: Work) -> Answer:
     return {"id": str(w.firm), "owner": str(owner.id)}
 
 
-@command("firms.rename", "POST /firms/{id}:rename", permission="firm:write", title="Rename the firm", target=FIRM)
+@command("firms.rename", "POST /firms/{id}:rename", permission="firm:write", title="Rename the firm", target=FIRM, undoable=False)
 async def rename(cmd: RenameFirm, w: Work) -> Answer:
     firm = await w.load(FIRM, cmd.id)
     w.record(firm, firms.rename(firm.state, name=cmd.name))
@@ -157,6 +157,7 @@ async def rename(cmd: RenameFirm, w: Work) -> Answer:
     permission="firm:write",
     title="Change settings of the firm",
     target=FIRM,
+    undoable=False,
 )
 async def change_settings(cmd: ChangeFirmSettings, w: Work) -> Answer:
     """Change the settings that are given and leave the others."""
@@ -165,7 +166,7 @@ async def change_settings(cmd: ChangeFirmSettings, w: Work) -> Answer:
     return None
 
 
-@command("firms.suspend", "POST /firms/{id}:suspend", permission=OPERATOR, title="Suspend a firm", target=FIRM)
+@command("firms.suspend", "POST /firms/{id}:suspend", permission=OPERATOR, title="Suspend a firm", target=FIRM, undoable=False)
 async def suspend(cmd: SuspendFirm, w: Work) -> Answer:
     """Suspend a firm: its keys are refused until it is reactivated, and its record stays."""
     firm = await w.load(FIRM, cmd.id)
@@ -173,7 +174,9 @@ async def suspend(cmd: SuspendFirm, w: Work) -> Answer:
     return None
 
 
-@command("firms.reactivate", "POST /firms/{id}:reactivate", permission=OPERATOR, title="Reactivate a firm", target=FIRM)
+@command(
+    "firms.reactivate", "POST /firms/{id}:reactivate", permission=OPERATOR, title="Reactivate a firm", target=FIRM, undoable=False
+)
 async def reactivate(cmd: ReactivateFirm, w: Work) -> Answer:
     firm = await w.load(FIRM, cmd.id)
     w.record(firm, firms.reactivate(firm.state))

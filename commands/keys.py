@@ -86,7 +86,7 @@ async def issue(cmd: IssueKey, w: Work) -> Answer:
     return {"id": str(key.id)}
 
 
-@command("keys.rename", "POST /keys/{id}:rename", permission="keys:write", title="Rename an API key", target=KEY)
+@command("keys.rename", "POST /keys/{id}:rename", permission="keys:write", title="Rename an API key", target=KEY, undoable=False)
 async def rename(cmd: RenameKey, w: Work) -> Answer:
     key = await w.load(KEY, cmd.id)
     w.record(key, keys.rename(key.state, name=cmd.name))

@@ -84,7 +84,7 @@ async def _count_owner(w: Work, member: Entity[Member, members.Event], *, before
     w.record(firm, count(firm.state, member=member.id))
 
 
-@command("members.add", "POST /members", permission="members:write", title="Add a member", creates=True)
+@command("members.add", "POST /members", permission="members:write", title="Add a member", creates=True, undoable=False)
 async def add(cmd: AddMember, w: Work) -> Answer:
     """Add a person to the firm with the roles they are to have. What a role may do can be read at /roles."""
     member = w.create(MEMBER, w.new_id())
@@ -92,7 +92,14 @@ async def add(cmd: AddMember, w: Work) -> Answer:
     return {"id": str(member.id)}
 
 
-@command("members.rename", "POST /members/{id}:rename", permission="members:write", title="Rename a member", target=MEMBER)
+@command(
+    "members.rename",
+    "POST /members/{id}:rename",
+    permission="members:write",
+    title="Rename a member",
+    target=MEMBER,
+    undoable=False,
+)
 async def rename(cmd: RenameMember, w: Work) -> Answer:
     member = await w.load(MEMBER, cmd.id)
     w.record(member, members.rename(member.state, name=cmd.name, by=authority(w.permissions)))
@@ -105,6 +112,7 @@ async def rename(cmd: RenameMember, w: Work) -> Answer:
     permission="members:write",
     title="Change a member's email address",
     target=MEMBER,
+    undoable=False,
 )
 async def change_email(cmd: ChangeMemberEmail, w: Work) -> Answer:
     """Change the address a member is known by. The one before is free for others again."""
@@ -123,6 +131,7 @@ async def change_email(cmd: ChangeMemberEmail, w: Work) -> Answer:
     permission="members:write",
     title="Change a member's roles",
     target=MEMBER,
+    undoable=False,
 )
 async def change_roles(cmd: ChangeMemberRoles, w: Work) -> Answer:
     """Give a member these roles instead of those they have. Their keys follow at once; the last owner stays owner."""
@@ -162,6 +171,7 @@ async def deactivate(cmd: DeactivateMember, w: Work) -> Answer:
     permission="members:write",
     title="Reactivate a member",
     target=MEMBER,
+    undoable=False,
 )
 async def reactivate(cmd: ReactivateMember, w: Work) -> Answer:
     """Let a member act again, with the roles they had. Keys they had stay revoked; issue new ones."""

@@ -67,7 +67,15 @@ class CreateNotice(Publication):
     pass
 
 
-@command("notices.create", "POST /notices", permission="consent:write", title="Publish a notice", target=NOTICE, creates=True)
+@command(
+    "notices.create",
+    "POST /notices",
+    permission="consent:write",
+    title="Publish a notice",
+    target=NOTICE,
+    creates=True,
+    undoable=False,
+)
 async def create(c: CreateNotice, w: Work) -> Answer:
     """Publish the first version of a notice: the text people see when they are asked for consent, and the purposes it names."""
     notice = w.create(NOTICE, w.new_id())
@@ -85,6 +93,7 @@ class PublishNotice(Publication):
     permission="consent:write",
     title="Publish a new version of a notice",
     target=NOTICE,
+    undoable=False,
 )
 async def publish(c: PublishNotice, w: Work) -> Answer:
     """Publish the next version. A material one names in `new_purposes` the purposes to which it gives a new meaning: what was given for
@@ -105,6 +114,7 @@ class TranslateNotice(Written):
     permission="consent:write",
     title="Add a translation of a notice",
     target=NOTICE,
+    undoable=False,
 )
 async def translate(c: TranslateNotice, w: Work) -> Answer:
     """Add the text of a published version in another language."""
@@ -129,7 +139,14 @@ class RetireNotice(Command):
     id: UUID
 
 
-@command("notices.retire", "POST /notices/{id}:retire", permission="consent:write", title="Retire a notice", target=NOTICE)
+@command(
+    "notices.retire",
+    "POST /notices/{id}:retire",
+    permission="consent:write",
+    title="Retire a notice",
+    target=NOTICE,
+    undoable=False,
+)
 async def retire(c: RetireNotice, w: Work) -> Answer:
     """Show the notice to nobody any more. Consents given on it stay as they are."""
     notice = await w.load(NOTICE, c.id)

@@ -65,7 +65,14 @@ class ExpireOffer(OfferStep):
     pass
 
 
-@command("offers.select", "POST /deals/{id}/offers", permission="deals:write", title="Select an offer to be made", target=DEAL)
+@command(
+    "offers.select",
+    "POST /deals/{id}/offers",
+    permission="deals:write",
+    title="Select an offer to be made",
+    target=DEAL,
+    undoable=False,
+)
 async def select(c: SelectOffer, w: Work) -> Answer:
     """Choose an offer for the deal; it is drawn up, sent and settled under the id answered as `offer`."""
     deal = await w.load(DEAL, c.id)
@@ -84,7 +91,14 @@ async def select(c: SelectOffer, w: Work) -> Answer:
     return {"offer": str(offer)}
 
 
-@command("offers.create", "POST /deals/{id}/offers/{offer}:create", permission="deals:write", title="Draw an offer up", target=DEAL)
+@command(
+    "offers.create",
+    "POST /deals/{id}/offers/{offer}:create",
+    permission="deals:write",
+    title="Draw an offer up",
+    target=DEAL,
+    undoable=False,
+)
 async def create(c: CreateOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
     return _record(c, w, deal, offers.create(deal.state, offer=OfferId(c.offer)))
@@ -96,6 +110,7 @@ async def create(c: CreateOffer, w: Work) -> Answer:
     permission="deals:write",
     title="Send an offer to the client",
     target=DEAL,
+    undoable=False,
 )
 async def send(c: SendOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -108,6 +123,7 @@ async def send(c: SendOffer, w: Work) -> Answer:
     permission="deals:write",
     title="The client sent an offer back",
     target=DEAL,
+    undoable=False,
 )
 async def send_back(c: ReturnOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -120,6 +136,7 @@ async def send_back(c: ReturnOffer, w: Work) -> Answer:
     permission="deals:write",
     title="The client accepts an offer",
     target=DEAL,
+    undoable=False,
 )
 async def accept(c: AcceptOffer, w: Work) -> Answer:
     """A deal has one accepted offer at most. Accepting does not win the deal."""
@@ -128,21 +145,38 @@ async def accept(c: AcceptOffer, w: Work) -> Answer:
 
 
 @command(
-    "offers.decline", "POST /deals/{id}/offers/{offer}:decline", permission="deals:write", title="An offer is declined", target=DEAL
+    "offers.decline",
+    "POST /deals/{id}/offers/{offer}:decline",
+    permission="deals:write",
+    title="An offer is declined",
+    target=DEAL,
+    undoable=False,
 )
 async def decline(c: DeclineOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
     return _record(c, w, deal, offers.decline(deal.state, offer=OfferId(c.offer), reason_code=c.reason_code, reason=c.reason))
 
 
-@command("offers.cancel", "POST /deals/{id}/offers/{offer}:cancel", permission="deals:write", title="Cancel an offer", target=DEAL)
+@command(
+    "offers.cancel",
+    "POST /deals/{id}/offers/{offer}:cancel",
+    permission="deals:write",
+    title="Cancel an offer",
+    target=DEAL,
+    undoable=False,
+)
 async def cancel(c: CancelOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
     return _record(c, w, deal, offers.cancel(deal.state, offer=OfferId(c.offer), reason_code=c.reason_code, reason=c.reason))
 
 
 @command(
-    "offers.expire", "POST /deals/{id}/offers/{offer}:expire", permission="deals:write", title="Let an offer expire", target=DEAL
+    "offers.expire",
+    "POST /deals/{id}/offers/{offer}:expire",
+    permission="deals:write",
+    title="Let an offer expire",
+    target=DEAL,
+    undoable=False,
 )
 async def expire(c: ExpireOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)

@@ -367,6 +367,7 @@ class UnmergeOrganisation(Command):
     permission=WRITE,
     title="Undo a merge of organisations",
     target=ORGANISATION,
+    undoable=False,
 )
 async def unmerge(c: UnmergeOrganisation, w: Work) -> Answer:
     """Part two organisations again: the other as it was, this one without what it took over and nobody changed since."""

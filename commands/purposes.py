@@ -27,7 +27,15 @@ class DefinePurpose(Command):
     parent: UUID | None = None
 
 
-@command("purposes.define", "POST /purposes", permission="consent:write", title="Define a purpose", target=PURPOSES, creates=True)
+@command(
+    "purposes.define",
+    "POST /purposes",
+    permission="consent:write",
+    title="Define a purpose",
+    target=PURPOSES,
+    creates=True,
+    undoable=False,
+)
 async def define(c: DefinePurpose, w: Work) -> Answer:
     """Add a purpose to the firm's tree. Its key is what consents name; it can't be changed or reused. `dpv` is the nearest purpose of
     the W3C Data Privacy Vocabulary."""
@@ -54,6 +62,7 @@ class AmendPurpose(Command):
     permission="consent:write",
     title="Publish a new version of a purpose",
     target=PURPOSES,
+    undoable=False,
 )
 async def amend(c: AmendPurpose, w: Work) -> Answer:
     """Say anew what the purpose is. Consents given before go on naming the version they were given for."""
@@ -68,7 +77,12 @@ class MovePurpose(Command):
 
 
 @command(
-    "purposes.move", "POST /purposes/{id}:move", permission="consent:write", title="Put a purpose below another", target=PURPOSES
+    "purposes.move",
+    "POST /purposes/{id}:move",
+    permission="consent:write",
+    title="Put a purpose below another",
+    target=PURPOSES,
+    undoable=False,
 )
 async def move(c: MovePurpose, w: Work) -> Answer:
     """Give the purpose another parent, or none. From then on a withdrawal of the parent covers it."""
@@ -82,7 +96,14 @@ class RetirePurpose(Command):
     id: UUID
 
 
-@command("purposes.retire", "POST /purposes/{id}:retire", permission="consent:write", title="Retire a purpose", target=PURPOSES)
+@command(
+    "purposes.retire",
+    "POST /purposes/{id}:retire",
+    permission="consent:write",
+    title="Retire a purpose",
+    target=PURPOSES,
+    undoable=False,
+)
 async def retire(c: RetirePurpose, w: Work) -> Answer:
     """Ask for no more consent to this purpose. What was given stays on the record and can be withdrawn."""
     tree = await _tree(w)

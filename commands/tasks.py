@@ -444,7 +444,14 @@ class RecountTask(Command):
     steps: Annotated[tuple[ToldStep, ...], Field(min_length=1, max_length=500)]
 
 
-@command("tasks.recount", "POST /tasks/{id}:recount", permission="imports:write", title="Recount a task's history", target=TASK)
+@command(
+    "tasks.recount",
+    "POST /tasks/{id}:recount",
+    permission="imports:write",
+    title="Recount a task's history",
+    target=TASK,
+    undoable=False,
+)
 async def recount(c: RecountTask, w: Work) -> Answer:
     """Record steps as another system tells them, at its times and in its order, also where a person's would be refused."""
     await recount_task(c.steps, w, await w.load(TASK, c.id))

@@ -13,6 +13,7 @@ from infra.graph.postgres import PostgresGraph
 from infra.reading import Feed, Readers
 from infra.record.appender import Appender
 from infra.record.execute import Executor
+from infra.record.past import Past
 from infra.record.vault import Vault
 from infra.search.postgres import PostgresSearch
 from infra.settings import Settings
@@ -67,7 +68,7 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
         await readers.open()
         feed = Feed(database, readers.check, pool.check)
         await feed.open()
-        executor = Executor(pool, appender, vault, ports={"blobs": blobs})
+        executor = Executor(pool, appender, vault, ports={"blobs": blobs, "past": Past(pool, vault)})
         page_key = vault.installation_key("page-tokens")
         async with await database.connect_async("app") as c:
             head_at_start = int((await (await c.execute("SELECT position FROM record.head")).fetchone() or (0,))[0])

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
-from infra.http import batch, changes, commands, downloads, explain, openapi, pages, problems, reads, whoami
+from infra.http import batch, changes, commands, downloads, explain, openapi, pages, problems, reads, undo, whoami
 from infra.http.commands import path_id
 from infra.http.described import EXTRA
 from infra.http.reads import json_response, parameters
@@ -203,7 +203,8 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add(q.method, f"/v1{q.path}", q.name, reads.query_route(service, q))
     for spec in COMMANDS.values():
         if spec.permission != "operator":
-            add(spec.method, f"/v1{spec.path}", spec.name, commands.route(service, spec, partial(explain.stale, service)))
+            endpoint = commands.route(service, spec, partial(explain.stale, service))
+            add(spec.method, f"/v1{spec.path}", spec.name, undo.route(service, endpoint) if spec.name == "undo" else endpoint)
     room = downloads.Downloads()
     for c in COLLECTIONS.values():
         add("POST", f"/v1/{c.name}:batchGet", f"{c.name}.batchGet", batch.route(service, c))

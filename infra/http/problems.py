@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
 from commands.kernel import Stale
+from commands.undo import NotYoursToUndo
 from domain.firms import FirmIsSuspended
 from domain.kernel import Invalid, NotFound, Refused
 from domain.keys import KeyExceedsYourPermissions, KeyHasExpired, KeyIsMistyped, KeyIsRevoked, NotAKey
@@ -64,6 +65,7 @@ STATUSES: tuple[tuple[type[Exception], int, Mapping[str, str]], ...] = (
     (KeyHasExpired, 401, {"WWW-Authenticate": 'Bearer realm="chancery", error="invalid_token"'}),
     (FirmIsSuspended, 403, {}),
     (ExceedsYourPermissions, 403, {}),
+    (NotYoursToUndo, 403, {}),
     (KeyExceedsYourPermissions, 403, {}),
     *((kind, status, {}) for kind, status in uploads.STATUSES.items()),
     (NotFound, 404, {}),

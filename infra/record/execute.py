@@ -20,7 +20,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from commands.kernel import COMMANDS, Actor, Command, CommandSpec, Entity, Made, Work
+from commands.kernel import COMMANDS, Actor, Command, CommandSpec, Entity, Made, Outside, Work
 from domain.kernel import FirmId, Refused, Stream
 from infra import ids
 from infra.record import codec
@@ -244,6 +244,10 @@ class Executor(Making):
             entity.leaf_hash = codec.leaf_hash(last)
             self._memory.put(firm, entity)
         return entity
+
+    def unremembered(self) -> Outside:
+        """The outside of a command that is only thought through: states come from the database."""
+        return _Fresh(self)
 
     # --- carrying out
 
