@@ -22,7 +22,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Literal
-from xml.etree.ElementTree import ParseError
+
+from defusedxml.common import DefusedXmlException
+from defusedxml.ElementTree import ParseError, iterparse
 
 VERSION = 1  # to be raised when other text comes out: contents are then read again
 
@@ -312,9 +314,6 @@ class _Counted:
 
 
 def _paragraphs(part: _Counted, limits: Limits) -> Iterator[str]:
-    from defusedxml.common import DefusedXmlException
-    from defusedxml.ElementTree import iterparse
-
     depth = hidden = 0
     try:
         for happening, element in iterparse(part, events=("start", "end"), forbid_dtd=True):

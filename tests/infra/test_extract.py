@@ -88,6 +88,7 @@ def test_real_files_of_many_makers_are_read_or_say_why_not() -> None:
 
 
 @pytest.mark.parametrize("name", ["bomb", "deep", "entities", "entity-free-dtd", "not-xml", "cut", "many", "overlapping"])
+@pytest.mark.invariant("SR7")
 def test_hostile_word_documents_end_in_a_reason(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.docx"
     match name:
@@ -126,6 +127,7 @@ def test_hostile_word_documents_end_in_a_reason(tmp_path: Path, name: str) -> No
     ],
     ids=["empty", "its-own-parent", "noise"],
 )
+@pytest.mark.invariant("SR7")
 def test_damaged_pdfs_end_in_a_reason(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "a.pdf"
     path.write_bytes(content)

@@ -174,6 +174,7 @@ async def test_what_can_not_be_searched_for_is_refused_with_the_reason(
 @pytest.mark.parametrize(
     "typed", ["(", '"', '"open', "a:b:c", "-", "--", "kind:", "'''", "\\", "a & b | !c <-> d:*", "* **", "∀x🙂", "%s %(firm)s"]
 )
+@pytest.mark.invariant("SR8")
 async def test_nothing_typed_into_the_box_is_refused_for_how_it_is_written(search: Searcher, typed: str) -> None:
     assert isinstance((await search.find(f"anna {typed}"))["items"], list)
 
@@ -185,6 +186,7 @@ async def test_what_was_removed_is_not_found_and_what_is_archived_only_when_aske
     assert await search.titles("archivarius archived:true") == ["Gone Archivarius"]
 
 
+@pytest.mark.invariant("SR3")
 async def test_another_firms_records_are_never_found(search: Searcher, filled: Filled) -> None:
     assert await search.titles("foreign") == []
     theirs = search.of(filled.other.id)
@@ -193,6 +195,7 @@ async def test_another_firms_records_are_never_found(search: Searcher, filled: F
     assert await theirs.suggest("an") == [("contact", "Anna Foreign")]
 
 
+@pytest.mark.invariant("SR1")
 async def test_kinds_that_may_not_be_read_are_not_found(search: Searcher) -> None:
     only_deals = search.allowed("firm:read", "deals:read", "personal:read")
     assert {h["kind"] for h in (await only_deals.find("muller"))["items"]} == {"deal"}
@@ -201,6 +204,7 @@ async def test_kinds_that_may_not_be_read_are_not_found(search: Searcher) -> Non
     assert await only_deals.suggest("anna") == []
 
 
+@pytest.mark.invariant("SR1")
 async def test_personal_values_are_neither_searched_nor_shown_nor_counted_without_permission(search: Searcher) -> None:
     blind = search.without("personal:read")
     for typed in ("anna", "muller", "1234567", "chamomile", "deposit", "city:Berlin", "walpurgis", "anna.mueller@example.org"):
@@ -214,6 +218,7 @@ async def test_personal_values_are_neither_searched_nor_shown_nor_counted_withou
     assert "muller" not in repr(await blind.find("filter", filter="kind = deal")).lower()
 
 
+@pytest.mark.invariant("SR2")
 async def test_a_hit_shows_where_the_words_stand_and_names_the_event_that_put_them_there(search: Searcher, filled: Filled) -> None:
     filled.do(AmendContact(id=filled.ids["anna"], job_title="Apothecary"))
     filled.index()

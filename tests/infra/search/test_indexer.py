@@ -54,7 +54,7 @@ def found(c: psycopg.Connection[Any], firm: Firm) -> list[str]:
     return [title for (title,) in c.execute(sql, (firm.id,))]
 
 
-@pytest.mark.invariant("8")
+@pytest.mark.invariant("SR4")
 def test_an_index_kept_in_small_steps_equals_one_rebuilt_at_once(firm: Firm) -> None:
     with connect(firm) as c:
         small = indexing(firm, 3)
@@ -71,6 +71,7 @@ def test_an_index_kept_in_small_steps_equals_one_rebuilt_at_once(firm: Firm) -> 
             assert c.execute(f"SELECT count(*) FROM chancery.search_{table} WHERE build = %s", (live.build,)).fetchone() == (0,)
 
 
+@pytest.mark.invariant("SR6")
 def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(firm: Firm) -> None:
     with connect(firm) as c:
         keeper = indexing(firm)
@@ -91,6 +92,7 @@ def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(firm: Firm) -
         assert {"Late Comer1", "Late Comer2"} <= set(found(c, firm))
 
 
+@pytest.mark.invariant("SR4")
 def test_two_indexers_at_once_leave_what_one_would_have(firm: Firm) -> None:
     with connect(firm) as c:
         indexing(firm).prepare(c)
@@ -122,6 +124,7 @@ def test_a_batch_of_a_rival_is_undone_whole(firm: Firm) -> None:
         assert store.digest() == before
 
 
+@pytest.mark.invariant("SR5")
 def test_a_poisoned_event_stops_the_index_where_it_stands_and_mending_it_goes_on(
     firm: Firm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -177,6 +180,7 @@ def test_words_are_counted_exactly_and_go_with_the_last_that_held_them(firm: Fir
         assert c.execute(sql, (firm.id, "countess")).fetchone() is None
 
 
+@pytest.mark.invariant("SR9")
 def test_what_was_sealed_and_is_erased_leaves_the_index_when_it_is_made_again(firm: Firm) -> None:
     with connect(firm) as c:
         keeper = indexing(firm)
