@@ -10,6 +10,7 @@ from infra import registry
 from infra.blobs import FolderBlobs
 from infra.database import Database, migrate
 from infra.graph.postgres import PostgresGraph
+from infra.lists import Lists
 from infra.reading import Feed, Readers
 from infra.record.appender import Appender
 from infra.record.execute import Executor
@@ -68,7 +69,7 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
         await readers.open()
         feed = Feed(database, readers.check, pool.check)
         await feed.open()
-        executor = Executor(pool, appender, vault, ports={"blobs": blobs, "past": Past(pool, vault)})
+        executor = Executor(pool, appender, vault, ports={"blobs": blobs, "past": Past(pool, vault), "lists": Lists()})
         page_key = vault.installation_key("page-tokens")
         async with await database.connect_async("app") as c:
             head_at_start = int((await (await c.execute("SELECT position FROM record.head")).fetchone() or (0,))[0])
