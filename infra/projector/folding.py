@@ -21,6 +21,7 @@ Row = TypeVar("Row")
 
 MOST_LINES = 20_000  # rows of one view held in memory
 MOST_KEPT = 1_000  # superseded slices of one row held in memory, for late events
+MOST_KEPT_IN_ALL = 100_000  # of all rows of one view
 
 
 class Poisoned(Exception):
@@ -36,14 +37,14 @@ class Poisoned(Exception):
 class Line(Generic[Row]):
     """One key's slices: the one that stands, and those of this batch that are to be written to the history."""
 
-    __slots__ = ("_kept", "batch", "closed", "current", "key", "there")
+    __slots__ = ("batch", "closed", "current", "kept", "key", "there")
 
     def __init__(self, key: Key, current: Slice[Row] | None) -> None:
         self.key = key
         self.begin(current)
         self.closed: list[Slice[Row]] = []
         self.batch = 0  # the last one that touched it
-        self._kept: list[Slice[Row]] | None = None
+        self.kept: list[Slice[Row]] | None = None  # those in the history that a late event may change; None when not known
 
     def begin(self, current: Slice[Row] | None) -> None:
         self.current = current
@@ -58,23 +59,25 @@ class Line(Generic[Row]):
             version = r.version
         return Slice(view.fold(row, self.key[1], r), version, created, valid_from, r.position, r.position)
 
-    def apply(self, view: View[Row], r: Recorded, believed: Callable[[Key], list[Slice[Row]]]) -> None:
+    def apply(self, view: View[Row], r: Recorded, believed: Callable[[Key], list[Slice[Row]]]) -> bool:
+        """Apply an event; answers whether it came late."""
         current = self.current
         if current is not None and r.occurred_at < current.updated_at:
             self._late(view, r, current, believed)
-            return
+            return True
         self.current = self._after(view, current, r, r.occurred_at)
         if current is not None:
             current.valid_to = wire.micros(r.occurred_at)
             current.known_to = r.position
             self._close(current)
+        return False
 
     def _late(self, view: View[Row], r: Recorded, current: Slice[Row], believed: Callable[[Key], list[Slice[Row]]]) -> None:
         """Apply an event whose business time is before the latest: what holds from then on is believed anew, with the event in it."""
-        if self._kept is None:
+        if self.kept is None:
             ours = {(s.updated_at, s.known_from) for s in (*self.closed, current)}
-            self._kept = [s for s in believed(self.key) if (s.updated_at, s.known_from) not in ours]
-        chain = [s for s in (*self._kept, *self.closed) if s.lasting]
+            self.kept = [s for s in believed(self.key) if (s.updated_at, s.known_from) not in ours]
+        chain = [s for s in (*self.kept, *self.closed) if s.lasting]
         chain.append(current)
         chain.sort(key=lambda s: s.updated_at)
         place = next(i for i, s in enumerate(chain) if s.updated_at > r.occurred_at)
@@ -104,10 +107,10 @@ class Line(Generic[Row]):
 
     def written(self) -> None:
         """What was superseded stands in the history now."""
-        if self._kept is not None:
-            self._kept = [s for s in (*self._kept, *self.closed) if s.lasting]
-            if len(self._kept) > MOST_KEPT:
-                self._kept = None
+        if self.kept is not None:
+            self.kept = [s for s in (*self.kept, *self.closed) if s.lasting]
+            if len(self.kept) > MOST_KEPT:
+                self.kept = None
         for s in self.closed:
             s.kept = True
             s.closed = False
@@ -128,6 +131,7 @@ class Folding(Generic[Row]):
         self.table = table
         self.lines: dict[Key, Line[Row]] = {}  # those touched last at the end
         self._batch = 0
+        self._late = False  # whether any event came late so far
 
     def forget(self) -> None:
         self.lines.clear()
@@ -161,15 +165,20 @@ class Folding(Generic[Row]):
                             before.append(key)
                 steps.append((line, r))
         if unknown:
-            for known, current in fetch(unknown, before).items():
-                lines[known].begin(current)
+            found = fetch(unknown, before)
+            for known in unknown:
+                if known in found:
+                    lines[known].begin(found[known])
+                elif self._late:
+                    lines[known].kept = []  # it has no history yet, and what it gets is worth holding on to
         mine: list[Line[Row]] = []
         for line, r in steps:
             if line.batch != batch:
                 line.batch = batch
                 mine.append(line)
             try:
-                line.apply(view, r, believed)
+                if line.apply(view, r, believed):
+                    self._late = True
             except psycopg.Error:
                 raise
             except Exception as e:
@@ -214,6 +223,9 @@ class Folding(Generic[Row]):
 
     def trim(self, most: int = MOST_LINES, young: int = 2) -> list[Line[Row]]:
         """Take the lines out of memory that were touched longest ago, none of the last `young` batches; answers them."""
+        if self._late and sum(len(line.kept) for line in self.lines.values() if line.kept) > MOST_KEPT_IN_ALL:
+            for line in self.lines.values():
+                line.kept = None
         if len(self.lines) <= most:
             return []
         old = [line for line in itertools.islice(self.lines.values(), len(self.lines) - most) if line.batch <= self._batch - young]
@@ -222,20 +234,25 @@ class Folding(Generic[Row]):
         return old
 
 
-def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], events: Iterable[Recorded]) -> None:
-    """Apply events to a view: each key's row is read once, folded in memory, and written once with what it superseded.
-
-    Raises Poisoned with the event's position when a fold fails, without one when the database refuses the batch.
-    """
-    folding = Folding(view, table)
-    try:
-        touched = Router([view]).route(events).get(view.name, [])
-    except CannotSay as e:
-        raise Poisoned(e.view, e.position, e.error) from e
+def fold_lines(folding: Folding[Any], c: psycopg.Connection[Any], touched: Touched) -> None:
+    """Read, fold and write on one connection."""
+    table = folding.table
     lines = folding.fold(touched, lambda keys, gone: table.load(c, keys, gone=gone), lambda key: table.believed(c, key))
     try:
         run(c, folding.writing(lines))
     except (psycopg.OperationalError, psycopg.InterfaceError, Poisoned):
         raise
     except Exception as e:
-        raise Poisoned(view.name, None, e) from e
+        raise Poisoned(folding.view.name, None, e) from e
+
+
+def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], events: Iterable[Recorded]) -> None:
+    """Apply events to a view: each key's row is read once, folded in memory, and written once with what it superseded.
+
+    Raises Poisoned with the event's position when a fold fails, without one when the database refuses the batch.
+    """
+    try:
+        touched = Router([view]).route(events).get(view.name, [])
+    except CannotSay as e:
+        raise Poisoned(e.view, e.position, e.error) from e
+    fold_lines(Folding(view, table), c, touched)

@@ -5,26 +5,33 @@ B2  A rebuild that is stopped at any moment leaves the old view as it was; what 
 B3  The shadow is filled by the same folding as the live view, so their digests are equal.
 """
 
-from collections.abc import Callable, Sequence
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import orjson
 import psycopg
 import structlog
-from psycopg import sql
 
 from infra.database import Database
-from infra.projector.folding import fold_batch
+from infra.projector import shadows
+from infra.projector.filling import FILL_LOCK, fill
+from infra.projector.folding import Folding, fold_lines
+from infra.projector.routing import Router
 from infra.projector.tables import Table
 from infra.record import wire
-from infra.record.reader import FOREIGN, decode, fetch_keys, read_after
+from infra.record.reader import decode, fetch_keys, read_after
 from infra.record.vault import Vault
-from projections.kernel import View
+from projections.kernel import VIEWS, View
 
 log = structlog.get_logger()
 
 BATCH = 5_000
-SHADOW = "__new"
+ALONE = 20_000  # up to so many events one process fills everything
 REBUILD_LOCK = 7_020_240_003
 ATTEMPTS = 10
 
@@ -44,33 +51,158 @@ def rebuild(
     with _alone(database) as owner, database.connect("record") as record:
         wire.register(owner)
         names = {v.name: v.table.removeprefix("views.") for v in views}
-        shadows = {
-            v.name: Table(v, table=f"{v.table}{SHADOW}", history=f"{v.table.replace('views.', 'history.', 1)}{SHADOW}")
-            for v in views
-        }
-        for name in names.values():
-            _make_shadow(owner, name)
-        position = 0
         head = _head(record)
-        while position < head:
-            with owner.transaction():
-                position = _apply(owner, record, vault, views, shadows, position)
-            head = max(head, _head(record))
-            if progress is not None:
-                progress(position, head)
+        groups: Sequence[Sequence[View[Any]]] = [views]
+        if head > ALONE and all(_declared(v) for v in views):
+            groups = divided(record, views, max(1, min(4, (os.cpu_count() or 1) // 2)))
         for name in names.values():
-            _index_shadow(owner, name)
+            shadows.make(owner, name)
+        if len(groups) == 1:
+            say = None if progress is None else lambda position: progress(position, head)
+            fill(database, vault, views, head, batch=BATCH, progress=say)
+        else:
+            _fill_beside(database, vault, groups, head, progress)
+        late = _Late(owner, record, vault, views)
+        position = late.catch_up(head)
         for _ in range(ATTEMPTS):
             with suppress(psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-                return _swap(owner, record, vault, views, shadows, names, position)
+                return _swap(owner, late, views, names, position)
+            late.forget()
         raise RebuildFailed
 
 
+def _declared(view: View[Any]) -> bool:
+    """Whether another process knows this view by its name."""
+    known = VIEWS.get(view.name)
+    return known is not None and (known.keys, known.fold, known.row, known.table) == (view.keys, view.fold, view.row, view.table)
+
+
+def divided(c: psycopg.Connection[Any], views: Sequence[View[Any]], parts: int) -> list[list[View[Any]]]:
+    """The views in so many groups of about equal work: the bytes of their tables."""
+    weights = {
+        v.name: (
+            c.execute(
+                "SELECT coalesce(pg_relation_size(to_regclass(%s)), 0) + coalesce(pg_relation_size(to_regclass(%s)), 0) + 8192",
+                (v.table, v.table.replace("views.", "history.", 1)),
+            ).fetchone()
+            or (0,)
+        )[0]
+        for v in views
+    }
+    groups: list[list[View[Any]]] = [[] for _ in range(min(parts, len(views)))]
+    for v in sorted(views, key=lambda v: (-weights[v.name], v.name)):
+        min(groups, key=lambda g: sum(weights[other.name] for other in g)).append(v)
+    return groups
+
+
+def _fill_beside(
+    database: Database,
+    vault: Vault,
+    groups: Sequence[Sequence[View[Any]]],
+    head: int,
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Fill each group in a process of its own. They end with this one, however it ends."""
+    at = [0] * len(groups)
+    done = [False] * len(groups)
+    children: list[subprocess.Popen[bytes]] = []
+    guard = threading.Lock()
+
+    def follow(n: int, child: "subprocess.Popen[bytes]") -> None:
+        for line in child.stdout or ():
+            if line.strip() == b"done":
+                done[n] = True
+            elif line.strip().isdigit():
+                at[n] = int(line)
+                with guard:
+                    if progress is not None:
+                        progress(min(at), head)
+
+    try:
+        followers = []
+        for n, group in enumerate(groups):
+            child = subprocess.Popen(
+                [sys.executable, "-m", "infra.projector.filling"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                process_group=0,
+            )
+            children.append(child)
+            order = {
+                "conninfo": database.admin_conninfo(),
+                "keys": str(vault.folder),
+                "views": [v.name for v in group],
+                "until": head,
+                "batch": BATCH,
+            }
+            if child.stdin is not None:
+                child.stdin.write(orjson.dumps(order) + b"\n")
+                child.stdin.flush()
+            followers.append(threading.Thread(target=follow, args=(n, child), daemon=True))
+            followers[-1].start()
+        for follower in followers:
+            follower.join()
+        if not all(done):
+            raise RebuildFailed
+    finally:
+        for child in children:
+            child.kill()
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    pipe.close()
+
+
+class _Late:
+    """Applies to the filled shadows what has come since."""
+
+    def __init__(
+        self, owner: psycopg.Connection[Any], record: psycopg.Connection[Any], vault: Vault, views: Sequence[View[Any]]
+    ) -> None:
+        self._owner = owner
+        self._record = record
+        self._vault = vault
+        self._router = Router(views)
+        self._foldings: dict[str, Folding[Any]] = {
+            v.name: Folding(
+                v, Table(v, table=v.table + shadows.SHADOW, history=v.table.replace("views.", "history.", 1) + shadows.SHADOW)
+            )
+            for v in views
+        }
+
+    def forget(self) -> None:
+        for folding in self._foldings.values():
+            folding.forget()
+
+    def catch_up(self, position: int) -> int:
+        """Everything after `position`, each batch in a transaction; answers where that leads."""
+        while (after := self.apply(position)) != position:
+            position = after
+        return position
+
+    def apply(self, position: int) -> int:
+        """One batch after `position`; answers where that leads, `position` when nothing follows."""
+        rows = read_after(self._record, position, BATCH)
+        if not rows:
+            return position
+        wanted = [row for row in rows if self._router.wanted(row)]
+        keys = fetch_keys(self._record, self._vault, wanted)
+        routed = self._router.route([decode(row, self._vault, keys) for row in wanted])
+        with self._owner.transaction():
+            for name, touched in routed.items():
+                fold_lines(self._foldings[name], self._owner, touched)
+        return rows[-1].position
+
+
 @contextmanager
-def _alone(database: Database) -> Any:
+def _alone(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A connection as the owner of the tables, the only one that rebuilds."""
     with psycopg.connect(database.conninfo("owner"), autocommit=True) as owner:
-        row = owner.execute("SELECT pg_try_advisory_lock(%s)", (REBUILD_LOCK,)).fetchone()
+        # nobody else rebuilds, and nobody fills any more for a rebuild that is gone
+        row = owner.execute(
+            "SELECT pg_try_advisory_lock(%s) AND pg_try_advisory_lock(%s) AND pg_advisory_unlock(%s)",
+            (REBUILD_LOCK, FILL_LOCK, FILL_LOCK),
+        ).fetchone()
         if row is None or not row[0]:
             raise AlreadyRebuilding
         owner.execute("SET lock_timeout = '2s'")
@@ -82,97 +214,13 @@ def _head(c: psycopg.Connection[Any]) -> int:
     return int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
 
 
-def _make_shadow(owner: psycopg.Connection[Any], name: str) -> None:
-    """Empty tables beside the view's, with primary keys and no other index yet."""
-    with owner.transaction():
-        for schema in ("views", "history"):
-            shadow = sql.Identifier(schema, name + SHADOW)
-            owner.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(shadow))
-            owner.execute(
-                sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES)").format(shadow, sql.Identifier(schema, name))
-            )
-            ((key,),) = owner.execute(
-                "SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conrelid = %s::regclass AND contype = 'p'",
-                (f"{schema}.{name}",),
-            ).fetchall()
-            owner.execute(sql.SQL("ALTER TABLE {} ADD {}").format(shadow, sql.SQL(key)))
-
-
-def _index_shadow(owner: psycopg.Connection[Any], name: str) -> None:
-    """The other indexes of the view's tables, on the filled shadows."""
-    for schema in ("views", "history"):
-        for index, definition in owner.execute(
-            "SELECT c.relname, pg_get_indexdef(i.indexrelid) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid"
-            " WHERE i.indrelid = %s::regclass AND NOT i.indisprimary",
-            (f"{schema}.{name}",),
-        ).fetchall():
-            shadow = sql.Identifier(schema, name + SHADOW).as_string(owner)
-            kind, _, rest = definition.partition(f" INDEX {sql.Identifier(index).as_string(owner)} ON ")
-            if not rest:
-                kind, _, rest = definition.partition(f" INDEX {index} ON ")
-            fresh = sql.Identifier(f"{index[: 63 - len(SHADOW)]}{SHADOW}").as_string(owner)
-            owner.execute(f"{kind} INDEX {fresh} ON {shadow} {rest[rest.index('USING') :]}".encode())
-        owner.execute(sql.SQL("ANALYZE {}").format(sql.Identifier(schema, name + SHADOW)))
-
-
-def _rename_indexes(owner: psycopg.Connection[Any], schema: str, name: str) -> None:
-    """Give the indexes of a table that has taken its place their lasting names."""
-    for (index,) in owner.execute(
-        "SELECT c.relname FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid WHERE i.indrelid = %s::regclass AND c.relname LIKE %s",
-        (f"{schema}.{name}", f"%{SHADOW}%".replace("_", "\\_")),
-    ).fetchall():
-        owner.execute(
-            sql.SQL("ALTER INDEX {} RENAME TO {}").format(
-                sql.Identifier(schema, index), sql.Identifier(index.replace(SHADOW, "", 1))
-            )
-        )
-
-
-def _apply(
-    owner: psycopg.Connection[Any],
-    record: psycopg.Connection[Any],
-    vault: Vault,
-    views: Sequence[View[Any]],
-    shadows: dict[str, Table[Any]],
-    position: int,
-) -> int:
-    """One batch after `position` into every shadow; answers where that leads, `position` when nothing follows."""
-    rows = read_after(record, position, BATCH)
-    if not rows:
-        return position
-    keys = fetch_keys(record, vault, rows)
-    events = [decode(row, vault, keys) for row in rows if row.stream_type != FOREIGN]
-    for v in views:
-        fold_batch(v, shadows[v.name], owner, events)
-    return rows[-1].position
-
-
-def _swap(
-    owner: psycopg.Connection[Any],
-    record: psycopg.Connection[Any],
-    vault: Vault,
-    views: Sequence[View[Any]],
-    shadows: dict[str, Table[Any]],
-    names: dict[str, str],
-    position: int,
-) -> int:
+def _swap(owner: psycopg.Connection[Any], late: _Late, views: Sequence[View[Any]], names: dict[str, str], position: int) -> int:
     """Apply what has come since, and put the shadows in the places of the views, in one transaction that holds their positions."""
     with owner.transaction():
         owner.execute("SELECT name FROM chancery.projections WHERE name = ANY(%s) ORDER BY name FOR UPDATE", (list(names),))
-        reached = position
-        while (after := _apply(owner, record, vault, views, shadows, reached)) != reached:
-            reached = after
+        reached = late.catch_up(position)
         for v in views:
-            name = names[v.name]
-            for schema in ("at", "before"):
-                owner.execute(sql.SQL("DROP VIEW {}").format(sql.Identifier(schema, name)))
-            for schema in ("views", "history"):
-                owner.execute(sql.SQL("DROP TABLE {}").format(sql.Identifier(schema, name)))
-                owner.execute(
-                    sql.SQL("ALTER TABLE {} RENAME TO {}").format(sql.Identifier(schema, name + SHADOW), sql.Identifier(name))
-                )
-                _rename_indexes(owner, schema, name)
-            owner.execute("CALL chancery.serve_view(%s)", (name,))
+            shadows.take_over(owner, names[v.name])
             owner.execute(
                 "INSERT INTO chancery.projections (name, version, position) VALUES (%s, %s, %s) ON CONFLICT (name) DO UPDATE"
                 " SET version = excluded.version, position = excluded.position, stopped_at = NULL, error = NULL, updated_at = now()",

@@ -138,6 +138,11 @@ class Vault:
         raw[8] = raw[8] & 0x3F | 0x80
         return UUID(bytes=bytes(raw))
 
+    @property
+    def folder(self) -> Path:
+        """Where the wrapping keys stand."""
+        return self._folder
+
     # --- data keys
 
     def _bind(self, firm: UUID, key_id: UUID, subject: UUID, purpose: str) -> bytes:
