@@ -86,9 +86,14 @@ _HEADS = (
     " FROM unnest(%s::uuid[], %s::text[], %s::uuid[], %s::text[], %s::boolean[]) u(f, k, i, h, o)"
 )
 _WORDS = (
-    "INSERT INTO chancery.search_words AS w (firm_id, build, word, entries, open, keys)"
-    " SELECT u.f, %s, u.w, u.n, u.o, u.k::int[] FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[]) u(f, w, n, o, k)"
-    " ON CONFLICT (firm_id, build, word) DO UPDATE SET entries = w.entries + excluded.entries, open = w.open + excluded.open"
+    "UPDATE chancery.search_words w SET entries = w.entries + u.n, open = w.open + u.o"
+    " FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[]) u(f, w, n, o)"
+    " WHERE w.firm_id = u.f AND w.build = %s AND w.word = u.w RETURNING w.firm_id, w.word"
+)
+_NEW_WORDS = (
+    "INSERT INTO chancery.search_words (firm_id, build, word, entries, open, keys)"
+    " SELECT u.f, %s, u.w, u.n, u.o, u.k::int[]"
+    " FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::bigint[], %s::text[]) u(f, w, n, o, k)"
 )
 _WORDS_GONE = (
     "DELETE FROM chancery.search_words w USING unnest(%s::uuid[], %s::text[]) u(f, w)"
@@ -189,8 +194,13 @@ class PgStore:
         if not changed:
             return
         firms, words = [f for f, _ in changed], [w for _, w in changed]
-        keys = ["{" + ",".join(map(str, typo_keys(f, self.build, w))) + "}" for f, w in changed]
-        self._c.execute(_WORDS, [self.build, firms, words, [count[w] for w in changed], [open_count[w] for w in changed], keys])
+        moved = self._c.execute(_WORDS, [firms, words, [count[w] for w in changed], [open_count[w] for w in changed], self.build])
+        known = set(moved.fetchall())
+        new = [w for w in changed if w not in known]  # the typo keys of a word are made once, when it is new
+        if new:
+            keys = ["{" + ",".join(map(str, typo_keys(f, self.build, w))) + "}" for f, w in new]
+            columns = [f for f, _ in new], [w for _, w in new], [count[w] for w in new], [open_count[w] for w in new]
+            self._c.execute(_NEW_WORDS, [self.build, *columns, keys])
         if any(count[w] < 0 for w in changed):
             self._c.execute(_WORDS_GONE, [firms, words, self.build])
 
