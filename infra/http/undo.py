@@ -34,6 +34,7 @@ def route(service: Service, carry_out: Endpoint) -> Endpoint:
     most = service.chancery.settings.max_body_bytes
 
     async def endpoint(request: Request) -> Response:
+        await service.identify(request)  # before anything is read of a stranger
         body = await read_body(request, most)
         request._body = body  # noqa: SLF001 - the way Starlette itself keeps a body that was read
         given = json_object(request, body, most)
