@@ -15,7 +15,8 @@ from commands.kernel import Actor
 from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import FirmId
 from infra import registry
-from infra.database import Database, embedded, migrate
+from infra.database import Database, migrate
+from infra.embedded import start
 from infra.ids import uuid7
 from infra.record.bulk import Bulk, command_task
 from infra.record.vault import Vault
@@ -48,7 +49,7 @@ def place() -> Iterator[Place]:
     """A fresh embedded server in a temporary folder, its settings as they come; gone afterwards."""
     registry.load()
     folder = Path(tempfile.mkdtemp(prefix="chancery-bench-"))
-    server = embedded(folder / "postgres")
+    server = start(folder / "postgres")
     try:
         database = Database(server.get_uri())
         migrate(database)

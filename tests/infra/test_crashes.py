@@ -15,7 +15,8 @@ import psutil
 import psycopg
 import pytest
 
-from infra.database import Database, embedded, migrate
+from infra.database import Database, migrate
+from infra.embedded import start
 from infra.record.appender import APPEND_LOCK, Appended, Appender, OutcomeUnknown
 from infra.record.reader import read_after
 from tests.infra.writing import FIRM, OTHER, Writer, an_append, scalar, together
@@ -26,7 +27,7 @@ class Cluster:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.server = embedded(folder)
+        self.server = start(folder)
         self.database = Database(self.server.get_uri())
         migrate(self.database)
 

@@ -16,7 +16,8 @@ import pytest
 import pytest_asyncio
 import structlog
 
-from infra.database import Database, embedded, migrate
+from infra.database import Database, migrate
+from infra.embedded import start
 from infra.http import reads
 from infra.logs import configure
 from infra.settings import Settings
@@ -43,7 +44,7 @@ class Mortal:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.server = embedded(folder)
+        self.server = start(folder)
         self.database = Database(self.server.get_uri())
         migrate(self.database)
 

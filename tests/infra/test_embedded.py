@@ -1,0 +1,110 @@
+"""The embedded server after it was killed, and beside what dead servers leave behind."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import psycopg
+import pytest
+
+from infra import embedded
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    place = Path(tempfile.mkdtemp(prefix="chancery-embedded-"))
+    yield place / "pg"
+    if embedded.running(place / "pg"):
+        embedded.start(place / "pg").cleanup()
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def kill(server: Any) -> None:
+    process = psutil.Process(server.get_pid())
+    process.kill()
+    until = time.monotonic() + 30
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        assert time.monotonic() < until, "it never died"
+        time.sleep(0.01)
+
+
+def answers(server: Any) -> bool:
+    with suppress(psycopg.OperationalError), psycopg.connect(server.get_uri()) as c:
+        return c.execute("SELECT 1").fetchone() == (1,)
+    return False
+
+
+def test_a_server_that_was_killed_starts_again_with_its_data(folder: Path) -> None:
+    server = embedded.start(folder)
+    with psycopg.connect(server.get_uri()) as c:
+        c.execute("CREATE TABLE kept AS SELECT 7 AS n")
+    kill(server)
+    again = embedded.start(folder)
+    with psycopg.connect(again.get_uri()) as c:
+        assert c.execute("SELECT n FROM kept").fetchone() == (7,)
+
+
+def test_a_lock_that_names_another_program_by_now_is_no_obstacle(folder: Path) -> None:
+    server = embedded.start(folder)
+    kill(server)
+    left = folder / "postmaster.pid"
+    _, *rest = left.read_text().split("\n")
+    left.write_text("\n".join([str(os.getpid()), *rest]))
+    socket_lock = next(folder.glob(".s.PGSQL.*.lock"))
+    _, *rest = socket_lock.read_text().split("\n")
+    socket_lock.write_text("\n".join([str(os.getpid()), *rest]))
+    assert not embedded.running(folder)
+    assert answers(embedded.start(folder))
+
+
+def test_a_copied_folder_has_a_server_of_its_own(folder: Path) -> None:
+    server = embedded.start(folder)
+    server.cleanup()
+    copy = folder.parent / "copy"
+    shutil.copytree(folder, copy)
+    server = embedded.start(folder)
+    shutil.copy(folder / "postmaster.pid", copy / "postmaster.pid")
+    other = embedded.start(copy)
+    try:
+        assert other.get_pid() != server.get_pid()
+        assert answers(other)
+        assert answers(server)
+    finally:
+        other.cleanup()
+
+
+def test_who_is_gone_holds_no_server(folder: Path) -> None:
+    server = embedded.start(folder)
+    holders = folder / ".handle_pids.json"
+    holders.write_text(f"[{embedded.NOBODY}, {os.getpid()}]")
+    embedded.start(folder)
+    server.cleanup()
+    assert not embedded.running(folder)
+
+
+async def test_a_server_that_is_kept_comes_back(folder: Path) -> None:
+    server = await asyncio.to_thread(embedded.start, folder)
+    keeper = asyncio.create_task(embedded.keep(folder))
+    await asyncio.to_thread(kill, server)
+    until = time.monotonic() + 30
+    while not await asyncio.to_thread(answers, server):
+        assert time.monotonic() < until, "it never came back"
+        await asyncio.sleep(0.05)
+    keeper.cancel()
+    await asyncio.wait([keeper])
+    assert embedded.running(folder)
+
+
+def test_a_folder_that_cannot_be_started_says_where_to_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded.start(folder).cleanup()
+    (folder / "postgresql.conf").write_text("nonsense = everywhere\n")
+    monkeypatch.setattr(embedded, "PATIENCE", 0.0)
+    with pytest.raises(embedded.NotStarting, match="log"):
+        embedded.start(folder)
