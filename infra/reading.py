@@ -26,8 +26,8 @@ _VIEWS = re.compile(r"\bviews\.")
 LOOK_SECONDS = 5.0
 MOST_WAITING = 200
 _WHERE = (
-    "SELECT name, position, stopped_at, (SELECT position FROM record.head) FROM chancery.projections"
-    " UNION ALL SELECT '', 0, NULL, position FROM record.head WHERE NOT EXISTS (SELECT FROM chancery.projections)"
+    "SELECT name, position, stopped_at, (SELECT position FROM record.head), process FROM chancery.projections"
+    " UNION ALL SELECT '', 0, NULL, position, '' FROM record.head WHERE NOT EXISTS (SELECT FROM chancery.projections)"
 )
 _KEYS_OF = "SELECT DISTINCT firm_id FROM record.events WHERE type = ANY(%s) AND position > %s AND position <= %s"
 
@@ -176,6 +176,7 @@ class Feed:
         self._returned = returned
         self.positions: dict[str, int] = {}
         self.stopped: dict[str, int] = {}
+        self.processes: dict[str, str] = {}
         self.head = 0
         self.away = False
         self._looked = 0.0
@@ -228,8 +229,9 @@ class Feed:
     async def _look(self, c: psycopg.AsyncConnection[Any]) -> None:
         rows = await (await c.execute(_WHERE)).fetchall()
         head = int(rows[0][3]) if rows else 0
-        positions = {name: position for name, position, _, _ in rows if name}
-        stopped = {name: at for name, _, at, _ in rows if at is not None}
+        positions = {name: position for name, position, _, _, _ in rows if name}
+        stopped = {name: at for name, _, at, _, _ in rows if at is not None}
+        self.processes = {name: process for name, _, _, _, process in rows if name}
         await self._look_at_keys(c, min(positions.get(view, 0) for view in IDENTITY))
         changed = positions != self.positions or stopped != self.stopped
         self.head, self.positions, self.stopped, self._looked = head, positions, stopped, time.monotonic()

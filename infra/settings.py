@@ -29,11 +29,12 @@ class Settings(BaseSettings):
     )
     max_streams: int = Field(2_000, gt=0, le=100_000, description="Streams of live changes one process keeps open.")
     max_streams_per_key: int = Field(20, gt=0, le=100_000, description="Streams of live changes one API key may keep open.")
-    max_in_flight: int = Field(512, gt=0, le=100_000, description="Requests one process serves at once; more are answered 503.")
+    max_in_flight: int = Field(64, gt=0, le=100_000, description="Requests one process serves at once; more are answered 503.")
     max_body_bytes: int = Field(1_000_000, gt=0, le=100_000_000, description="The largest JSON body, in bytes.")
     max_upload_bytes: int = Field(10_000_000_000, gt=0, description="The largest document, in bytes.")
     statement_timeout_ms: int = Field(10_000, gt=0, description="How long one read of the database may take.")
     projector: bool = Field(True, description="Whether `serve` runs the projections beside itself.")
+    projectors: int = Field(1, ge=1, le=16, description="Processes `serve` divides the views among.")
 
     @property
     def keys_folder(self) -> Path:

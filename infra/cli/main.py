@@ -8,7 +8,7 @@ import psycopg
 import typer
 
 from infra.bootstrap import Chancery
-from infra.cli import firms, imports, projections, serve
+from infra.cli import engines, firms, imports, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -24,6 +24,7 @@ app.add_typer(firms.firms, name="firm")
 app.add_typer(firms.keys, name="key")
 app.add_typer(projections.app, name="projection")
 app.add_typer(imports.app, name="import")
+app.add_typer(engines.app, name="engines")
 app.command("serve")(serve.serve)
 app.command("project", hidden=True)(serve.project)
 
@@ -56,7 +57,7 @@ def status(data: Path | None = DATA, json: bool = JSON) -> None:
             head = (connection.execute("SELECT position FROM record.head").fetchone() or (0,))[0]
             firm_count = (connection.execute("SELECT count(*) FROM record.firm_heads").fetchone() or (0,))[0]
             views = connection.execute(
-                "SELECT name, position, stopped_at, error FROM chancery.projections ORDER BY name"
+                "SELECT name, position, stopped_at, error, process FROM chancery.projections ORDER BY name"
             ).fetchall()
             version = connection.info.server_version
         return {
@@ -64,7 +65,9 @@ def status(data: Path | None = DATA, json: bool = JSON) -> None:
             "firms": firm_count,
             "postgresql": f"{version // 10000}.{version % 10000}",
             "embedded": c.settings.database_url is None,
-            "views": [{"name": n, "position": p, "lag": head - p, "stopped_at": s, "error": e} for n, p, s, e in views],
+            "views": [
+                {"name": n, "position": p, "lag": head - p, "stopped_at": s, "error": e, "process": of} for n, p, s, e, of in views
+            ],
         }
 
     found = run(work, data)
@@ -73,7 +76,7 @@ def status(data: Path | None = DATA, json: bool = JSON) -> None:
     else:
         kind = "embedded" if found["embedded"] else "given by CHANCERY_DATABASE_URL"
         out.print(f"PostgreSQL {found['postgresql']} ({kind}), {found['position']} events of {found['firms']} firms")
-        show(found["views"], ("name", "position", "lag", "stopped_at", "error"), json=False)
+        show(found["views"], ("name", "position", "lag", "stopped_at", "error", "process"), json=False)
     if any(v["stopped_at"] for v in found["views"]):
         raise typer.Exit(1)
 

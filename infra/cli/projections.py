@@ -11,6 +11,7 @@ from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, err, fail, misuse, out, run, show
 from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
 from infra.reading import Behind
+from infra.record.appender import CHANNEL
 from projections.kernel import VIEWS
 
 app = typer.Typer(no_args_is_help=True, help="The views: list, wait, rebuild, digest.")
@@ -25,12 +26,15 @@ def list_(data: Path | None = DATA, json: bool = JSON) -> None:
             head = (await (await connection.execute("SELECT position FROM record.head")).fetchone() or (0,))[0]
             rows = await (
                 await connection.execute(
-                    "SELECT name, version, position, stopped_at, error FROM chancery.projections ORDER BY name"
+                    "SELECT name, version, position, stopped_at, error, process FROM chancery.projections ORDER BY name"
                 )
             ).fetchall()
-        return [{"name": n, "version": v, "position": p, "lag": head - p, "stopped_at": s, "error": e} for n, v, p, s, e in rows]
+        return [
+            {"name": n, "version": v, "position": p, "lag": head - p, "stopped_at": s, "error": e, "process": of}
+            for n, v, p, s, e, of in rows
+        ]
 
-    show(run(work, data), ("name", "version", "position", "lag", "stopped_at", "error"), json=json)
+    show(run(work, data), ("name", "version", "position", "lag", "stopped_at", "error", "process"), json=json)
 
 
 @app.command()
@@ -57,6 +61,38 @@ def _named(name: str | None) -> list[str]:
     if name is not None and name not in VIEWS:
         fail(f"There is no view {name!r}. `chancery projection list` shows them.")
     return sorted(VIEWS) if name is None else [name]
+
+
+@app.command()
+def resume(
+    name: str = typer.Argument(help="The view that an event stopped; `chancery projection list` shows them."),
+    data: Path | None = DATA,
+) -> None:
+    """Let a view go on at the event that stopped it, once what was wrong is mended."""
+    if name not in VIEWS:
+        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
+
+    async def work(c: Chancery) -> tuple[int, str] | None:
+        async with await c.database.connect_async("record") as connection:
+            found = await (
+                await connection.execute(
+                    "UPDATE chancery.projections p SET stopped_at = NULL, error = NULL FROM chancery.projections was"
+                    " WHERE p.name = %s AND was.name = p.name AND was.stopped_at IS NOT NULL AND was.error <> 'AheadOfRecord'"
+                    " RETURNING was.stopped_at, pg_notify(%s, '')",
+                    (name, CHANNEL),
+                )
+            ).fetchone()
+            if found is not None:
+                return int(found[0]), ""
+            stood = await (await connection.execute("SELECT error FROM chancery.projections WHERE name = %s", (name,))).fetchone()
+            return None if stood is None or stood[0] is None else (0, stood[0])
+
+    done = run(work, data)
+    if done is None:
+        fail(f"The view {name} has not stopped: there is nothing to resume.")
+    if done[1]:
+        fail(f"The view {name} is ahead of the record and can't go on. Run `chancery projection rebuild {name}`.")
+    out.print(f"The view {name} goes on at position {done[0]}.")
 
 
 @app.command("rebuild")

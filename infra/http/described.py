@@ -36,13 +36,18 @@ STORED: dict[str, Any] = {
 }
 STATE: dict[str, Any] = {
     "type": "object",
-    "required": ["status", "database", "position", "lag", "stopped", "catching_up"],
+    "required": ["status", "database", "position", "lag", "stopped", "processes", "catching_up"],
     "properties": {
         "status": {"enum": ["ready", "not ready"]},
         "database": {"enum": ["ok", "away"]},
         "position": {"type": "integer", "description": "The last position of the record."},
         "lag": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "Events each view is behind."},
         "stopped": {"type": "object", "additionalProperties": {"type": "integer"}, "description": "Views an event has stopped."},
+        "processes": {
+            "type": "object",
+            "additionalProperties": {"type": "string"},
+            "description": "The process that carries each view, as `1/2`: the first of two.",
+        },
         "catching_up": {"type": "array", "items": {"type": "string"}},
     },
 }

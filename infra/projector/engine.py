@@ -108,6 +108,7 @@ class Projector:
                     renewed.append(v)
         if renewed:
             rebuild(self._database, self._vault, renewed)
+        c.execute("UPDATE chancery.projections SET process = %s WHERE name = ANY(%s)", (self._process, list(self._views)))
         ahead = c.execute(
             "UPDATE chancery.projections SET stopped_at = position, error = 'AheadOfRecord' WHERE name = ANY(%s)"
             " AND stopped_at IS NULL AND position > (SELECT position FROM record.head) RETURNING name, position",
