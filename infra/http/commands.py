@@ -14,6 +14,7 @@ from commands.kernel import CommandSpec, Stale
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
+from infra.http.times import refuse_numbers
 from infra.jsonlimits import decode
 
 BODY_SECONDS = 20.0
@@ -125,6 +126,7 @@ def route(service: Service, spec: CommandSpec, explained: Explained) -> Endpoint
                     422, "given-twice", f"{name} stands in the address already. Leave it out of the body.", field=name
                 )
             body[name] = value
+        refuse_numbers(spec.model, body)
         command = spec.model.model_validate_json(orjson.dumps(body), strict=True)
         try:
             done = await chancery.executor.execute(

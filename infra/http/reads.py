@@ -16,6 +16,7 @@ from infra.http.commands import json_object, path_id, read_body
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
+from infra.http.times import refuse_numbers
 from infra.reading import Moment
 from infra.record.history import history
 from queries.filtering import parse, printable
@@ -332,6 +333,7 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         given.update(request.path_params)
         path_id(request)
         _places(request)
+        refuse_numbers(spec.model, given)
         asked = (
             spec.model.model_validate_strings(given)
             if spec.method == "GET"
