@@ -1,8 +1,12 @@
 """Undoing commands, merges and imports over HTTP."""
 
+import asyncio
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+from commands.kernel import Actor
+from infra.imports.run import Importer
 from tests.house import House
 
 
@@ -154,3 +158,20 @@ async def test_an_undo_is_carried_out_once_under_one_key(house: House) -> None:
         assert done.status_code == 200, done.text
         assert done.headers.get("Idempotent-Replayed") == replayed
     assert len((await house.client.get(f"/v1{path}/history")).json()["items"]) == 3
+
+
+async def test_an_import_is_previewed_and_taken_back(house: House, tmp_path: Path) -> None:
+    table = tmp_path / "people.csv"
+    table.write_text("id,first name,last name\n1,Ann,Lee\n2,Bob,Ray\n")
+    chancery = house.chancery
+
+    def carry() -> UUID:
+        with Importer(chancery.database, chancery.vault, chancery.blobs, firm=house.firm, actor=Actor("member", "1")) as importer:
+            return importer.carry(table, "contacts", map=None).import_id
+
+    made = str(await asyncio.to_thread(carry))
+    preview = await post(house, "/undo", {"import_id": made, "preview": True})
+    assert (preview["taken_back"], preview["done"]) == ({"contact": 2}, False)
+    done = await post(house, "/undo", {"import_id": made, "reason": "The wrong file"})
+    assert (done["taken_back"], done["done"]) == ({"contact": 2}, True)
+    await post(house, "/undo", {"import_id": made}, 409)
