@@ -110,7 +110,8 @@ Condition: TypeAlias = Test | AllOf | AnyOf | NotSo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """A search as an engine takes it. Each engine looks in the reader's firm, in these kinds, with or without personal values: always."""
+    """A search as an engine takes it. `near` asks for near words even where something holds the words as typed.
+    Each engine looks in the reader's firm, in these kinds, with or without personal values: always."""
 
     clauses: tuple[Clause, ...] = ()
     without: tuple[Clause, ...] = ()
@@ -120,6 +121,7 @@ class Sought:
     personal: bool = False
     key: str = ""
     most: int = WINDOW
+    near: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -608,10 +610,10 @@ async def suggest(q: Suggest, r: Reader) -> object:
         return {"items": []}
     personal = SEES_PERSONAL in r.permissions
     found = list(await engine.suggest(key, kinds, personal=personal, limit=q.limit))
-    if len(found) < q.limit and (" " in key or len(key) >= 4):
+    if len(found) < q.limit and " " in key if found else len(key) >= 4:
         box = read_box(q.q)
         if box.clauses and len(box.clauses) <= MAX_CLAUSES:
-            sought = Sought(clauses=box.clauses, kinds=kinds, personal=personal, key=key, most=200)
+            sought = Sought(clauses=box.clauses, kinds=kinds, personal=personal, key=key, most=50, near=not found)
             results = await engine.search(sought)
             known = {(s.kind, s.id) for s in found}
             more = [f for f in results.found if (f.kind, f.id) not in known][: q.limit - len(found)]

@@ -35,7 +35,7 @@ from queries.search import (
 )
 
 FEW = 10  # hits under which near words are looked for too
-CANDIDATES = 2_000  # ranked at most; more than that is a search for next to nothing
+CANDIDATES = 1_000  # ranked at most; more than that is a search for next to nothing
 NEAR_WORDS = 1_500
 LOOSE_WORDS = 6
 
@@ -43,6 +43,10 @@ BUILD = "SELECT live FROM chancery.search_builds"
 NEAR = (
     "SELECT word FROM chancery.search_words WHERE firm_id = %(firm)s AND build = %(build)s AND keys && %(keys)s::int[]"
     " AND length(word) BETWEEN %(shortest)s AND %(longest)s AND (%(personal)s OR open > 0) ORDER BY entries DESC, word LIMIT %(limit)s"
+)
+KNOWN = (
+    "SELECT word FROM chancery.search_words WHERE firm_id = %(firm)s AND build = %(build)s AND word = ANY(%(words)s)"
+    " AND (%(personal)s OR open > 0)"
 )
 SHOW = (
     "SELECT e.kind, e.id, e.version, CASE WHEN %(personal)s OR e.title_open THEN e.title END AS title, e.archived, e.texts, e.made, e.position,"
@@ -89,8 +93,8 @@ class PostgresSearch:
             return Results(found=found, exact=len(found) < sought.most)
         found, exact = await look.strictly()
         beside: dict[str, tuple[str, ...]] = {}
-        if len(found) < FEW:
-            beside = await look.near()
+        if len(found) < FEW and (sought.near or not found):
+            beside = await look.near(only_unknown=bool(found))
             if beside:
                 found = _together(found, await look.nearly(beside))
         loose = False
@@ -185,13 +189,18 @@ class _Look:
             found = _together(best, found)
         return found, exact
 
-    async def near(self) -> dict[str, tuple[str, ...]]:
-        """Words of this firm a slip or two away from the words asked for."""
+    async def near(self, *, only_unknown: bool) -> dict[str, tuple[str, ...]]:
+        """Words of this firm a slip or two away from the words asked for; for those alone that nothing holds as they are, if so wished."""
         found: dict[str, tuple[str, ...]] = {}
-        for word in itertools.islice(_typed(self._sought.clauses), 8):
+        words = list(itertools.islice(_typed(self._sought.clauses), 8))
+        every = [f for w in words for f in w.forms]
+        personal = self._sought.personal
+        rows = await self._r.all(KNOWN, build=self._build, words=every, personal=personal) if only_unknown else []
+        known = {str(row["word"]) for row in rows}
+        for word in words:
             form = word.forms[0]
             most = analysis.edits(form)
-            if not most or form in found:
+            if not most or form in found or known.intersection(word.forms):
                 continue
             rows = await self._r.all(
                 NEAR,
@@ -199,7 +208,7 @@ class _Look:
                 keys=typo_keys(self._r.firm, self._build, form),
                 shortest=len(form) - most,
                 longest=64 if word.open else len(form) + most,
-                personal=self._sought.personal,
+                personal=personal,
                 limit=NEAR_WORDS,
             )
             near = analysis.nearest(form, [str(row["word"]) for row in rows], open_end=word.open)
@@ -229,9 +238,11 @@ class _Look:
     ) -> tuple[list[Found], bool]:
         score = _SCORE % {"words": self._words, "more": more}
         sql = (
-            f"WITH held AS MATERIALIZED (SELECT e.* FROM chancery.search_entries e WHERE {self._where} AND e.{self._words} @@ %(inside)s::tsquery"
-            f" LIMIT %(candidates)s) SELECT e.kind, e.id, {score} AS score, (SELECT count(*) FROM held) AS held FROM held e"
+            "SELECT kind, id, score, count(*) OVER () AS held FROM ("
+            f"SELECT e.kind, e.id, {score} AS score FROM chancery.search_entries e"
+            f" WHERE {self._where} AND e.{self._words} @@ %(inside)s::tsquery LIMIT %(candidates)s) held"
         )
+        limit = min(CANDIDATES, max(self._sought.most, CANDIDATES // 4))
         rows = await self._r.all(
             sql + _BEST_FIRST,
             **self._params,
@@ -240,9 +251,8 @@ class _Look:
             whole=self._title({}, begun=False),
             inside=inside or query,
             scale=scale,
-            candidates=max(CANDIDATES // 4, min(CANDIDATES, self._sought.most * 2)),
+            candidates=limit,
         )
-        limit = max(CANDIDATES // 4, min(CANDIDATES, self._sought.most * 2))
         return _found(rows), not rows or rows[0]["held"] < limit
 
     # --- queries
