@@ -1,68 +1,130 @@
-"""Clients of HTTP over plain sockets. `python -m bench.clients HOST:PORT KEY CONNECTIONS SECONDS PATH…` prints what came back as JSON."""
+"""Clients of HTTP on connections that stay open, in a process of their own.
+
+`python -m bench.clients HOST:PORT KEY CONNECTIONS SECONDS RATE PATH…` prints what came back as JSON. With a rate of 0 each connection
+sends again as soon as it is answered; else requests are begun at that rate whatever becomes of them, on connections that are free.
+"""
 
 import asyncio
 import json
 import random
 import sys
 import time
-from collections import Counter
-from uuid import uuid4
+from collections import Counter, deque
+from typing import cast
+from uuid import UUID, uuid4
 
 import uvloop
 
 from bench.place import NOTE
 
 BODY = json.dumps({"note": NOTE}).encode()
-SLOW = 30.0
+TICK = 0.002
 
 
-async def _client(
-    host: str, port: int, key: str, paths: list[str], until: float, seen: Counter[str], times: list[tuple[int, float]]
-) -> None:
-    reader = writer = None
-    while time.perf_counter() < until:
-        started = time.perf_counter()
-        try:
-            if reader is None or writer is None:
-                reader, writer = await asyncio.open_connection(host, port)
-            head = (
-                f"POST {random.choice(paths)} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\n"
-                f"Idempotency-Key: {uuid4()}\r\nContent-Length: {len(BODY)}\r\n\r\n"
-            )
-            writer.write(head.encode() + BODY)
-            answer = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), SLOW)
-            status = int(answer[9:12])
-            fields = answer.lower()
-            at = fields.find(b"content-length: ")
-            if at >= 0:
-                await reader.readexactly(int(fields[at + 16 : fields.index(b"\r\n", at)]))
-            seen[str(status)] += 1
-            times.append((status, time.perf_counter() - started))
-            if at < 0 or b"connection: close" in fields:
-                writer.close()
-                reader = writer = None
-            if status >= 400:
-                await asyncio.sleep(0.05)  # a client that was refused does not come back at once
-        except (OSError, asyncio.IncompleteReadError, TimeoutError):
-            seen["broken"] += 1
-            reader = writer = None
-            await asyncio.sleep(0.05)
+class Clients:
+    def __init__(self, address: str, key: str, paths: list[str]) -> None:
+        self.until = 0.0
+        self.seen: Counter[str] = Counter()
+        self.times: list[tuple[int, float]] = []
+        self.free: deque[Client] = deque()
+        self.paced = False
+        self._begun = uuid4().int & ~0xFFFF_FFFF
+        self._count = 0
+        rest = (
+            f"Host: {address}\r\nAuthorization: Bearer {key}\r\nContent-Type: application/json\r\nContent-Length: {len(BODY)}\r\n"
+        )
+        self._heads = [f"POST {path} HTTP/1.1\r\n{rest}Idempotency-Key: ".encode() for path in paths]
+
+    def request(self) -> bytes:
+        self._count += 1
+        key = str(UUID(int=self._begun + self._count)).encode()
+        return random.choice(self._heads) + key + b"\r\n\r\n" + BODY
 
 
-async def _hammer(address: str, key: str, connections: int, seconds: float, paths: list[str]) -> None:
+class Client(asyncio.Protocol):
+    """One connection."""
+
+    transport: asyncio.Transport
+
+    def __init__(self, all: Clients) -> None:
+        self._all = all
+        self._got = b""
+        self._started = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.Transport, transport)
+        self._all.free.append(self)
+
+    def send(self) -> None:
+        self._started = time.perf_counter()
+        self.transport.write(self._all.request())
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        end = self._got.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._got[:end].lower() + b"\r\n"
+        at = head.find(b"content-length: ")
+        if len(self._got) < end + 4 + int(head[at + 16 : head.index(b"\r\n", at)]):
+            return
+        now = time.perf_counter()
+        status = int(head[9:12])
+        self._got = b""
+        all, took = self._all, now - self._started
+        self._started = 0.0
+        all.seen[str(status)] += 1
+        all.times.append((status, took))
+        if b"connection: close" in head:
+            all.seen["closed"] += 1
+            self.transport.close()
+        elif all.paced:
+            all.free.append(self)
+        elif now < all.until:
+            self.send()
+
+    def connection_lost(self, _exc: Exception | None) -> None:
+        if self._started:
+            self._all.seen["broken"] += 1
+
+
+async def _hammer(address: str, key: str, connections: int, seconds: float, rate: float, paths: list[str]) -> None:
     host, _, port = address.partition(":")
-    seen: Counter[str] = Counter()
-    times: list[tuple[int, float]] = []
-    until = time.perf_counter() + seconds
-    await asyncio.gather(*(_client(host, int(port), key, paths, until, seen, times) for _ in range(connections)))
-    refused = sorted(t for status, t in times if status in {429, 503})
-    good = sorted(t for status, t in times if status < 300)
+    loop = asyncio.get_running_loop()
+    clients = Clients(address, key, paths)
+    opened = [await loop.create_connection(lambda: Client(clients), host, int(port)) for _ in range(connections)]
+    started = time.perf_counter()
+    cpu = time.process_time()
+    clients.until = started + seconds
+    clients.paced = rate > 0
+    if not clients.paced:
+        while clients.free:
+            clients.free.popleft().send()
+    missed = due = 0
+    while (now := time.perf_counter()) < clients.until:
+        if clients.paced:
+            while due < (now - started) * rate:
+                due += 1
+                if clients.free:
+                    clients.free.popleft().send()
+                else:
+                    missed += 1
+        await asyncio.sleep(TICK if clients.paced else clients.until - now)
+    busy = (time.process_time() - cpu) / (time.perf_counter() - started)
+    waited = time.perf_counter() + 5
+    while any(c._started for _, c in opened) and time.perf_counter() < waited:  # noqa: ASYNC110, SLF001 - a plain wait at the end
+        await asyncio.sleep(0.05)
+    refused = sorted(t for status, t in clients.times if status in {429, 503})
+    good = sorted(t for status, t in clients.times if status < 300)
     print(
         json.dumps(
             {
-                "seen": seen,
+                "seen": clients.seen,
+                "missed": missed,
+                "busy": round(busy, 2),
                 "good_p50": good[len(good) // 2] if good else 0,
                 "good_p99": good[len(good) * 99 // 100] if good else 0,
+                "refused_p50": refused[len(refused) // 2] if refused else 0,
                 "refused_p99": refused[len(refused) * 99 // 100] if refused else 0,
             }
         )
@@ -70,4 +132,4 @@ async def _hammer(address: str, key: str, connections: int, seconds: float, path
 
 
 if __name__ == "__main__":
-    uvloop.run(_hammer(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), sys.argv[5:]))
+    uvloop.run(_hammer(sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4]), float(sys.argv[5]), sys.argv[6:]))

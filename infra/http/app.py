@@ -1,7 +1,7 @@
 """The application: the door every request passes, routes from the registries, health and metrics."""
 
 import asyncio
-import re
+import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -22,11 +22,11 @@ from infra.bootstrap import Chancery, opened
 from infra.embedded import keep
 from infra.http import batch, changes, commands, downloads, explain, openapi, pages, problems, reads, undo, whoami
 from infra.http.commands import path_id
+from infra.http.connection import OVERLOADED, SECURITY_HEADERS, Crowd, named
 from infra.http.described import EXTRA
 from infra.http.reads import json_response, parameters
 from infra.http.routing import LONGEST, Endpoint, Route, Router
 from infra.http.service import Service
-from infra.ids import uuid7
 from infra.settings import Settings
 from infra.uploads import receive, send
 from projections.kernel import VIEWS
@@ -35,14 +35,6 @@ from queries.kernel import COLLECTIONS, QUERIES
 log = structlog.get_logger()
 
 VERSION = metadata.version("chancery")
-SECURITY_HEADERS = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
-    (b"referrer-policy", b"no-referrer"),
-]
-
-
-REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,100}")
 STALLED_SECONDS = 60.0
 
 
@@ -56,26 +48,28 @@ class Metrics:
         self.in_flight = Gauge("chancery_requests_in_flight", "Requests being served.", registry=self.registry)
         self.streams = Gauge("chancery_change_streams", "Streams of live changes open.", registry=self.registry)
         self.head = Gauge("chancery_record_position", "The last position of the record.", registry=self.registry)
-        self.lag = Gauge("chancery_projection_lag_events", "Events a view is behind the record.", ["view"], registry=self.registry)
-        self.stopped = Gauge("chancery_projection_stopped", "1 when an event stopped the view.", ["view"], registry=self.registry)
+        self.lag = Gauge(
+            "chancery_projection_lag_events", "Events a view is behind the record.", ["view", "process"], registry=self.registry
+        )
+        self.stopped = Gauge(
+            "chancery_projection_stopped", "1 when an event stopped the view.", ["view", "process"], registry=self.registry
+        )
 
 
 class Door:
     """Outermost: names each request, bounds how many are served at once and how long a caller may take, counts, and lets no
     exception out: what a server logs of one would quote values."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, most: int) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, crowd: Crowd) -> None:
         self._app = app
         self._metrics = metrics
-        self._most = most
-        self._in_flight = 0
+        self.crowd = crowd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = next((v for k, v in scope["headers"] if k == b"x-request-id"), b"").decode("latin-1")
-        request_id = given if REQUEST_ID.fullmatch(given) else str(uuid7())
+        request_id = named(scope["headers"])
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         started = time.perf_counter()
@@ -110,8 +104,7 @@ class Door:
                 self._left()
 
         state["long"] = long
-        self._in_flight += 1
-        self._metrics.in_flight.set(self._in_flight)
+        self.crowd.in_flight += 1
         try:
             await self._app(scope, receive, answer)
         except Exception as e:
@@ -130,18 +123,11 @@ class Door:
                 self._metrics.seconds.labels(name).observe(time.perf_counter() - started)
 
     def _left(self) -> None:
-        self._in_flight -= 1
-        self._metrics.in_flight.set(self._in_flight)
+        self.crowd.in_flight -= 1
 
     def _refusal(self, scope: Scope) -> Response | None:
-        if self._in_flight >= self._most:
-            return problems.answer(
-                503,
-                "overloaded",
-                "This server is at its limit",
-                "This server is at its limit. Try again shortly.",
-                headers={"Retry-After": "1"},
-            )
+        if self.crowd.full():  # where no `Connection` has seen to it
+            return Response(OVERLOADED, 503, {"Retry-After": "1", "Cache-Control": "no-store"}, problems.MEDIA_TYPE)
         if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST:
             return problems.answer(
                 414,
@@ -178,6 +164,8 @@ def build(settings: Settings) -> FastAPI:
             app.state.service = service
             app.state.routes = routes(service, metrics)
             app.router.default = Router(app.state.routes, below=pages.FILES)
+            gc.collect()
+            gc.freeze()  # what is there from the start is never walked again: a full collection would hold everybody up
             try:
                 yield
             finally:
@@ -193,7 +181,9 @@ def build(settings: Settings) -> FastAPI:
         return problems.answer(404, "no-such-route", "There is nothing at this address")
 
     app.add_exception_handler(HTTPException, no_file)
-    app.add_middleware(Door, metrics=metrics, most=settings.max_in_flight)
+    app.state.crowd = crowd = Crowd(settings.max_in_flight, turned_away=metrics.requests.labels("refused", "503").inc)
+    metrics.in_flight.set_function(lambda: crowd.in_flight)
+    app.add_middleware(Door, metrics=metrics, crowd=crowd)
     return app
 
 
@@ -270,9 +260,12 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
         state = _state(chancery)
         metrics.head.set(state["position"])
         metrics.streams.set(service.streams.total())
+        metrics.lag.clear()
+        metrics.stopped.clear()
         for view, lag in state["lag"].items():
-            metrics.lag.labels(view).set(lag)
-            metrics.stopped.labels(view).set(1 if view in state["stopped"] else 0)
+            process = state["processes"].get(view, "")
+            metrics.lag.labels(view, process).set(lag)
+            metrics.stopped.labels(view, process).set(1 if view in state["stopped"] else 0)
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
     return [
@@ -296,5 +289,6 @@ def _state(chancery: Chancery) -> dict[str, Any]:
         "position": feed.head,
         "lag": {view: feed.head - position for view, position in sorted(feed.positions.items())},
         "stopped": feed.stopped,
+        "processes": feed.processes,
         "catching_up": sorted(v for v in VIEWS if feed.positions.get(v, -1) < chancery.head_at_start),
     }

@@ -1,38 +1,90 @@
 """A connection of the server: heads of requests have a time and a size, and what can't be read is answered with a problem document."""
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from infra.http import problems
+from infra.ids import uuid7
 
+WAITING = 8  # times as many requests as are served may wait for a view
 HEAD_SECONDS = 10.0
 HEAD_BYTES = 65_536
 LINGER_SECONDS = 2.0  # what still comes after an answer is thrown away for so long: a reset would take the answer with it
 
 
-async def _crowded(scope: Scope, receive: Receive, send: Send) -> None:
-    response = problems.answer(
-        503,
-        "overloaded",
-        "This server is at its limit",
-        "This server is at its limit. Try again shortly.",
-        headers={"Retry-After": "1", "Connection": "close"},
+OVERLOADED = orjson.dumps(
+    {
+        "type": "urn:chancery:problem:overloaded",
+        "title": "This server is at its limit",
+        "status": 503,
+        "detail": "This server is at its limit. Try again shortly.",
+    }
+)
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
+SECURITY_HEADERS = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"content-security-policy", b"default-src 'self'; frame-ancestors 'none'"),
+    (b"referrer-policy", b"no-referrer"),
+]
+_TURNED_AWAY = b"".join(
+    (
+        b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/problem+json\r\ncache-control: no-store\r\nretry-after: 1\r\n",
+        b"content-length: %d\r\n" % len(OVERLOADED),
+        *(b"%b: %b\r\n" % header for header in SECURITY_HEADERS),
     )
-    await response(scope, receive, send)
+)
+
+
+@dataclass(slots=True)
+class Crowd:
+    """How many requests are being served, and how many may be."""
+
+    most: int
+    in_flight: int = 0
+    waiting: int = 0
+    turned_away: Callable[[], None] = lambda: None
+
+    def full(self) -> bool:
+        return self.in_flight >= self.most
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """A request that only waits, for a view that is behind, takes no place from those that work; it may not wait for ever."""
+        self.in_flight -= 1
+        self.waiting += 1
+        try:
+            yield
+        finally:
+            self.waiting -= 1
+            self.in_flight += 1
+
+    def may_wait(self) -> bool:
+        return self.waiting < self.most * WAITING
+
+
+def named(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The request's id: the caller's when it gave a good one, else a fresh one."""
+    for name, value in headers:
+        if name == b"x-request-id" and REQUEST_ID.fullmatch(value):
+            return value.decode()
+    return str(uuid7())
 
 
 class Connection(HttpToolsProtocol):
-    """uvicorn's protocol with limits on what stands before the body."""
+    """uvicorn's protocol with limits on what stands before the body, and on how many requests are begun."""
+
+    crowd: Crowd | None = None
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self._most, self.limit_concurrency = self.limit_concurrency, None
-        self._ours: Callable[..., Any] = self.app
+        self._turned_away = False
         self._head = 0
         self._late: asyncio.TimerHandle | None = None
         self._whole = True
@@ -68,11 +120,42 @@ class Connection(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         self._heard()
         self._whole = False
-        self.app = _crowded if self._most is not None and len(self.connections) > self._most else self._ours
-        super().on_headers_complete()
+        crowded = self._most is not None and len(self.connections) > self._most
+        if (crowded or (self.crowd is not None and self.crowd.full())) and (self.cycle is None or self.cycle.response_complete):
+            self._turn_away(close=crowded)
+        else:
+            super().on_headers_complete()
+
+    def _turn_away(self, *, close: bool) -> None:
+        """Answer that the server is full before anything is done: no task, no application, no body. The connection stays if it may."""
+        self._turned_away = True
+        close = close or self.parser.get_http_version() == "1.0" or not self.parser.should_keep_alive()
+        parts = [_TURNED_AWAY, b"x-request-id: ", named(self.headers).encode()]
+        parts.append(b"\r\nconnection: close\r\n\r\n" if close else b"\r\n\r\n")
+        if self.parser.get_method() != b"HEAD":
+            parts.append(OVERLOADED)
+        self.transport.write(b"".join(parts))
+        if self.crowd is not None:
+            self.crowd.turned_away()
+        if close:
+            self._refused = True
+            self.loop.call_later(LINGER_SECONDS, self.transport.close)
+            if self.transport.can_write_eof():
+                self.transport.write_eof()
+        else:
+            self._late = self.loop.call_later(LINGER_SECONDS, self.transport.close)  # so long for the rest of the body
+
+    def on_body(self, body: bytes) -> None:
+        if not self._turned_away:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._whole = True
+        if self._turned_away:
+            self._turned_away = False
+            self._heard()
+            super().on_response_complete()
+            return
         if self._late is not None and self.cycle.response_complete:
             self._heard()
         super().on_message_complete()
@@ -115,3 +198,8 @@ class Connection(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
         if self.transport.can_write_eof():
             self.transport.write_eof()
+
+
+def connection(crowd: Crowd) -> type[Connection]:
+    """The protocol that turns requests away while the crowd is full."""
+    return type("CrowdedConnection", (Connection,), {"crowd": crowd})

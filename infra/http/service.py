@@ -29,6 +29,7 @@ from domain.firms import FirmIsSuspended
 from domain.kernel import FirmId
 from domain.keys import KeyHasExpired, KeyIsRevoked, KeyText
 from infra.bootstrap import Chancery
+from infra.http.connection import Crowd
 from infra.http.problems import Away, HttpProblem
 from infra.ratelimit import RateLimiter
 from infra.reading import IDENTITY, PgReader
@@ -354,7 +355,17 @@ class Service:
         feed = self.chancery.feed
         if position > feed.head:
             await self.known(position)
-        if views:
+        if not views:
+            return
+        crowd: Crowd = request.app.state.crowd
+        if not crowd.may_wait():
+            raise HttpProblem(
+                503,
+                "overloaded",
+                "Too many reads wait for a view already. Try again shortly.",
+                headers={"Retry-After": "1"},
+            )
+        with crowd.aside():
             await feed.wait(views, position)
 
     async def known(self, position: int) -> None:

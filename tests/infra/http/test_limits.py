@@ -9,16 +9,18 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import httpx
+import orjson
 import pytest
 import pytest_asyncio
 
 from domain.keys import compose, public_id
 from infra.database import Database
 from infra.http import app, service
+from infra.http.connection import Connection
 from infra.record.appender import Busy
 from infra.settings import Settings
 from tests.house import House, a_house
-from tests.infra.http.conftest import Served
+from tests.infra.http.conftest import Served, read_answer
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -77,17 +79,17 @@ async def test_a_server_at_its_limit_says_so_at_once(house: House, monkeypatch: 
     await house.client.get("/v1/me")
     door = the_door(house)
     monkeypatch.setattr(service, "authenticate", slowly)
-    monkeypatch.setattr(door, "_most", 5)
+    monkeypatch.setattr(door.crowd, "most", 5)
     house._app.state.service._known.clear()
     waiting = [asyncio.create_task(house.client.get("/v1/me")) for _ in range(5)]
-    while door._in_flight < 5:
+    while door.crowd.in_flight < 5:
         await asyncio.sleep(0)
     refused = await house.client.get("/v1/me")
     assert kind(refused) == (503, "overloaded")
     assert refused.headers["retry-after"] == "1"
     gate.set()
     assert {a.status_code for a in await asyncio.gather(*waiting)} == {200}
-    assert door._in_flight == 0
+    assert door.crowd.in_flight == 0
 
 
 async def test_a_full_queue_of_commands_is_busy_not_broken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,8 +181,32 @@ async def test_a_caller_who_reads_nothing_is_let_go(served: Served, monkeypatch:
         f"GET /v1/documents/{made.json()['id']}/versions/1/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.house.key}\r\n\r\n".encode()
     )
     async with asyncio.timeout(10):
-        while door._in_flight == 0:
+        while door.crowd.in_flight == 0:
             await asyncio.sleep(0.01)
-        while door._in_flight:
+        while door.crowd.in_flight:
             await asyncio.sleep(0.05)
+    writer.close()
+
+
+async def test_a_full_server_turns_requests_away_before_any_work_and_keeps_the_connection(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = served.house._app.state.crowd
+    monkeypatch.setattr(Connection, "crowd", crowd)
+    monkeypatch.setattr(crowd, "most", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
+    key = f"Authorization: Bearer {served.house.key}\r\n"
+    for _ in range(3):
+        writer.write(f"POST /v1/contacts HTTP/1.1\r\nHost: x\r\n{key}X-Request-Id: mine\r\nContent-Length: 15\r\n\r\n".encode())
+        writer.write(b'{"given":"Ann"}')
+        status, headers, body = await read_answer(reader)
+        assert (status, headers["retry-after"], headers["x-request-id"]) == (503, "1", "mine")
+        assert orjson.loads(body)["type"] == "urn:chancery:problem:overloaded"
+    writer.write(b"HEAD /v1/me HTTP/1.1\r\nHost: x\r\n\r\n")
+    status, _, body = await read_answer(reader, bodiless=True)
+    assert (status, body) == (503, b"")
+    monkeypatch.undo()
+    writer.write(f"GET /v1/me HTTP/1.1\r\nHost: x\r\n{key}\r\n".encode())
+    status, _, _ = await read_answer(reader)
+    assert status == 200
     writer.close()
