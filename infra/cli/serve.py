@@ -24,6 +24,7 @@ from infra.cli.console import DATA, chosen, fail, out
 from infra.cli.firms import create_firm
 from infra.database import Database, DatabaseUnusable
 from infra.http.app import build
+from infra.http.connection import connection
 from infra.projector.engine import Projector
 from infra.record.vault import KeysUnusable, Vault
 from infra.search.indexer import Indexer
@@ -109,16 +110,18 @@ def serve(
         except (DatabaseUnusable, KeysUnusable) as e:
             fail(str(e))
         _greet(f"http://{_named(host)}:{port}", made, demo=demo, data=data)
+        app = build(settings)
         server = uvicorn.Server(
             uvicorn.Config(
-                build(settings),
+                app,
                 log_level="warning",
                 access_log=False,
                 loop="uvloop",
-                http="httptools",
+                http=connection(app.state.crowd),
+                ws="none",
                 server_header=False,
                 timeout_graceful_shutdown=10,
-                limit_concurrency=settings.max_in_flight * 2,
+                limit_concurrency=settings.max_in_flight * 8 + settings.max_streams,
             )
         )
         with projecting(settings) if settings.projector else contextlib.nullcontext(), contextlib.suppress(KeyboardInterrupt):
