@@ -84,7 +84,7 @@ def route(service: Service, c: Collection, downloads: Downloads) -> Endpoint:
         principal.need(c.permission)
         given = await _given(request)
         form = given.get("format", "csv")
-        if form not in MEDIA:
+        if not isinstance(form, str) or form not in MEDIA:
             raise HttpProblem(400, "parameter-malformed", "The parameter format is csv or jsonl.", parameter="format")
         asked = {name: given.get(name, "") for name in ("filter", "order_by", "fields")}
         wrong = next((name for name, value in asked.items() if not isinstance(value, str)), None)

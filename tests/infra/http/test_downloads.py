@@ -102,6 +102,7 @@ async def test_what_can_not_be_downloaded_is_refused_before_it_begins(house: Hou
     for asked in ({"format": "xlsx"}, {"page_size": "5"}):
         assert (await house.client.get("/v1/contacts:export", params=asked)).status_code == 400
     assert (await house.client.get("/v1/contacts:export", params={"filter": "nothing = 1"})).status_code == 422
+    assert (await house.client.post("/v1/contacts:export", json={"format": {}})).status_code == 400
     assert (await house.client.head("/v1/contacts:export")).status_code == 200
 
 
