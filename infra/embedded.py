@@ -20,6 +20,7 @@ from typing import Any
 
 import psutil
 import structlog
+from fasteners import InterProcessLock  # type: ignore[import-untyped]
 
 log = structlog.get_logger()
 
@@ -36,22 +37,26 @@ class NotStarting(Exception):
 def start(folder: Path) -> Any:
     """The server of this folder, started or joined; it stops when the last process lets go. NotStarting says why not."""
     wheel = _wheel()
+    lock = InterProcessLock(folder.parent / ".postgres.lock")
     begun = time.monotonic()
     while True:
         try:
             server = wheel.get_server(folder, start=False)
-            with server._lock:  # noqa: SLF001 - nobody starts a server meanwhile
+            server._lock = lock  # noqa: SLF001 - the wheel's own is one file for every folder and user of the machine
+            with lock:  # nobody starts the server meanwhile
                 _tidy(folder)
                 _own(folder, server.system_user)
             server.start()
             _knock(server)
             return server
-        except (subprocess.SubprocessError, AssertionError, OSError) as e:
+        except (subprocess.SubprocessError, AssertionError, ConnectionError, FileNotFoundError) as e:
             if time.monotonic() - begun > (RECOVERY if isinstance(e, (subprocess.TimeoutExpired, AssertionError)) else PATIENCE):
                 raise NotStarting(
                     f"The embedded PostgreSQL of {folder} does not start. Its own log, {folder / 'log'}, says why."
                 ) from e
             time.sleep(EVERY)
+        except OSError as e:
+            raise NotStarting(f"The embedded PostgreSQL of {folder} can't be started: {e}.") from e
         except RuntimeError as e:
             raise NotStarting(f"The data in {folder} was made by another version of PostgreSQL. {e}") from e
 
