@@ -8,7 +8,7 @@ import psycopg
 import typer
 
 from infra.bootstrap import Chancery
-from infra.cli import firms, imports, projections, serve
+from infra.cli import engines, firms, imports, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -24,6 +24,7 @@ app.add_typer(firms.firms, name="firm")
 app.add_typer(firms.keys, name="key")
 app.add_typer(projections.app, name="projection")
 app.add_typer(imports.app, name="import")
+app.add_typer(engines.app, name="engines")
 app.command("serve")(serve.serve)
 app.command("project", hidden=True)(serve.project)
 
