@@ -108,11 +108,14 @@ def answer(
     )
 
 
+PLAINLY = {"extra_forbidden": "There is no such field here", "missing": "This field is required"}
+
+
 def _validation(e: ValidationError) -> Response:
     errors = [
         {
             "field": ".".join(str(part)[:80] for part in error["loc"])[:400] or "(body)",
-            "reason": error["msg"],
+            "reason": PLAINLY.get(error["type"], error["msg"]),
             "rule": error["type"],
         }
         for error in e.errors(include_url=False, include_input=False, include_context=False)[:50]

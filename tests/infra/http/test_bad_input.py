@@ -67,6 +67,13 @@ async def test_a_body_that_cant_be_used_is_refused_with_the_place(
     assert len(json.dumps(told)) < 2_000
 
 
+async def test_each_field_that_does_not_fit_is_named_with_a_reason_people_understand(house: House) -> None:
+    body = problem(await house.client.post("/v1/notes", json={"given": "Ann"}), 422, "invalid-request")
+    reasons = {e["field"]: e["reason"] for e in body["errors"]}
+    assert reasons["given"] == "There is no such field here"
+    assert "This field is required" in reasons.values()
+
+
 async def test_a_compressed_body_or_another_media_type_is_refused(house: House) -> None:
     plain = json.dumps(CONTACT).encode()
     problem(await post(house, gzip.compress(plain), Content_Encoding="gzip"), 415, "body-encoded")
