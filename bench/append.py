@@ -1,6 +1,7 @@
 """Durable commands of one event through the whole handler, against bare inserts and against the stock recorder."""
 
 import asyncio
+import gc
 import itertools
 import os
 import time
@@ -19,7 +20,7 @@ from commands.deals import NoteOnDeal
 from infra.record.appender import Appender
 from infra.record.execute import Executor
 
-SECONDS = 1.5
+SECONDS = 1.0
 
 
 class Ours:
@@ -28,6 +29,8 @@ class Ours:
     def __init__(self, p: Place) -> None:
         self.place = p
         self.acknowledged = int(str(p.query("SELECT count(*) FROM record.events")[0][0]))
+        gc.freeze()  # as the server does
+        gc.set_threshold(50_000, 20, 100)
         self.loop = uvloop.new_event_loop()
         self._appender = Appender(p.database)
         self.loop.run_until_complete(self._open())

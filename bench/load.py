@@ -1,17 +1,15 @@
 """One command at a time on a stream of ten events that is not in memory, against its two statements alone."""
 
 import statistics
-import struct
 import time
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import psycopg
-from psycopg.pq import ExecStatus
 
-from bench.append import Ours
+from bench.append import Ours, fresh_keys
 from bench.harness import Figure, check_record, figure, interleaved
 from bench.place import ACTOR, NOTE, Place, bare_table
-from bench.raw import TYPES, insert, rows_of
+from bench.raw import insert, rows_of
 from commands.deals import NoteOnDeal, OpenDeal
 from infra.record.bulk import Bulk, command_task
 
@@ -41,22 +39,19 @@ def measure(p: Place) -> list[Figure]:
 
     async def commands() -> list[float]:
         times = []
+        keys = fresh_keys()
         for _ in range(COMMANDS):
             deal = next(fresh)
             command = NoteOnDeal(id=deal, note=NOTE)
             started = time.perf_counter()
-            await ours.executor.execute(command, firm=p.firm, actor=ACTOR, target=deal, idempotency_key=str(uuid4()))
+            await ours.executor.execute(command, firm=p.firm, actor=ACTOR, target=deal, idempotency_key=next(keys))
             times.append(time.perf_counter() - started)
         ours.acknowledged += COMMANDS
         return times
 
     with psycopg.connect(p.conninfo, autocommit=True) as c:
-        c.pgconn.prepare(b"i", insert("bare_loads"), TYPES)
-        c.pgconn.prepare(
-            b"s",
-            b"SELECT * FROM bare_loads WHERE firm_id = $1 AND stream_id = $2 AND stream_type = $3 ORDER BY stream_version",
-            (2950, 2950, 25),
-        )
+        into = insert("bare_loads")
+        select = b"SELECT * FROM bare_loads WHERE firm_id = %b AND stream_id = %b AND stream_type = %b ORDER BY stream_version"
 
         def statements() -> list[float]:
             nonlocal position
@@ -64,11 +59,10 @@ def measure(p: Place) -> list[Figure]:
             for n in range(COMMANDS):
                 deal = next(again)
                 started = time.perf_counter()
-                found = c.pgconn.exec_prepared(b"s", (p.firm.bytes, deal.bytes, b"deal"), (1, 1, 1), 1)
-                done = c.pgconn.exec_prepared(b"i", (struct.pack(">q", position), *rows[n % len(rows)]), (1,) * 13)
+                found = c.execute(select, (p.firm, deal, "deal"), prepare=True, binary=True).fetchall()
+                c.execute(into, (position, *rows[n % len(rows)]), prepare=True)
                 times.append(time.perf_counter() - started)
-                assert found.ntuples == LENGTH
-                assert done.status == ExecStatus.COMMAND_OK
+                assert len(found) == LENGTH
                 position += 1
             return times
 

@@ -12,6 +12,21 @@ from infra.record.bulk import Bulk, command_task
 from infra.record.reader import replay
 
 EVENTS = 50_000
+TYPE_NAMES = [
+    "int8",
+    "uuid",
+    "int8",
+    "text",
+    "uuid",
+    "int8",
+    "uuid",
+    "text",
+    "timestamptz",
+    "timestamptz",
+    "uuid",
+    "bytea",
+    "bytea",
+]
 
 
 def measure(p: Place) -> list[Figure]:
@@ -46,5 +61,18 @@ def measure(p: Place) -> list[Figure]:
                     pass
             return EVENTS / (time.perf_counter() - started)
 
+        def read() -> float:
+            started = time.perf_counter()
+            with theirs.cursor().copy(copy_out) as copy:
+                copy.set_types(TYPE_NAMES)
+                for _ in copy.rows():
+                    pass
+            return EVENTS / (time.perf_counter() - started)
+
         pairs = interleaved(decoded, drained)
-    return [figure("replay of the record, decoded and opened", "drained binary COPY TO", pairs, goal=0.5)]
+        rows = interleaved(decoded, read)
+    name = "replay of the record, decoded and opened, one process"
+    return [
+        figure(name, "binary COPY TO, drained by psycopg", pairs, goal=0.5),
+        figure(name, "binary COPY TO, each row read as values by psycopg", rows, goal=None),
+    ]

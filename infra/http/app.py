@@ -165,6 +165,7 @@ def build(settings: Settings) -> FastAPI:
             app.state.routes = routes(service, metrics)
             app.router.default = Router(app.state.routes, below=pages.FILES)
             gc.collect()
+            gc.set_threshold(50_000, 20, 100)  # requests make few cycles
             gc.freeze()  # what is there from the start is never walked again: a full collection would hold everybody up
             try:
                 yield

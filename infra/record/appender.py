@@ -85,15 +85,21 @@ class Append:
     future: "asyncio.Future[Appended] | None" = None
     size: int = field(init=False, default=500)
     reads: list[tuple[bytes, int, Key]] = field(init=False)  # each stream that was read, by `stream_key`
+    firm_bytes: bytes = field(init=False)
+    command_bytes: bytes = field(init=False)
     writes: dict[bytes, int] = field(init=False)  # the versions that streams have afterwards
 
     def __post_init__(self) -> None:
         firm = self.firm
+        self.firm_bytes = firm.bytes
+        self.command_bytes = self.command_id.bytes
         self.reads = [(stream_key(firm, *stream), version, stream) for stream, version in self.expected.items()]
         last = {key: version for key, version, _ in self.reads}
         self.writes = {}
+        only = self.reads[0] if len(self.reads) == 1 else None
         for e, sealed in zip(self.events, self.sealed, strict=True):
-            key = stream_key(firm, e.stream_type, e.stream_id)
+            alone = only is not None and e.stream_id is only[2][1] and e.stream_type == only[2][0]
+            key = only[0] if only is not None and alone else stream_key(firm, e.stream_type, e.stream_id)
             if e.stream_version <= last[key]:  # a stream that was not read, or not counted on: a bug, found before it is written
                 raise ValueError(f"{e.type} is version {e.stream_version} of a stream that stands at {last[key]}")
             last[key] = self.writes[key] = e.stream_version
@@ -249,9 +255,9 @@ def flushing(pipe: wire.Pipe, batch: Sequence[Append], *, again: bool) -> wire.T
     pipe.add(BEGIN)
     pipe.add(LOCK)
     pipe.add(HEAD)
-    pipe.add(FIRM_HEADS, wire.uuids(list({a.firm.bytes: None for a in batch})))
+    pipe.add(FIRM_HEADS, wire.uuids(list({a.firm_bytes: None for a in batch})))
     ask_versions(pipe, list({key: None for a in batch for key, _, _ in a.reads}))
-    pipe.add(COMMANDS, wire.uuids([a.firm.bytes for a in batch]), wire.uuids([a.command_id.bytes for a in batch]))
+    pipe.add(COMMANDS, wire.uuids([a.firm_bytes for a in batch]), wire.uuids([a.command_bytes for a in batch]))
     try:
         _, _, head, heads, versions, known = yield from pipe.sending()
         start = wire.read_int8(head.get_value(0, 0))
@@ -282,7 +288,7 @@ def _decide(
     results: list[Appended | BaseException] = []
     accepted: list[Append] = []
     for a in batch:
-        command = a.firm.bytes + a.command_id.bytes
+        command = a.firm_bytes + a.command_bytes
         seen = commands.get(command)
         if seen is not None:
             mac, at, answer = seen
@@ -315,7 +321,7 @@ def _writing(pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start
     sealed: list[bytes | None] = []
     keys: list[NewKey] = []
     for a in accepted:
-        firm = a.firm.bytes
+        firm = a.firm_bytes
         count = len(a.events)
         if count:
             at = firms.get(firm)
@@ -324,7 +330,7 @@ def _writing(pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start
             firms[firm] = at + count
             firm_of += [firm] * count
             in_firm += range(at, at + count)
-            commands += [a.command_id.bytes] * count
+            commands += [a.command_bytes] * count
             recorded += [wire.micros(a.recorded_at)] * count
             events += a.events
             sealed += a.sealed
@@ -366,8 +372,8 @@ def _writing(pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start
         )
     pipe.add(
         INSERT_COMMANDS,
-        wire.uuids([a.firm.bytes for a in accepted]),
-        wire.uuids([a.command_id.bytes for a in accepted]),
+        wire.uuids([a.firm_bytes for a in accepted]),
+        wire.uuids([a.command_bytes for a in accepted]),
         wire.byteas([a.body_mac for a in accepted]),
         wire.int8s(ends),
         wire.byteas([a.answer for a in accepted]),
@@ -394,8 +400,8 @@ class Appender:
     """The group-commit writer of a process: threads submit to a thread that flushes, an event loop flushes what its coroutines append.
 
     At most `max_waiting` commands and `max_bytes` wait; more are refused with `Busy`. A loop flushes without another thread: it
-    makes commands while the server works on the flush before. What it submits in one turn is flushed together, or when half of the
-    last batch is there, so that it decides the other half while the server takes the first.
+    makes commands while the server works on the flush before. What it submits in one turn is flushed together; while the server is fast,
+    already when half of the last batch is there, so that it decides the other half while the server takes the first.
     """
 
     def __init__(
@@ -601,6 +607,8 @@ class _LoopWriter:
         self._rescue: asyncio.Task[None] | None = None
         self._writing = False  # whether the socket is watched for room, too
         self._due = False
+        self._overlapping = False
+        self._begun_at = self._landed_at = self._took = 0.0
         self._enough = SMALL_BATCH
         self._since = 0
 
@@ -612,7 +620,7 @@ class _LoopWriter:
             if self._since >= LOOK_AFTER:  # the loop is in a long turn: see whether the server waits for us
                 self._look()
         elif self._rescue is None:
-            if len(self._queue.waiting) >= self._enough and self._pipe is not None:
+            if self._overlapping and len(self._queue.waiting) >= self._enough and self._pipe is not None:
                 self._begin()
             elif not self._due:
                 self._due = True
@@ -621,11 +629,15 @@ class _LoopWriter:
 
     def _turn_is_over(self) -> None:
         self._due = False
+        # To begin with half of a turn's commands pays while making them takes about as long as writing them; while the server
+        # is slow, one large flush serves more than two small ones.
+        self._overlapping = (time.perf_counter() - self._landed_at) * 2 > self._took
         if self._talk is None and self._rescue is None and self._queue.waiting:
             self._begin()
 
     def _begin(self) -> None:
         self._batch = self._queue.take()
+        self._begun_at = time.perf_counter()
         self._enough = max(SMALL_BATCH, len(self._batch) // 2)
         if self._pipe is None:
             self._rescue = self._loop.create_task(self._open(), name="append-open")
@@ -687,9 +699,12 @@ class _LoopWriter:
                     future.set_exception(result)
                 else:
                     future.set_result(result)
-        if self._queue.waiting and not self._due:
+        self._landed_at = time.perf_counter()
+        self._took = self._landed_at - self._begun_at
+        if not self._due:
             self._due = True
-            self._loop.call_soon(self._turn_is_over)
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon(self._turn_is_over)
 
     # --- when something is wrong
 

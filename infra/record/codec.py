@@ -20,7 +20,7 @@ from uuid import UUID
 import orjson
 
 from domain.kernel import EVENTS, UPCASTERS, Invalid, Personal
-from infra.ids import random_bytes
+from infra.ids import parse, random_bytes, text
 
 MAX_INTEGER = 2**53 - 1
 MAX_LEAF = 65_535
@@ -81,7 +81,9 @@ def timestamp(moment: datetime) -> str:
             moment = moment.astimezone(UTC)
         except OverflowError as e:
             raise NotRecordable(value="a time before the year 1 or after 9999") from e
-    return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    if not moment.microsecond:
+        return moment.isoformat(timespec="microseconds")[:-6] + "Z"
+    return orjson.dumps(moment, option=orjson.OPT_UTC_Z)[1:-1].decode()
 
 
 def canonical(value: Any) -> bytes:
@@ -143,6 +145,10 @@ def _boolean(value: Any) -> bool:
     return bool(value)
 
 
+def _uuid(value: Any) -> str:
+    return text(value) if type(value) is UUID else str(value)
+
+
 def _same(value: Any) -> Any:
     return value
 
@@ -151,7 +157,7 @@ _PLAIN: dict[Any, tuple[Encode, Decode]] = {
     str: (_text, _same),
     int: (_integer, _same),
     bool: (_boolean, _same),
-    UUID: (str, UUID),
+    UUID: (_uuid, parse),
     Decimal: (_decimal, Decimal),
     datetime: (timestamp, datetime.fromisoformat),
     date: (date.isoformat, date.fromisoformat),
@@ -346,7 +352,7 @@ CODECS = Codecs()
 def disclose(texts: list[str]) -> dict[str, Any]:
     """The names and values inside disclosures."""
     out = {}
-    for text in texts:
-        _salt, name, value = orjson.loads(unb64url(text))
+    for disclosure in texts:
+        _salt, name, value = orjson.loads(unb64url(disclosure))
         out[name] = value
     return out

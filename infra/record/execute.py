@@ -59,23 +59,25 @@ class Memory:
 
     def __init__(self, size: int = STATES) -> None:
         self._size = size
-        self._states: OrderedDict[tuple[UUID, str, UUID], tuple[float, Any, int, str | None]] = OrderedDict()
+        self._states: OrderedDict[tuple[int, str, int], tuple[float, Any, int, str | None]] = OrderedDict()
 
     def get(self, firm: UUID, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any] | None:
-        found = self._states.get((firm, stream.type, id))
+        found = self._states.get((firm.int, stream.type, id.int))  # hashed by C
         if found is None or found[0] < monotonic():
             return None
         return Entity(stream, id, found[1], found[2], found[3])
 
     def put(self, firm: UUID, entity: Entity[Any, Any]) -> None:
-        key = (firm, entity.stream.type, entity.id)
-        self._states[key] = (monotonic() + STATE_SECONDS, entity.state, entity.version, entity.leaf_hash)
-        self._states.move_to_end(key)
-        while self._states and (len(self._states) > self._size or next(iter(self._states.values()))[0] < monotonic()):
-            self._states.popitem(last=False)  # the oldest stand in front: personal values do not outlive their minute here
+        states = self._states
+        key = (firm.int, entity.stream.type, entity.id.int)
+        now = monotonic()
+        states[key] = (now + STATE_SECONDS, entity.state, entity.version, entity.leaf_hash)
+        states.move_to_end(key)
+        while states and (len(states) > self._size or next(iter(states.values()))[0] < now):
+            states.popitem(last=False)  # the oldest stand in front: personal values do not outlive their minute here
 
     def drop(self, firm: UUID, type: str, id: UUID) -> None:
-        self._states.pop((firm, type, id), None)
+        self._states.pop((firm.int, type, id.int), None)
 
 
 class Making:
@@ -118,7 +120,7 @@ class Making:
             "source": self._source(work.firm),
             "specversion": "1.0",
             "streamversion": version,
-            "subject": f"{entity.stream.type}/{entity.id}",
+            "subject": f"{entity.stream.type}/{ids.text(entity.id)}",
             "time": recorded if occurred_at is work.now else codec.timestamp(occurred_at),
             "type": event_codec.name,
         }
@@ -203,13 +205,14 @@ def read_versions(work: Work) -> dict[tuple[str, UUID], int]:
 
 def complete_answer(work: Work, body: dict[str, Any]) -> None:
     """Add the target's id and version and the events' ids to what the handler answered."""
-    target = next((e for e in work.entities.values() if e.id == (work.target or body.get("id"))), None)
+    wanted = work.target or body.get("id")
+    target = next((e for e in work.entities.values() if e.id is wanted or e.id == wanted), None)
     if target is None and "id" in body:
         target = next((e for e in work.entities.values() if str(e.id) == body["id"]), None)
     if target is not None:
-        body.setdefault("id", str(target.id))
+        body.setdefault("id", ids.text(target.id))
         body["version"] = target.version
-    body["events"] = [{"id": str(m.event_id), "type": m.type} for m in work.made]
+    body["events"] = [{"id": ids.text(m.event_id), "type": m.type} for m in work.made]
 
 
 class Executor(Making):
@@ -256,7 +259,7 @@ class Executor(Making):
         if idempotency_key is None:
             return ids.uuid7()
         try:
-            return UUID(idempotency_key)
+            return ids.parse(idempotency_key)
         except ValueError:
             return self._vault.derive_id(firm, "command", idempotency_key)
 
@@ -293,7 +296,7 @@ class Executor(Making):
                 firm=firm,
                 actor=actor,
                 now=now(),
-                command_id=str(command_id),
+                command_id=ids.text(command_id),
                 permissions=permissions,
                 correlation_id=correlation_id,
                 origin=origin,
