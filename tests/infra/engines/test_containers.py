@@ -1,0 +1,301 @@
+"""docker-compose.yml, Dockerfile and .dockerignore: read as rules, by docker itself where its compose is there, by us everywhere."""
+
+import json
+import re
+import shutil
+import stat
+import subprocess
+import sys
+import tomllib
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from psycopg.conninfo import conninfo_to_dict
+
+from infra.database import Database
+from infra.engines import compose, pins
+from infra.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[3]
+COMPOSE = ROOT / "docker-compose.yml"
+UNITS = {"m": 1 << 20, "g": 1 << 30}
+STANDING = ("postgres", "api", "projector", "kafka", "elasticsearch", "neo4j")
+SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential|auth(?!or)", re.IGNORECASE)
+
+
+def has_compose() -> bool:
+    docker = shutil.which("docker")
+    return docker is not None and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0
+
+
+def rendered() -> dict[str, Any]:
+    """The file as docker reads it; without docker, as YAML says it, with anchors and merges resolved."""
+    if not has_compose():
+        return dict(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")))
+    said = subprocess.run(
+        ["docker", "compose", "--profile", "engines", "--file", str(COMPOSE), "config", "--format", "json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 0, said.stderr
+    return dict(json.loads(said.stdout))
+
+
+@pytest.fixture(scope="module")
+def stack() -> dict[str, Any]:
+    return rendered()
+
+
+@pytest.fixture(scope="module")
+def services(stack: dict[str, Any]) -> dict[str, Any]:
+    return dict(stack["services"])
+
+
+def mounts(service: dict[str, Any]) -> dict[str, tuple[str, bool]]:
+    """Where each volume of a service is mounted, and whether read-only."""
+    found = {}
+    for volume in service.get("volumes", []):
+        if isinstance(volume, str):
+            source, target, *mode = volume.split(":")
+            found[source] = (target, mode == ["ro"])
+        else:
+            found[volume["source"]] = (volume["target"], bool(volume.get("read_only")))
+    return found
+
+
+def size(text: str | int) -> int:
+    match = re.fullmatch(r"(\d+)([mg])", str(text))
+    return int(match[1]) * UNITS[match[2]] if match else int(text)
+
+
+def test_the_services_are_those_of_the_system_and_engines_start_only_when_asked_for(services: dict[str, Any]) -> None:
+    assert set(services) == {"secrets", *STANDING}
+    assert {n for n, s in services.items() if s.get("profiles") == ["engines"]} == {"kafka", "elasticsearch", "neo4j"}
+    assert {n for n, s in services.items() if s.get("profiles")} == {"kafka", "elasticsearch", "neo4j"}
+
+
+def test_every_service_has_a_health_check_a_limit_a_user_and_no_more_rights_than_it_needs(services: dict[str, Any]) -> None:
+    for name, s in services.items():
+        assert s["user"].split(":")[0] not in {"", "0", "root"}, name
+        assert s["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in s["security_opt"], name
+        assert not s.get("privileged"), name
+        assert s["pids_limit"], name
+        assert s["logging"]["options"]["max-size"], name
+    for name in STANDING:
+        check = services[name]["healthcheck"]
+        assert check["test"][0] in {"CMD", "CMD-SHELL"}, name
+        assert {"interval", "timeout", "retries", "start_period"} <= check.keys(), name
+        assert services[name]["restart"] == "unless-stopped", name
+    assert services["secrets"]["restart"] in {"no", False}
+
+
+def test_all_together_fit_a_laptop_of_8_gb_and_each_heap_fits_its_limit(services: dict[str, Any]) -> None:
+    limits = {n: size(s["mem_limit"]) for n, s in services.items() if n != "secrets"}
+    assert sum(limits.values()) <= 6 * UNITS["g"]
+    assert size(services["secrets"]["mem_limit"]) <= 256 * UNITS["m"]
+    heaps = {
+        "kafka": services["kafka"]["environment"]["KAFKA_HEAP_OPTS"],
+        "elasticsearch": services["elasticsearch"]["environment"]["ES_JAVA_OPTS"],
+        "neo4j": "-Xmx" + services["neo4j"]["environment"]["NEO4J_server_memory_heap_max__size"],
+    }
+    for name, options in heaps.items():
+        heap = re.search(r"-Xmx(\w+)", options)
+        assert heap is not None
+        assert size(heap[1]) <= limits[name] * 0.55, f"{name}: a JVM holds much beside its heap"
+
+
+def test_images_are_pinned_and_engines_are_those_that_start_without_containers(services: dict[str, Any]) -> None:
+    for name, s in services.items():
+        tag = s["image"].partition("@")[0].rpartition(":")[2]
+        assert re.match(r"\d+\.\d+", tag), f"{name}: {s['image']}"
+    for engine in pins.ROOTS:
+        assert re.search(rf":{re.escape(pins.version(engine))}(-|@|$)", services[engine]["image"]), engine
+    assert services["postgres"]["image"].startswith("postgres:18")
+
+
+def test_no_secret_stands_in_the_file_and_none_has_a_default(services: dict[str, Any]) -> None:
+    for name, s in services.items():
+        for variable, value in s.get("environment", {}).items():
+            if SECRET.search(variable) and not variable.startswith("xpack."):
+                assert variable.endswith("_FILE"), f"{name}: {variable} must be read from a file"
+                assert str(value).startswith(f"/secrets/{name}/"), f"{name}: {variable}"
+            url = re.match(r"\w+://([^/@]*)@", str(value))
+            assert url is None or ":" not in url[1], f"{name}: {variable} has a password in it"
+    text = COMPOSE.read_text(encoding="utf-8")
+    assert re.findall(r"\$\{(\w+)[^}]*\}", text) == ["CHANCERY_PORT"], "what is taken from outside is a port alone"
+
+
+def test_each_server_sees_its_own_password_alone_and_can_not_change_it(services: dict[str, Any]) -> None:
+    for name in STANDING:
+        seen = {source: how for source, how in mounts(services[name]).items() if source.rpartition("_")[2].startswith("secrets-")}
+        own = {"api": "chancery", "projector": "chancery", "kafka": None}.get(name, name)
+        expected = {} if own is None else {f"secrets-{own}": (f"/secrets/{own}", True)}
+        assert {source.rpartition("_")[2]: how for source, how in seen.items()} == expected, name
+    makes = mounts(services["secrets"])
+    assert {target for target, _ in makes.values()} == {f"/secrets/{f}" for f in compose.FOLDERS}
+    assert services["secrets"]["network_mode"] == "none"
+
+
+def test_only_the_api_is_published_and_only_to_this_machine(services: dict[str, Any]) -> None:
+    published = {n: s["ports"] for n, s in services.items() if s.get("ports")}
+    assert set(published) == {"api"}
+    for port in published["api"]:
+        assert (port if isinstance(port, str) else port["host_ip"]).startswith("127.0.0.1")
+
+
+def test_servers_stand_on_a_network_without_a_way_out(stack: dict[str, Any], services: dict[str, Any]) -> None:
+    assert stack["networks"]["inside"]["internal"] is True
+    for name in set(STANDING) - {"api"}:
+        assert list(services[name]["networks"]) == ["inside"], name
+
+
+def test_every_volume_that_is_used_is_declared_and_the_other_way_round(stack: dict[str, Any], services: dict[str, Any]) -> None:
+    used = {v for s in services.values() for v in mounts(s)}
+    assert used == set(stack["volumes"])
+    stored = {"postgres": "postgres", "kafka": "kafka", "elasticsearch": "elasticsearch", "neo4j": "neo4j"}
+    for service, volume in stored.items():
+        assert volume in mounts(services[service])
+    assert {"data", "keys", "documents"} <= mounts(services["api"]).keys() & mounts(services["projector"]).keys()
+
+
+def test_what_is_started_waits_for_what_it_needs(services: dict[str, Any]) -> None:
+    def waits(name: str) -> dict[str, str]:
+        return {on: how["condition"] for on, how in services[name].get("depends_on", {}).items()}
+
+    assert waits("postgres") == {"secrets": "service_completed_successfully"}
+    assert waits("api")["postgres"] == "service_healthy"
+    assert waits("projector") == {"api": "service_healthy"}
+    for name in ("elasticsearch", "neo4j"):
+        assert waits(name) == {"secrets": "service_completed_successfully"}
+
+
+def test_the_settings_of_the_containers_are_settings_there_are(services: dict[str, Any]) -> None:
+    for name in ("api", "projector"):
+        given = services[name]["environment"]
+        assert {k.removeprefix("CHANCERY_").lower() for k in given} <= set(Settings.model_fields), name
+    assert services["api"]["environment"]["CHANCERY_PROJECTOR"] == "false"
+    assert services["projector"]["command"] == ["project"]
+
+
+def test_the_database_is_reached_with_a_password_that_only_a_file_holds(services: dict[str, Any]) -> None:
+    url = services["api"]["environment"]["CHANCERY_DATABASE_URL"]
+    for role in ("owner", "record", "app"):
+        known = conninfo_to_dict(Database(url).conninfo(role))  # type: ignore[arg-type]
+        assert (known["host"], known["user"], known["passfile"]) == ("postgres", "chancery", "/secrets/chancery/pgpass")
+        assert "password" not in known
+
+
+# -- the passwords --
+
+
+def test_passwords_are_made_once_each_another_and_readable_by_whom_they_are_for(tmp_path: Path) -> None:
+    for folder in compose.FOLDERS:
+        (tmp_path / folder).mkdir()
+    assert compose.issue(tmp_path) == ["postgres/password", "neo4j/auth", "elasticsearch/password", "chancery/pgpass"]
+    first = {p.relative_to(tmp_path): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
+    assert compose.issue(tmp_path) == []
+    assert {p.relative_to(tmp_path): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == first
+    postgres, elastic = first[Path("postgres/password")], first[Path("elasticsearch/password")]
+    user, _, neo4j = first[Path("neo4j/auth")].partition("/")
+    assert user == "neo4j"
+    assert "/" not in neo4j
+    assert len({postgres, elastic, neo4j}) == 3
+    assert min(map(len, (postgres, elastic, neo4j))) >= 40
+    assert first[Path("chancery/pgpass")] == f"postgres:5432:*:chancery:{postgres}\n"
+    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("chancery/pgpass", "elasticsearch/password")}
+    assert set(modes.values()) == {0o600}
+
+
+def test_a_start_that_was_interrupted_leaves_no_half_password(tmp_path: Path) -> None:
+    for folder in compose.FOLDERS:
+        (tmp_path / folder).mkdir()
+    (tmp_path / "postgres" / ".password.new").touch()
+    compose.issue(tmp_path)
+    assert len((tmp_path / "postgres" / "password").read_text()) >= 40
+    assert not (tmp_path / "postgres" / ".password.new").exists()
+
+
+# -- the image --
+
+
+def instructions() -> list[tuple[str, str]]:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    text = re.sub(r"^\s*#.*\n", "", text, flags=re.MULTILINE)
+    lines = re.sub(r"\\\n\s*", " ", text).splitlines()
+    return [(word.upper(), rest.strip()) for word, _, rest in (line.strip().partition(" ") for line in lines) if word]
+
+
+def test_the_image_is_built_in_stages_on_a_pinned_base() -> None:
+    steps = instructions()
+    assert len([1 for word, _ in steps if word == "FROM"]) >= 2
+    base = dict(rest.split("=", 1) for word, rest in steps if word == "ARG")["PYTHON"]
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+(@sha256:[0-9a-f]{64})?", base)
+    assert all(rest.split(" ")[0] == "${PYTHON}" for word, rest in steps if word == "FROM")
+
+
+def test_the_image_runs_as_the_user_its_files_are_for_and_tells_its_health() -> None:
+    last = instructions()[max(n for n, (word, _) in enumerate(instructions()) if word == "FROM") :]
+    words = dict(last)
+    assert words["USER"] == "1000:1000"
+    assert "/healthz" in words["HEALTHCHECK"]
+    assert json.loads(words["ENTRYPOINT"]) == ["python", "-m", "infra.cli"]
+    assert json.loads(words["CMD"])[0] == "serve"
+    order = [word for word, _ in last]
+    assert "RUN" not in order[order.index("USER") :], "nothing is installed by the user it runs as"
+    assert all(json.loads(words[w]) for w in ("ENTRYPOINT", "CMD")), "a list, so that signals arrive"
+
+
+def test_what_is_installed_is_pinned_by_hash_and_leaves_no_cache() -> None:
+    steps = instructions()
+    installs = [rest for word, rest in steps if word == "RUN" and re.search(r"\bpip\b.*\binstall\b", rest)]
+    assert len(installs) == 1
+    assert "--require-hashes" in installs[0]
+    assert "--only-binary :all:" in installs[0]
+    assert "--no-compile" in installs[0], "compiled files carry times"
+    compiled = [rest for word, rest in steps if word == "RUN" and "compileall" in rest]
+    assert len(compiled) == 1
+    assert "--invalidation-mode unchecked-hash" in compiled[0], "by content, so that two builds agree"
+    environment = " ".join(rest for word, rest in steps if word == "ENV")
+    assert "PIP_NO_CACHE_DIR=1" in environment
+    assert "SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH}" in environment
+    everything = " ".join(rest for _, rest in steps)
+    assert not re.search(r"apt-get|curl |wget |https?://(?!127\.0\.0\.1)", everything), "nothing comes from elsewhere"
+    assert "ADD" not in [word for word, _ in steps]
+
+
+def test_the_program_in_the_image_knows_its_version(tmp_path: Path) -> None:
+    (step,) = [rest for word, rest in instructions() if word == "RUN" and "dist-info" in rest]
+    (tmp_path / "src").mkdir()
+    here = step.replace("/build/pyproject.toml", str(ROOT / "pyproject.toml")).replace("/opt/chancery/src", str(tmp_path / "src"))
+    subprocess.run(["sh", "-c", here], check=True, env={"PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin"})
+    (made,) = metadata.distributions(path=[str(tmp_path / "src")])
+    assert (made.name, made.version) == ("chancery", tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"])
+
+
+def test_no_secret_is_built_in() -> None:
+    named = [rest for word, rest in instructions() if word in {"ENV", "ARG"}]
+    assert [n for n in named if SECRET.search(n)] == []
+
+
+def test_only_what_the_image_is_made_of_goes_to_the_builder() -> None:
+    lines = [
+        line for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")
+    ]
+    assert lines[0] == "*"
+    allowed = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    copied = {rest.split(" ")[0] for word, rest in instructions() if word == "COPY" and "--from=" not in rest}
+    assert copied == allowed
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+    packages = {p.parent.name for p in ROOT.glob("*/__init__.py")} - {"tests", "bench"}
+    assert packages <= copied, "a package of the program that is not in the image"
+
+
+def test_every_secret_folder_of_the_compose_file_stands_in_the_image_with_its_owner() -> None:
+    made = " ".join(rest for word, rest in instructions() if word == "RUN" and "install -d" in rest)
+    assert [f for f in compose.FOLDERS if f"/secrets/{f}" not in made] == []
+    assert made.count("-o 1000 -g 1000") == made.count("install -d")
