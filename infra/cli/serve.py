@@ -1,15 +1,14 @@
-"""`chancery serve`: the HTTP server, with the projections in a process beside it."""
+"""`chancery serve`: the HTTP server, with the projections in processes beside it."""
 
 import asyncio
 import contextlib
 import errno
+import gc
 import os
 import signal
 import socket
-import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import structlog
@@ -26,37 +25,47 @@ from infra.database import Database, DatabaseUnusable
 from infra.http.app import build
 from infra.http.connection import connection
 from infra.projector.engine import Projector
+from infra.projector.shards import projecting
 from infra.record.vault import KeysUnusable, Vault
 from infra.search.indexer import Indexer
 from infra.settings import Settings
+from projections.kernel import VIEWS
 
 log = structlog.get_logger()
 
 
-def project(data: Path | None = DATA) -> None:
+def project(
+    views: str = typer.Option("", help="Names of views, with commas between; all when not given."),
+    shard: str = typer.Option("1/1", help="Which of how many processes this is, as `status` shows it."),
+    parent: int = typer.Option(0, help="The process without which this one ends."),
+    data: Path | None = DATA,
+) -> None:
     """Run the projections until stopped; `serve` starts this beside itself."""
-    registry.load()
-    chosen_settings = chosen(data)
-    database = Database.open(chosen_settings)
     stop = threading.Event()
     for sent in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sent, lambda *_: stop.set())
-    _stop_with_parent(stop)
+    _stop_with_parent(stop, parent or os.getppid())
+    registry.load()
+    chosen_settings = chosen(data)
+    database = Database.open(chosen_settings)
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # rows make no cycles
     vault = Vault(chosen_settings.keys_folder)
     indexer = Indexer(database, vault, FolderBlobs(chosen_settings.blobs_folder))
     indexing = threading.Thread(target=indexer.run, args=(stop,), name="search", daemon=True)
-    indexing.start()
+    if shard.startswith("1/"):
+        indexing.start()
     try:
-        Projector(database, vault).run(stop)
+        Projector(database, vault, [VIEWS[name] for name in views.split(",") if name in VIEWS] or None, process=shard).run(stop)
     finally:
         stop.set()
-        indexing.join(timeout=20)
+        if indexing.is_alive():
+            indexing.join(timeout=20)
         database.close()
 
 
-def _stop_with_parent(stop: threading.Event) -> None:
-    """End when whoever started this process is gone, however it went."""
-    parent = os.getppid()
+def _stop_with_parent(stop: threading.Event, parent: int) -> None:
+    """End when whoever started this process is gone, however and however early it went."""
 
     def watch() -> None:
         while not stop.wait(1.0):
@@ -64,36 +73,6 @@ def _stop_with_parent(stop: threading.Event) -> None:
                 stop.set()
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-@contextlib.contextmanager
-def projecting(settings: Settings) -> Iterator[None]:
-    """The projections in a child process, started again when it dies."""
-    stop = threading.Event()
-    children: list[subprocess.Popen[bytes]] = []
-
-    def keep() -> None:
-        pause = 0.2
-        while not stop.is_set():
-            environment = {**os.environ, "CHANCERY_DATA": str(settings.data)}
-            # a group of its own: Ctrl-C is for this process, which then stops the child
-            child = subprocess.Popen([sys.executable, "-m", "infra.cli", "project"], env=environment, process_group=0)
-            children[:] = [child]
-            code = child.wait()
-            if not stop.is_set():
-                log.error("projector.died", code=code)
-                stop.wait(pause)
-                pause = min(pause * 2, 10.0)
-
-    keeper = threading.Thread(target=keep, daemon=True)
-    keeper.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        for child in children:
-            child.terminate()
-        keeper.join(timeout=10)
 
 
 def serve(
@@ -104,6 +83,7 @@ def serve(
 ) -> None:
     """Serve the API. The first start makes a firm and prints its owner's key, once."""
     settings = chosen(data)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and database are let go
     with contextlib.closing(_listen(host, port)) as listening:
         try:
             made = asyncio.run(_first_start(settings, demo=demo))
