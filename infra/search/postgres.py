@@ -36,14 +36,12 @@ from queries.search import (
 
 FEW = 10  # hits under which near words are looked for too
 CANDIDATES = 1_000  # ranked at most; more than that is a search for next to nothing
-NEAR_WORDS = 1_500
+MATCHES = 20_000  # looked through where a filter chooses among them
+NEAR_WORDS = 1_000
 LOOSE_WORDS = 6
 
 BUILD = "SELECT live FROM chancery.search_builds"
-NEAR = (
-    "SELECT word FROM chancery.search_words WHERE firm_id = %(firm)s AND build = %(build)s AND keys && %(keys)s::int[]"
-    " AND length(word) BETWEEN %(shortest)s AND %(longest)s AND (%(personal)s OR open > 0) ORDER BY entries DESC, word LIMIT %(limit)s"
-)
+NEAR = "SELECT word FROM chancery.search_near(%(build)s::int, %(keys)s::int[], %(shortest)s::int, %(longest)s::int, %(personal)s, %(limit)s::int)"
 KNOWN = (
     "SELECT word FROM chancery.search_words WHERE firm_id = %(firm)s AND build = %(build)s AND word = ANY(%(words)s)"
     " AND (%(personal)s OR open > 0)"
@@ -172,6 +170,7 @@ class _Look:
             self._params["without"] = " | ".join(f"({self._query(c)})" for c in sought.without)
             where.append(f"NOT e.{self._words} @@ %(without)s::tsquery")
         self._where = " AND ".join(where)
+        self._filtered = sought.condition is not None or bool(sought.without)
 
     # --- passes
 
@@ -239,8 +238,9 @@ class _Look:
         score = _SCORE % {"words": self._words, "more": more}
         sql = (
             "SELECT kind, id, score, count(*) OVER () AS held FROM ("
-            f"SELECT e.kind, e.id, {score} AS score FROM chancery.search_entries e"
-            f" WHERE {self._where} AND e.{self._words} @@ %(inside)s::tsquery LIMIT %(candidates)s) held"
+            f"SELECT e.kind, e.id, {score} AS score"
+            " FROM chancery.search_matches(%(build)s::int, %(kinds)s::text[], %(inside)s::tsquery, %(personal)s, %(looked)s::int) m"
+            f" JOIN chancery.search_entries e ON e.kind = m.kind AND e.id = m.id AND {self._where} LIMIT %(candidates)s) held"
         )
         limit = min(CANDIDATES, max(self._sought.most, CANDIDATES // 4))
         rows = await self._r.all(
@@ -252,6 +252,7 @@ class _Look:
             inside=inside or query,
             scale=scale,
             candidates=limit,
+            looked=MATCHES if self._filtered else limit,
         )
         return _found(rows), not rows or rows[0]["held"] < limit
 
