@@ -43,6 +43,8 @@ class Record:
 
     def group(self) -> list[int]:
         """This process and what it started, as far as it runs: also when it is gone itself and its children are not."""
+        if not self.began:
+            return []
         leader = self.alive()
         members = []
         for pid in psutil.pids():

@@ -73,7 +73,6 @@ class Engines:
         with self._alone():
             state = self._read()
             begun: list[Server] = []
-            waited = time.monotonic()
             for server in chosen:
                 given = (ports or {}).get(server.name)
                 if self._runs(state.get(server.name)):
@@ -81,6 +80,7 @@ class Engines:
                 else:
                     self._begin(server, state, fit[server.name], given, tell)
                     begun.append(server)
+            waited = time.monotonic()
             variables: dict[str, str] = {}
             for server in chosen:
                 self._wait(server, state, tell, begun=server in begun, since=waited)
@@ -224,9 +224,11 @@ class Engines:
         """The engine's password: made at its first start, in a file that its owner alone can read."""
         file = folder / "password"
         if not file.exists():
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w", encoding="ascii") as f:
+            beside = file.with_suffix(".new")  # whole or not at all
+            beside.unlink(missing_ok=True)
+            with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as f:
                 f.write(secrets.token_urlsafe(24))
+            beside.rename(file)
         return file.read_text(encoding="utf-8").strip()
 
     def _log(self, server: Server) -> Path:
