@@ -73,7 +73,18 @@ def _keep(
         started = time.monotonic()
         # a group of its own: Ctrl-C is for this process, which then stops the child
         child = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "infra.cli", "project", "--shard", shard, "--views", ",".join(views)],
+            [
+                sys.executable,
+                "-m",
+                "infra.cli",
+                "project",
+                "--parent",
+                str(os.getpid()),
+                "--shard",
+                shard,
+                "--views",
+                ",".join(views),
+            ],
             env=environment,
             process_group=0,
         )

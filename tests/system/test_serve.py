@@ -6,11 +6,15 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
+import psutil
+
+from infra.embedded import running
 
 SERVE = [sys.executable, "-m", "infra.cli", "serve"]
 
@@ -74,3 +78,18 @@ def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) ->
     assert f"port {port}: another program listens there. Choose another" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_a_server_that_is_told_to_end_as_soon_as_it_answers_leaves_nobody_behind(tmp_path: Path) -> None:
+    port = free_port()
+    with serving(tmp_path / "data", port) as (_lines, server):
+        assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=30).status_code == 200  # the port waits before it answers
+        children = psutil.Process(server.pid).children()
+        server.send_signal(signal.SIGTERM)
+        server.wait(timeout=30)
+        psutil.wait_procs(children, timeout=20)
+        assert not any(c.is_running() and c.status() != psutil.STATUS_ZOMBIE for c in children)
+        until = time.monotonic() + 20
+        while running(tmp_path / "data" / "postgres"):
+            assert time.monotonic() < until, "the database was left running"
+            time.sleep(0.1)
