@@ -59,12 +59,17 @@ class Record:
         group = self.group()
         if not group:
             return False
-        for pid in [self.pid] if self.pid in group else group:
-            _send(pid, signal.SIGTERM)
-            _send(pid, signal.SIGCONT)  # one that was stopped hears nothing else
+        asked: set[int] = set()
         until = time.monotonic() + patience
-        while self.group() and time.monotonic() < until:
-            time.sleep(0.1)
+        while group and time.monotonic() < until:
+            # the process itself ends its children in good order; those that outlive it are asked each
+            for pid in {self.pid} & set(group) or set(group):
+                if pid not in asked:
+                    _send(pid, signal.SIGTERM)
+                    _send(pid, signal.SIGCONT)  # one that was stopped hears nothing else
+                    asked.add(pid)
+            time.sleep(0.05)
+            group = self.group()
         for pid in self.group():
             _send(pid, signal.SIGKILL)
         until = time.monotonic() + 10
