@@ -457,10 +457,11 @@ def plain(text: str, filter: str, r: Reader) -> Sought:
     condition = resolve(both(nodes), r.now) if nodes else None
     if not box.clauses and condition is None:
         raise NothingToSearch
+    only_kinds = isinstance(condition, Test) and condition.fact == "kind" and condition.op == "="
     return Sought(
         clauses=box.clauses,
         without=box.without,
-        condition=condition,
+        condition=None if only_kinds else condition,
         kinds=_kinds(condition, may_read(r.permissions)),
         archived=asks_for(condition, "archived"),
         personal=SEES_PERSONAL in r.permissions,

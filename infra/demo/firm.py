@@ -7,6 +7,7 @@ from commands.fields import AmendField, DefineField, ReinstateField, RetireField
 from commands.firms import ChangeFirmSettings, CreateFirm, RenameFirm
 from commands.keys import IssueKey, RevokeKey, RotateKey
 from commands.members import AddMember, ChangeMemberEmail, ChangeMemberRoles, DeactivateMember, RenameMember
+from commands.saved_views import SaveView
 from domain.firms import Region
 from domain.keys import Revocation
 from domain.members import Role
@@ -108,6 +109,11 @@ async def story(stage: Stage) -> Story:
         "fitz",
     )
     await stage.do(ChangeFirmSettings(id=stage.firm, retention_months=72), at)
+    yield (at := stage.ago(150))
+    opened = SaveView(
+        name="Open deals, largest first", collection="deals", filter='status = "open"', order_by="amount desc", shared=True
+    )
+    await stage.make("saved_view", "open", opened, at)
     yield (at := stage.ago(120))
     narrow = ("contacts:read", "deals:read", "consent:read", "documents:read", "history:read")
     auditor = stage.id("member", "guinevere")

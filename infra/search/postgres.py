@@ -242,7 +242,7 @@ class _Look:
             " FROM chancery.search_matches(%(build)s::int, %(kinds)s::text[], %(inside)s::tsquery, %(personal)s, %(looked)s::int) m"
             f" JOIN chancery.search_entries e ON e.kind = m.kind AND e.id = m.id AND {self._where} LIMIT %(candidates)s) held"
         )
-        limit = min(CANDIDATES, max(self._sought.most, CANDIDATES // 4))
+        limit = min(CANDIDATES, self._sought.most * 2)
         rows = await self._r.all(
             sql + _BEST_FIRST,
             **self._params,

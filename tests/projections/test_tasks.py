@@ -3,7 +3,6 @@ from uuid import UUID
 
 from commands import projects, tasks
 from projections.dependencies import DEPENDENCIES
-from projections.kernel import VIEWS
 from projections.projects import PROJECTS
 from projections.task_comments import TASK_COMMENTS
 from projections.tasks import TASKS
@@ -88,7 +87,7 @@ async def test_an_event_about_a_row_that_is_not_there_makes_none() -> None:
     await desk.do(projects.AmendProject(id=project, name="Move"))
     late = [r for r in desk.record if r.name.split(".")[1] in ("Started", "LagChanged", "CommentAmended", "Renamed")]
     assert len(late) == 4
-    for view in VIEWS.values():
+    for view in (TASKS, TASK_COMMENTS, PROJECTS, DEPENDENCIES):
         for r in late:
             for key in view.keys(r):
                 assert view.fold(None, key, r) is None

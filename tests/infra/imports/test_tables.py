@@ -1,6 +1,5 @@
 """Delimited tables of every dialect."""
 
-
 import csv
 import io
 import json
