@@ -110,7 +110,9 @@ async def test_pages_of_a_neighbourhood_add_up_to_the_whole(world: World) -> Non
 
 
 async def test_paths_and_what_two_have_in_common(world: World) -> None:
-    found = await world.get(f"{world.at('Rita')}/paths", to=world.at("Otto"), which="simple", max_depth=2, node_kinds="contact,deal")
+    found = await world.get(
+        f"{world.at('Rita')}/paths", to=world.at("Otto"), which="simple", max_depth=2, node_kinds="contact,deal"
+    )
     ids = world.ids
     assert sorted(p["nodes"] for p in found["paths"]) == sorted([ids["Rita"], ids[via], ids["Otto"]] for via in ("Anna", "deal"))
     common = await world.get(f"{world.at('Rita')}/common", to=world.at("Otto"))
