@@ -20,7 +20,7 @@ from uuid import UUID
 from pydantic import Field, model_validator
 
 from commands.kernel import Answer, Command, Entity, Work, command
-from domain.kernel import STREAMS, NotFound, Refused, Stream
+from domain.kernel import STREAMS, NotFound, Refused, Stream, fold
 
 UNDONE = "Undone"
 ASIDE = frozenset({"folder_tree"})  # streams that follow what is recorded on others
@@ -275,6 +275,12 @@ async def _step(w: Work, line: _Line, version: int, reason: str) -> Step:
         if culprit is None:
             raise NoLongerPossible(**about, event=undone.name, event_id=str(undone.event_id)) from why
         raise StandsInTheWay(**about, **_named(culprit)) from why
+    if inverse.exact and not inverse.over and version != 1:
+        now = paths(line.entity.state, inverse.each)
+        besides = differing(now, paths(fold(line.entity.state, line.entity.stream.evolve, events), inverse.each)) - changed
+        rival = _who_changed(line, last, besides, inverse.each)
+        if rival is not None:  # taking it back would take something later with it
+            raise ChangedSince(**_named(rival), fields=sorted({str(p[0]) for p in besides}))
     w.record(line.entity, events)
     if inverse.exact and not inverse.over and version != 1:
         new, old = paths(line.entity.state, inverse.each), paths(before, inverse.each)
