@@ -20,6 +20,33 @@ class Settings(BaseSettings):
         None, description="The folder of wrapping keys, kept apart from the database. Unset: keys/ in the data folder."
     )
     blobs: str | None = Field(None, description="The folder of document contents. Unset: blobs/ in the data folder.")
+    kafka_bootstrap: str | None = Field(None, description="Kafka's bootstrap servers, host:port with commas. Unset: the log alone.")
+    kafka_user: str | None = Field(None, description="The user at Kafka (SASL SCRAM-SHA-512). Unset: no sign-in.")
+    kafka_password: SecretStr | None = Field(None, description="That user's password.")
+    kafka_ca: Path | None = Field(None, description="The certificates that sign Kafka's; set, the connection is TLS.")
+    kafka_prefix: str = Field(
+        "chancery",
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$",
+        description="What the names of topics and groups begin with. Two Chanceries on one Kafka need different ones.",
+    )
+    kafka_partitions: int = Field(
+        12, ge=1, le=1_000, description="Partitions of the topic of events, when it is made; one firm has one of them."
+    )
+    kafka_replication: int | None = Field(
+        None, ge=1, le=9, description="Copies Kafka keeps of each topic. Unset: three, or as many as there are brokers."
+    )
+    kafka_retention_days: int | None = Field(
+        None, ge=1, le=36_500, description="How long Kafka keeps events, by the time they were recorded. Unset: for ever."
+    )
+    elasticsearch_url: SecretStr | None = Field(
+        None, description="An Elasticsearch 9, with user and password in the URL if it wants any. Unset: search in PostgreSQL."
+    )
+    neo4j_url: SecretStr | None = Field(
+        None,
+        description="A Neo4j 5, bolt:// or neo4j+s://, with user and password in the URL or beside it. Unset: the graph in PostgreSQL.",
+    )
+    neo4j_user: str | None = Field(None, description="The user at Neo4j, when the URL names none.")
+    neo4j_password: SecretStr | None = Field(None, description="That user's password.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="console in a terminal, json elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
     rate_per_second: float = Field(200.0, gt=0, le=1_000_000, description="Requests per second one API key may make on average.")
@@ -34,6 +61,9 @@ class Settings(BaseSettings):
     max_upload_bytes: int = Field(10_000_000_000, gt=0, description="The largest document, in bytes.")
     statement_timeout_ms: int = Field(10_000, gt=0, description="How long one read of the database may take.")
     projector: bool = Field(True, description="Whether `serve` runs the projections beside itself.")
+    followers: bool = Field(
+        True, description="Whether `serve` runs what else follows the record (search, graph, relay, log) beside itself."
+    )
     projectors: int = Field(1, ge=1, le=16, description="Processes `serve` divides the views among.")
 
     @property
