@@ -1,0 +1,1 @@
+"""The log of each firm and what can be proved with it: tree, tiles, checkpoints, proofs, witnesses, timestamps."""
