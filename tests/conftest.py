@@ -18,7 +18,37 @@ from infra import registry
 from infra.database import Database, migrate, migrations
 from infra.embedded import start
 from infra.settings import Settings
+from tests import engines
 from tests.house import House, a_house
+
+
+def pytest_configure() -> None:
+    engines.begin()
+
+
+def pytest_unconfigure() -> None:
+    engines.end()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> str:
+    """The bootstrap address of the real Kafka of this run. Topics of a test carry a prefix of their own."""
+    return engines.up(("kafka",))["CHANCERY_KAFKA_BOOTSTRAP"]
+
+
+@pytest.fixture(scope="session")
+def elasticsearch() -> str:
+    """The URL, with user and password, of the real Elasticsearch of this run. Indices of a test carry a prefix of their own."""
+    return engines.up(("elasticsearch",))["CHANCERY_ELASTICSEARCH_URL"]
+
+
+@pytest.fixture(scope="module")
+def neo4j() -> Iterator[str]:
+    """The URL, with user and password, of the real Neo4j of this run: empty, and this file's alone."""
+    with engines.alone("neo4j"):
+        url = engines.up(("neo4j",))["CHANCERY_NEO4J_URL"]
+        engines.empty_neo4j(url)
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -16,11 +16,11 @@ from infra.bootstrap import Chancery
 from infra.cli.console import execute
 from infra.cli.firms import create_firm
 from infra.database import Database
+from infra.followers import followers, parts
 from infra.http.app import build
 from infra.projector.engine import Projector
 from infra.record.execute import Answer
 from infra.record.vault import Vault
-from infra.search.indexer import Indexer
 from infra.settings import Settings
 
 
@@ -73,8 +73,8 @@ async def a_house(settings: Settings, database: Database) -> AsyncIterator[House
     async with app.router.lifespan_context(app):
         chancery: Chancery = app.state.service.chancery
         projector = Projector(database, Vault(settings.keys_folder))
-        indexer = Indexer(database, Vault(settings.keys_folder), chancery.blobs)
-        threads = [threading.Thread(target=run, args=(stop,), daemon=True) for run in (projector.run, indexer.run)]
+        runs = [projector.run, *(f.run for f in followers(parts(settings, database)))]
+        threads = [threading.Thread(target=run, args=(stop,), daemon=True) for run in runs]
         for thread in threads:
             thread.start()
         try:

@@ -27,6 +27,7 @@ app.add_typer(imports.app, name="import")
 app.add_typer(engines.app, name="engines")
 app.command("serve")(serve.serve)
 app.command("project", hidden=True)(serve.project)
+app.command("follow")(serve.follow)
 
 
 @app.callback()

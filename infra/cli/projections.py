@@ -1,14 +1,17 @@
 """`chancery projection …`: where the views stand, and whether they are what the record makes them."""
 
+import asyncio
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.progress import MofNCompleteColumn, Progress
+from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, err, fail, misuse, out, run, show
+from infra.followers import Follower, followers, parts
 from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
 from infra.reading import Behind
 from infra.record.appender import CHANNEL
@@ -56,11 +59,15 @@ def wait(
     run(work, data)
 
 
-def _named(name: str | None) -> list[str]:
-    """The view of that name, or every view. Known are they only once the system is open."""
-    if name is not None and name not in VIEWS:
+def _named(name: str | None, c: Chancery) -> tuple[list[str], list[Follower]]:
+    """The view or the follower of that name, or every one. Known are they only once the system is open."""
+    following = followers(parts(c.settings, c.database))
+    if name is None:
+        return sorted(VIEWS), following
+    found = [f for f in following if f.name == name]
+    if name not in VIEWS and not found:
         fail(f"There is no view {name!r}. `chancery projection list` shows them.")
-    return sorted(VIEWS) if name is None else [name]
+    return ([name] if name in VIEWS else []), found
 
 
 @app.command()
@@ -69,10 +76,9 @@ def resume(
     data: Path | None = DATA,
 ) -> None:
     """Let a view go on at the event that stopped it, once what was wrong is mended."""
-    if name not in VIEWS:
-        fail(f"There is no view {name!r}. `chancery projection list` shows them.")
 
     async def work(c: Chancery) -> tuple[int, str] | None:
+        _named(name, c)
         async with await c.database.connect_async("record") as connection:
             found = await (
                 await connection.execute(
@@ -106,10 +112,20 @@ def rebuild_(
         misuse("Name one view, or say --all. `chancery projection list` shows them.")
 
     async def work(c: Chancery) -> int:
-        views = [VIEWS[n] for n in _named(name)]
+        views, following = _named(name, c)
+        reached = 0
         with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=err, transient=True) as bar:
-            task = bar.add_task("Events", total=None)
-            return rebuild(c.database, c.vault, views, progress=lambda done, total: bar.update(task, completed=done, total=total))
+
+            def told(task: TaskID) -> Callable[[int, int], None]:
+                return lambda done, total: bar.update(task, completed=done, total=total)
+
+            if views:
+                task = bar.add_task("Views" if all_ else str(name), total=None)
+                reached = rebuild(c.database, c.vault, [VIEWS[n] for n in views], progress=told(task))
+            for follower in following:
+                task = bar.add_task(follower.name, total=None)
+                reached = await asyncio.to_thread(follower.rebuild, progress=told(task))
+        return reached
 
     try:
         reached = run(work, data)
@@ -151,8 +167,10 @@ def digest(
         misuse("Name one view, or say --all. `chancery projection list` shows them.")
 
     async def work(c: Chancery) -> list[dict[str, Any]]:
+        views, following = _named(name, c)
         with c.database.connect("record") as connection:
-            return [{"name": n, "digest": digest_of(connection, n)} for n in _named(name)]
+            found = [{"name": n, "digest": digest_of(connection, n)} for n in views]
+        return [*found, *({"name": f.name, "digest": f.digest()} for f in following)]
 
     rows = run(work, data)
     if json or all_:

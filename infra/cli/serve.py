@@ -17,17 +17,17 @@ import uvicorn
 
 from domain.firms import Region
 from infra import registry
-from infra.blobs import FolderBlobs
 from infra.bootstrap import Chancery, opened
-from infra.cli.console import DATA, chosen, fail, out
+from infra.cli.console import DATA, chosen, fail, misuse, out
 from infra.cli.firms import create_firm
 from infra.database import Database, DatabaseUnusable
+from infra.followers import follow as run_followers
+from infra.followers import followers, parts
 from infra.http.app import build
 from infra.http.connection import connection
 from infra.projector.engine import Projector
 from infra.projector.shards import projecting
 from infra.record.vault import KeysUnusable, Vault
-from infra.search.indexer import Indexer
 from infra.settings import Settings
 from projections.kernel import VIEWS
 
@@ -51,16 +51,36 @@ def project(
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # rows make no cycles
     vault = Vault(chosen_settings.keys_folder)
-    indexer = Indexer(database, vault, FolderBlobs(chosen_settings.blobs_folder))
-    indexing = threading.Thread(target=indexer.run, args=(stop,), name="search", daemon=True)
-    if shard.startswith("1/"):
-        indexing.start()
     try:
         Projector(database, vault, [VIEWS[name] for name in views.split(",") if name in VIEWS] or None, process=shard).run(stop)
     finally:
-        stop.set()
-        if indexing.is_alive():
-            indexing.join(timeout=20)
+        database.close()
+
+
+def follow(
+    names: list[str] | None = typer.Argument(
+        None, help="The followers, by their names; all that the settings ask for when not given."
+    ),
+    parent: int = typer.Option(0, hidden=True),
+    data: Path | None = DATA,
+) -> None:
+    """Run what follows the record beside the views (search, graph, relay, log) until stopped; `serve` starts this beside itself."""
+    stop = threading.Event()
+    for sent in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sent, lambda *_: stop.set())
+    if parent:
+        _stop_with_parent(stop, parent)
+    registry.load()
+    chosen_settings = chosen(data)
+    database = Database.open(chosen_settings)
+    gc.freeze()
+    try:
+        known = {f.name: f for f in followers(parts(chosen_settings, database))}
+        unknown = sorted(set(names or ()) - set(known))
+        if unknown:
+            misuse(f"There is no follower {', '.join(unknown)} with these settings. There are: {', '.join(sorted(known))}.")
+        run_followers([known[n] for n in names] if names else list(known.values()), stop)
+    finally:
         database.close()
 
 

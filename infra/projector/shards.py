@@ -1,4 +1,4 @@
-"""The views divided among processes, each started again when it dies.
+"""The views divided among processes, and one for what else follows the record; each is started again when it dies.
 
 The division is made once, by the starter, and told to each process: no two disagree about it, so every view is in somebody's hands. A
 view that is in two hands by mistake comes to no harm (infra.projector.engine, J1).
@@ -33,7 +33,7 @@ def shards(database: Database, count: int) -> list[list[str]]:
 
 @contextlib.contextmanager
 def projecting(settings: Settings) -> Iterator[None]:
-    """The projections in child processes, each started again when it dies."""
+    """The projections and the followers in child processes, each started again when it dies."""
     database = Database.open(settings)
     try:
         groups = shards(database, settings.projectors)
@@ -43,9 +43,14 @@ def projecting(settings: Settings) -> Iterator[None]:
         database.close()
     stop = threading.Event()
     children: dict[int, subprocess.Popen[bytes]] = {}
-    keepers = [
-        threading.Thread(target=_keep, args=(settings, n, f"{n + 1}/{len(groups)}", views, stop, children), daemon=True)
+    lines: list[tuple[str, ...]] = [
+        ("project", "--shard", f"{n + 1}/{len(groups)}", "--views", ",".join(views), "--parent", str(os.getpid()))
         for n, views in enumerate(groups)
+    ]
+    if settings.followers:
+        lines.append(("follow", "--parent", str(os.getpid())))
+    keepers = [
+        threading.Thread(target=_keep, args=(settings, n, line, stop, children), daemon=True) for n, line in enumerate(lines)
     ]
     for keeper in keepers:
         keeper.start()
@@ -60,34 +65,14 @@ def projecting(settings: Settings) -> Iterator[None]:
 
 
 def _keep(
-    settings: Settings,
-    n: int,
-    shard: str,
-    views: Sequence[str],
-    stop: threading.Event,
-    children: "dict[int, subprocess.Popen[bytes]]",
+    settings: Settings, n: int, line: Sequence[str], stop: threading.Event, children: "dict[int, subprocess.Popen[bytes]]"
 ) -> None:
     pause = 0.2
     while not stop.is_set():
         environment = {**os.environ, "CHANCERY_DATA": str(settings.data)}
         started = time.monotonic()
         # a group of its own: Ctrl-C is for this process, which then stops the child
-        child = subprocess.Popen(  # noqa: S603 - our own program
-            [
-                sys.executable,
-                "-m",
-                "infra.cli",
-                "project",
-                "--parent",
-                str(os.getpid()),
-                "--shard",
-                shard,
-                "--views",
-                ",".join(views),
-            ],
-            env=environment,
-            process_group=0,
-        )
+        child = subprocess.Popen([sys.executable, "-m", "infra.cli", *line], env=environment, process_group=0)  # noqa: S603 - our own program
         children[n] = child
         if stop.is_set():
             child.terminate()
@@ -95,6 +80,6 @@ def _keep(
         if not stop.is_set():
             if time.monotonic() - started > HEALTHY_SECONDS:
                 pause = 0.2
-            log.error("projector.died", shard=shard, code=code)
+            log.error("projector.died", process=" ".join(line[:3]), code=code)
             stop.wait(pause)
             pause = min(pause * 2, 10.0)

@@ -244,7 +244,10 @@ class PgStore:
     def swap(self) -> bool:
         """Let this build serve in the place of the live one, once it is exactly as far; what the other held is then taken away."""
         with self._c.transaction():
-            live = self._c.execute("SELECT position FROM chancery.projections WHERE name = %s FOR UPDATE", (NAME,)).fetchone()
+            live = self._c.execute(
+                "SELECT CASE WHEN stopped_at IS NULL THEN position ELSE 0 END FROM chancery.projections WHERE name = %s FOR UPDATE",
+                (NAME,),
+            ).fetchone()
             mine = self._c.execute(
                 "SELECT live, position FROM chancery.search_builds WHERE filling = %s FOR UPDATE", (self.build,)
             ).fetchone()
