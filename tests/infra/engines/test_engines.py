@@ -32,8 +32,8 @@ def test_every_engine_is_pinned_in_the_version_that_is_named_and_every_file_has_
     stored = pins.read()
     assert {e: pins.version(e) for e in stored} == {"kafka": "4.1.0", "elasticsearch": "9.5.0", "neo4j": "5.26.0"}
     assert stored.keys() == SERVERS.keys()
-    for engine, files in stored.items():
-        assert set(pins.ROOTS[engine]) <= {p.coordinate for p in files}
+    for engine, files in (stored | pins.read(roots=pins.BESIDE)).items():
+        assert set({**pins.ROOTS, **pins.BESIDE}[engine]) <= {p.coordinate for p in files}
         assert [p.coordinate for p in files if not re.fullmatch(r"[0-9a-f]{64}", p.sha256)] == []
         assert len({p.name for p in files}) == len(files), "two files of one name would hide each other"
         assert not any("SNAPSHOT" in p.coordinate or "LATEST" in p.coordinate for p in files)
@@ -42,8 +42,8 @@ def test_every_engine_is_pinned_in_the_version_that_is_named_and_every_file_has_
 def test_the_pins_name_no_address_and_are_written_as_they_are_read() -> None:
     text = pins.FILE.read_text(encoding="utf-8")
     assert "://" not in text
-    assert pins.written(pins.read()) == text
-    assert {e: t["version"] for e, t in tomllib.loads(text).items()} == {e: pins.version(e) for e in pins.ROOTS}
+    assert pins.written(pins.read() | pins.read(roots=pins.BESIDE)) == text
+    assert {e: t["version"] for e, t in tomllib.loads(text).items()} == {e: pins.version(e) for e in (*pins.ROOTS, *pins.BESIDE)}
 
 
 @pytest.mark.parametrize(
