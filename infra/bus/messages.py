@@ -11,9 +11,11 @@ The message's timestamp is the recorded time, so that a search by time finds wha
 """
 
 import functools
+from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -45,8 +47,9 @@ BESIDE_LEAF = ("position", "firmposition", "leafhash", "sealed")
 _NAMES = {name: f"ce_{name}" for name in (*IN_LEAF, *BESIDE_LEAF)}
 _ATTRIBUTES = {header: name for name, header in _NAMES.items()}
 _REQUIRED = frozenset(IN_LEAF) - OPTIONAL | {"position", "firmposition", "leafhash"}
-_DATA, _ID = b',"data":{', b'},"id":"'
-_JSON = ("content-type", CONTENT_TYPE)
+_HEADERS = {name.encode(): header for name, header in _NAMES.items()}
+_DATA, _ID, _QUOTE, _BACKSLASH = b',"data":{', b'},"id":"', b'"', b"\\"
+_JSON = ("content-type", CONTENT_TYPE.encode())
 
 
 class NotAnEvent(Exception):
@@ -54,41 +57,64 @@ class NotAnEvent(Exception):
 
 
 class Encoded(NamedTuple):
-    """What is handed to a producer. `firm` and `position` are for the relay's own use."""
+    """What is handed to a producer."""
 
     key: bytes
     value: bytes
-    headers: list[tuple[str, str]]
+    headers: list[tuple[str, bytes]]
     timestamp: int
-    firm: UUID
-    position: int
 
 
 def encode(row: EventRow) -> Encoded:
     """The message of a row of the record. ValueError when its public part is no leaf."""
-    public = row.public
+    value, headers = pack(row.position, row.firm_position, row.public, row.sealed)
+    return Encoded(key_of(row.firm_id), value, headers, int(row.recorded_at.timestamp() * 1000))
+
+
+def pack(position: int, firm_position: int, public: bytes, sealed: bytes | None) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """The value and the headers of an event.
+
+    The leaf's keys are sorted and a quote inside a text is escaped, so what stands before and after `data` is found without reading it;
+    and where no backslash stands, members are what stands between quotes.
+    """
     begin, end = public.index(_DATA), public.rindex(_ID)
-    # the leaf's keys are sorted and a quote inside a text is escaped: what stands before and after `data` is found without reading it
-    members: dict[str, Any] = orjson.loads(public[:begin] + b"}")
-    members |= orjson.loads(b"{" + public[end + 2 :])
-    headers = [(_NAMES[name], value) for name, value in members.items() if name != "streamversion"]
+    before, after = public[:begin], public[end + 2 :]
+    try:
+        headers = _split(before, after) if _BACKSLASH not in before and _BACKSLASH not in after else _read(before, after)
+    except (LookupError, TypeError) as e:
+        raise ValueError("the public part is no leaf") from e
     headers += (
-        ("ce_streamversion", str(members["streamversion"])),
-        ("ce_position", str(row.position)),
-        ("ce_firmposition", str(row.firm_position)),
-        ("ce_leafhash", leaf_hash(public)),
+        ("ce_position", b"%d" % position),
+        ("ce_firmposition", b"%d" % firm_position),
+        ("ce_leafhash", b2a_base64(sha256(b"\x00" + public).digest(), newline=False)),
         _JSON,
     )
-    if row.sealed is not None:
-        headers.append(("ce_sealed", row.sealed.decode()))
-    return Encoded(
-        key_of(row.firm_id),
-        public[begin + 8 : end + 1],
-        headers,
-        int(row.recorded_at.timestamp() * 1000),
-        row.firm_id,
-        row.position,
+    if sealed is not None:
+        headers.append(("ce_sealed", sealed))
+    return public[begin + 8 : end + 1], headers
+
+
+def _split(before: bytes, after: bytes) -> list[tuple[str, bytes]]:
+    """The headers of a leaf that has no escaped characters but in its data."""
+    first, last = before.split(_QUOTE), after.split(_QUOTE)
+    at = 21 if last[5] == b"origin" else 17
+    if len(last) != at + 14 or last[at] != b"streamversion" or last[at + 2] != b"subject":
+        raise ValueError("the public part is no leaf")
+    headers = [(_HEADERS[name], text) for name, text in zip(first[1::4], first[3::4], strict=True)]
+    headers += [(_HEADERS[name], text) for name, text in zip(last[1:at:4], last[3:at:4], strict=True)]
+    headers += (
+        ("ce_streamversion", last[at + 1][1:-1]),
+        ("ce_subject", last[at + 4]),
+        ("ce_time", last[at + 8]),
+        ("ce_type", last[at + 12]),
     )
+    return headers
+
+
+def _read(before: bytes, after: bytes) -> list[tuple[str, bytes]]:
+    """The headers of a leaf whose texts have escaped characters."""
+    members: dict[str, Any] = orjson.loads(before + b"}") | orjson.loads(b"{" + after)
+    return [(_NAMES[name], str(value).encode()) for name, value in members.items()]
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -6,7 +6,28 @@ BUS5  Which partition a firm has follows from its id and the number of partition
 """
 
 import functools
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicCollection
+from confluent_kafka.admin import (  # type: ignore[attr-defined]
+    AdminClient,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
+
+from infra.settings import Settings
+
+PATIENCE = 10.0  # seconds for one question to the brokers
+MOST_BYTES = 8 * 1024 * 1024  # of one batch; an event with all its sealed values stays well below
+FOREVER = "9223372036854775807"
+
+
+class TopicUnfit(Exception):
+    """A topic is not as the bus needs it; the message says how, why it matters and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,3 +88,199 @@ def murmur2(data: bytes) -> int:
         h = (h ^ int.from_bytes(data[whole:], "little")) * m & mask
     h = (h ^ h >> 13) * m & mask
     return h ^ h >> 15
+
+
+# --- what each topic must be
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A topic as it is made. `copies` None: three, or as many as there are brokers. `strict` holds what it can't do without, and why."""
+
+    name: str
+    partitions: int
+    copies: int | None
+    config: Mapping[str, str]
+    strict: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A topic as it is. `id` is its identity: another one of the same name has another."""
+
+    name: str
+    id: str
+    partitions: int
+    copies: int
+    config: Mapping[str, str]
+
+
+def events(settings: Settings, generation: int) -> Spec:
+    """The events of a generation, kept as long as the settings say."""
+    days = settings.kafka_retention_days
+    return Spec(
+        Names(settings.kafka_prefix).events(generation),
+        settings.kafka_partitions,
+        settings.kafka_replication,
+        {
+            "cleanup.policy": "delete",
+            "retention.ms": "-1" if days is None else str(days * 86_400_000),
+            "retention.bytes": "-1",
+            "max.message.bytes": str(MOST_BYTES),
+            "message.timestamp.type": "CreateTime",
+            "message.timestamp.after.max.ms": FOREVER,
+            "unclean.leader.election.enable": "false",
+        },
+        {
+            "cleanup.policy": "compaction would keep one event of each firm and drop the others",
+            "message.timestamp.type": "searches by time and retention go by the time an event was recorded",
+            "max.message.bytes": "a large event could not be published",
+        },
+    )
+
+
+def control(settings: Settings) -> Spec:
+    """The relay's records: the last one of each key is what counts, so it is compacted."""
+    return Spec(
+        Names(settings.kafka_prefix).control,
+        1,
+        settings.kafka_replication,
+        {
+            "cleanup.policy": "compact",
+            "segment.ms": "3600000",
+            "segment.bytes": "1048576",
+            "min.cleanable.dirty.ratio": "0.1",
+            "unclean.leader.election.enable": "false",
+        },
+        {"cleanup.policy": "how far the relay is would be forgotten after the retention, and everything published twice"},
+    )
+
+
+def dead_letters(settings: Settings) -> Spec:
+    """What consumers gave up on, by key until a tombstone takes it away."""
+    return Spec(
+        Names(settings.kafka_prefix).dead_letters,
+        settings.kafka_partitions,
+        settings.kafka_replication,
+        {"cleanup.policy": "compact", "max.message.bytes": str(2 * MOST_BYTES), "unclean.leader.election.enable": "false"},
+        {"cleanup.policy": "letters would be forgotten after the retention, before anyone has seen to them"},
+    )
+
+
+def ensure(admin: AdminClient, spec: Spec) -> tuple[Found, list[str]]:
+    """The topic, made if there is none, and in what it differs from the spec without harm. TopicUnfit where it can't be used."""
+    found = find(admin, [spec.name]).get(spec.name)
+    if found is None:
+        create(admin, spec)
+        found = wait_for(admin, spec.name)
+    return found, check(found, spec)
+
+
+def create(admin: AdminClient, spec: Spec) -> None:
+    """Make the topic, in as many copies as there are brokers for. One that is there already stays as it is."""
+    brokers = len(_result(admin.describe_cluster(request_timeout=PATIENCE)).nodes)
+    copies = spec.copies or min(3, max(1, brokers))
+    config = {**spec.config, "min.insync.replicas": str(max(1, copies - 1))}
+    made = NewTopic(spec.name, num_partitions=spec.partitions, replication_factor=copies, config=config)
+    try:
+        _result(admin.create_topics([made], request_timeout=PATIENCE, operation_timeout=PATIENCE)[spec.name])
+    except KafkaException as e:
+        error = e.args[0]
+        if error.code() == KafkaError.INVALID_REPLICATION_FACTOR:
+            raise TopicUnfit(
+                f"The topic {spec.name} can't have {copies} copies: Kafka has {brokers} brokers. Set CHANCERY_KAFKA_REPLICATION to at most that."
+            ) from e
+        if error.code() in {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.CLUSTER_AUTHORIZATION_FAILED}:
+            raise TopicUnfit(
+                f"The topic {spec.name} is not there and CHANCERY_KAFKA_USER may not make it. Allow it Create on topics that begin with"
+                f" its prefix, or make the topic: {spec.partitions} partitions, {config}."
+            ) from e
+        if error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+            raise
+
+
+def find(admin: AdminClient, names: Iterable[str]) -> dict[str, Found]:
+    """Those of these topics that exist, as they are."""
+    wanted = list(names)
+    if not wanted:
+        return {}
+    described = admin.describe_topics(TopicCollection(wanted), request_timeout=PATIENCE)
+    there = {}
+    for name, future in described.items():
+        try:
+            there[name] = _result(future)
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+    resources = [ConfigResource(ResourceType.TOPIC, name) for name in there]
+    configs = admin.describe_configs(resources, request_timeout=PATIENCE) if resources else {}
+    found = {}
+    for resource, future in configs.items():
+        topic = there[resource.name]
+        config = {k: str(v.value) for k, v in _result(future).items()}
+        copies = min((len(p.replicas) for p in topic.partitions), default=0)
+        found[resource.name] = Found(resource.name, str(topic.topic_id), len(topic.partitions), copies, config)
+    return found
+
+
+def wait_for(admin: AdminClient, name: str) -> Found:
+    """The topic that was made a moment ago; brokers tell each other a little later."""
+    until = time.monotonic() + PATIENCE
+    while time.monotonic() < until:
+        found = find(admin, [name]).get(name)
+        if found is not None and found.partitions:
+            return found
+        time.sleep(0.05)
+    raise TopicUnfit(f"The topic {name} was made, but Kafka does not show it. Look at the brokers' logs.")
+
+
+def check(found: Found, spec: Spec) -> list[str]:
+    """In what the topic differs from the spec, a sentence each. TopicUnfit for what it can't be used with."""
+    said = []
+    for key, wanted in spec.config.items():
+        has = found.config.get(key)
+        if has == wanted or (key == "max.message.bytes" and has is not None and int(has) >= int(wanted)):
+            continue
+        command = f"kafka-configs.sh --alter --topic {found.name} --add-config {key}={wanted}"
+        if key in spec.strict:
+            raise TopicUnfit(f"The topic {found.name} has {key}={has}, and {spec.strict[key]}. Set it to {wanted}: {command}")
+        said.append(f"The topic {found.name} has {key}={has}; the settings ask for {wanted}. If that is not on purpose: {command}")
+    if found.partitions != spec.partitions:
+        said.append(
+            f"The topic {found.name} has {found.partitions} partitions; the settings ask for {spec.partitions}."
+            " A rebuild makes the next generation with as many."
+        )
+    if found.copies < (spec.copies or 1):
+        said.append(
+            f"The topic {found.name} is kept in {found.copies} copies; the settings ask for {spec.copies}. A rebuild makes the next"
+            " generation with as many, or see kafka-reassign-partitions.sh."
+        )
+    needed, most = int(found.config.get("min.insync.replicas", 1)), max(1, found.copies - 1)
+    if needed > found.copies:
+        raise TopicUnfit(
+            f"The topic {found.name} has min.insync.replicas={needed} and only {found.copies} copies, so nothing can be written. Set it to"
+            f" {most}: kafka-configs.sh --alter --topic {found.name} --add-config min.insync.replicas={most}"
+        )
+    return said
+
+
+def generations(admin: AdminClient, names: Names) -> dict[int, str]:
+    """The topics of events there are, by generation."""
+    topics = admin.list_topics(timeout=PATIENCE).topics
+    return {g: name for name in sorted(topics) if (g := names.generation(name)) is not None}
+
+
+def delete(admin: AdminClient, names: Sequence[str]) -> None:
+    """Remove topics; those that are gone already are no error."""
+    if not names:
+        return
+    for future in admin.delete_topics(list(names), request_timeout=PATIENCE, operation_timeout=PATIENCE).values():
+        try:
+            _result(future)
+        except KafkaException as e:
+            if e.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise
+
+
+def _result(future: Any) -> Any:
+    return future.result(timeout=PATIENCE + 5)
