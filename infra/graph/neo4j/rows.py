@@ -1,0 +1,159 @@
+"""Rows of the graph's views as properties, and back; and the one canonical form that digests of every engine of the graph are made of."""
+
+import dataclasses
+import functools
+import hashlib
+import os
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, Generic, TypeVar
+from uuid import UUID
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from infra.projector.tables import Key, Slice, bare
+from infra.record import wire
+from infra.record.codec import json_codec
+from projections.kernel import VIEWS, View
+
+Row = TypeVar("Row")
+Plain = dict[str, Any]
+
+SEALED = frozenset({"label", "names"})  # of nodes: never asked for by value, so nobody but us need be able to read them
+CORNER = ("known_from", "valid_to", "known_to", "known_end")
+_EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+def moment(micros: int) -> datetime:
+    """What wire.micros took apart."""
+    return _EPOCH + timedelta(microseconds=micros)
+
+
+class Sealer:
+    """Seals values under a key that Neo4j does not have (AES-256-GCM, the nonce before it)."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, value: str) -> bytes:
+        nonce = os.urandom(12)
+        return nonce + self._cipher.encrypt(nonce, value.encode(), None)
+
+    def open(self, sealed: bytes | None) -> str | None:
+        """None where it was sealed under another key: it is then remade by a rebuild."""
+        if sealed is None:
+            return None
+        try:
+            return self._cipher.decrypt(sealed[:12], bytes(sealed[12:]), None).decode()
+        except InvalidTag:
+            return None
+
+
+Way = Callable[[Any], Any]
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+def _ways(hint: Any) -> tuple[Way, Way]:
+    """To a property and back."""
+    kind = bare(hint)
+    if kind in (str, int, bool):
+        return _same, _same
+    if kind is UUID:
+        return str, UUID
+    if kind is Decimal:
+        return (lambda v: format(v, "f")), Decimal
+    if kind is datetime:
+        return wire.micros, moment
+    if kind is date:
+        return date.isoformat, date.fromisoformat
+    encode, decode = json_codec(kind)
+    return (lambda v: orjson.dumps(encode(v), option=orjson.OPT_SORT_KEYS).decode()), (lambda v: decode(orjson.loads(v)))
+
+
+class Form(Generic[Row]):
+    """The rows of one view as properties."""
+
+    def __init__(self, view: View[Row], sealer: Sealer, sealed: frozenset[str] = frozenset()) -> None:
+        self.view = view
+        self._sealer = sealer
+        hints = typing.get_type_hints(view.row, include_extras=True)
+        self._fields = [(f.name, *_ways(hints[f.name]), f.name in sealed) for f in dataclasses.fields(view.row)]  # type: ignore[arg-type]
+
+    def properties(self, key: Key, s: Slice[Row], *, corner: bool = False) -> Plain:
+        """What is stored of a slice; what is None is not."""
+        out: Plain = {
+            "firm": str(key[0]),
+            "id": str(key[1]),
+            "version": s.version,
+            "created_at": wire.micros(s.created_at),
+            "updated_at": wire.micros(s.updated_at),
+            "position": s.position,
+        }
+        if corner:
+            out |= {"known_from": s.known_from, "valid_to": s.valid_to, "known_to": s.known_to, "known_end": s.known_end}
+        if s.row is not None:
+            for name, there, _, sealed in self._fields:
+                value = getattr(s.row, name)
+                if value is not None:
+                    out[name] = self._sealer.seal(there(value)) if sealed else there(value)
+        return out
+
+    def slice(self, p: Mapping[str, Any], *, gone: bool = False) -> tuple[Key, Slice[Row]]:
+        """What was stored."""
+        row = (
+            None if gone else self.view.row(**{name: self._value(p, name, back, sealed) for name, _, back, sealed in self._fields})
+        )
+        s: Slice[Row] = Slice(
+            row,
+            p["version"],
+            moment(p["created_at"]),
+            moment(p["updated_at"]),
+            p["position"],
+            p.get("known_from", p["position"]),
+        )
+        if "valid_to" in p:
+            s.valid_to, s.known_to, s.known_end, s.kept = p["valid_to"], p["known_to"], p["known_end"], True
+        return (UUID(p["firm"]), UUID(p["id"])), s
+
+    def _value(self, p: Mapping[str, Any], name: str, back: Way, sealed: bool) -> Any:
+        value = p.get(name)
+        if sealed:
+            value = self._sealer.open(value)
+        return None if value is None else back(value)
+
+
+@functools.cache
+def _said(name: str) -> tuple[tuple[str, Way], ...]:
+    return tuple((name, _ways(hint)[0]) for name, hint in typing.get_type_hints(VIEWS[name].row, include_extras=True).items())
+
+
+def canonical(view: View[Any], key: Key, s: Slice[Any], *, superseded: bool) -> bytes:
+    """One row in the form that digests are made of: RFC 8259 JSON with sorted names, times in microseconds since 2000, decimals as text."""
+    said: Plain = {
+        "view": view.name,
+        "firm": str(key[0]),
+        "id": str(key[1]),
+        "version": s.version,
+        "created_at": wire.micros(s.created_at),
+        "updated_at": wire.micros(s.updated_at),
+        "position": s.position,
+        "row": None
+        if s.row is None
+        else {name: None if (v := getattr(s.row, name)) is None else said_as(v) for name, said_as in _said(view.name)},
+    }
+    if superseded:
+        said["until"] = [s.known_from, s.valid_to, s.known_to, s.known_end]
+    return orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+
+
+def digest(rows: Iterable[bytes]) -> str:
+    """SHA-256 over the sorted SHA-256 of rows: the same in whatever order they come."""
+    every = sorted(hashlib.sha256(row).digest() for row in rows)
+    return hashlib.sha256(b"".join(every)).hexdigest()

@@ -1,0 +1,259 @@
+"""The Cypher that writes: rows in, in batches, each name in it made from a build's number and the kinds that are declared.
+
+Two graphs stand beside each other and share no node. What bears Chancery in its name holds everything, the past included, and answers the
+questions of the port. The open one (Contact, Deal, PARTY_TO, …) holds what stands, without a word that is personal: Cypher sees it alone.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from infra.graph.neo4j.rows import Plain
+from infra.projector.tables import Key, Slice
+from projections.graph_edges import SEALED_KIND, GraphEdgeRow
+from projections.graph_nodes import GraphNodeRow
+from queries.graph.port import NAMED, PERMISSION_OF
+
+End = tuple[str, str, str]  # firm, id, kind
+Stored = tuple[str, str, str]  # type, source, target of an edge in the open graph
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    cypher: str
+    rows: Sequence[Mapping[str, Any]]
+
+
+LABELS: Mapping[str, str] = {kind: kind.capitalize() for kind in PERMISSION_OF}
+_NAME = re.compile(r"[a-z][a-z_]{0,60}")
+
+
+def relation(row: GraphEdgeRow) -> str:
+    """The type of an edge in the open graph: what a relation between people is, is nobody's there."""
+    kind = SEALED_KIND if row.sealed or row.kind is None else row.kind
+    if not _NAME.fullmatch(kind):
+        raise ValueError("a kind of edge is written in small letters")
+    return kind.upper()
+
+
+def open_node(key: Key, row: GraphNodeRow) -> Plain:
+    """A node as Cypher sees it. `amount` is a float there, for sums; the exact one is in the answers of the other questions."""
+    out: Plain = {"firm": str(key[0]), "id": str(key[1]), "status": row.status, "archived": row.archived}
+    if row.kind in NAMED and row.label is not None:
+        out["name"] = row.label
+    if row.amount is not None:
+        out["amount"] = float(row.amount)
+    if row.currency is not None:
+        out["currency"] = row.currency
+    if row.closed_on is not None:
+        out["closed_on"] = row.closed_on
+    return out
+
+
+def open_edge(key: Key, row: GraphEdgeRow) -> Plain:
+    """An edge as Cypher sees it."""
+    said: dict[str, str | int | datetime | None] = {
+        "id": str(key[1]),
+        "count": row.count,
+        "last_at": row.last_at,
+        "last_event": row.last_event,
+    }
+    if not row.sealed:
+        said |= {"role": row.role, "since": row.since, "until": row.until}
+    return {name: value for name, value in said.items() if value is not None}
+
+
+@dataclass(slots=True)
+class Batch:
+    """What a batch writes, gathered by statement. `stored` says what the open graph holds of an edge, for as long as it is remembered."""
+
+    build: int
+    stored: dict[Key, Stored]
+    ensured: set[End]
+    ends: dict[str, list[Plain]] = field(default_factory=dict)
+    nodes: dict[str, list[Plain]] = field(default_factory=dict)
+    bare: list[Plain] = field(default_factory=list)
+    made: dict[str, list[Plain]] = field(default_factory=dict)
+    changed: dict[str, list[Plain]] = field(default_factory=dict)
+    left: dict[str, list[Plain]] = field(default_factory=dict)
+    past_nodes: list[Plain] = field(default_factory=list)
+    past_edges: list[Plain] = field(default_factory=list)
+    gone: list[Plain] = field(default_factory=list)
+    ended_nodes: list[Plain] = field(default_factory=list)
+    ended_edges: list[Plain] = field(default_factory=list)
+    ended_gone: list[Plain] = field(default_factory=list)
+
+    # --- nodes
+
+    def node(self, key: Key, row: GraphNodeRow, p: Plain) -> None:
+        self.nodes.setdefault(row.kind, []).append({"firm": p["firm"], "id": p["id"], "p": p, "o": open_node(key, row)})
+
+    def no_node(self, key: Key) -> None:
+        self.bare.append({"firm": str(key[0]), "id": str(key[1])})
+
+    # --- edges
+
+    def edge(self, key: Key, row: GraphEdgeRow, p: Plain) -> None:
+        now: Stored = (relation(row), str(row.source), str(row.target))
+        before = self.stored.get(key)
+        said = {**_ends(p), "id": p["id"], "p": p, "o": open_edge(key, row)}
+        if before == now:
+            self.changed.setdefault(now[0], []).append(said)
+            return
+        if before is not None:
+            self._leave(p["firm"], p["id"], before)
+        self._need(key, row)
+        self.made.setdefault(now[0], []).append(said)
+        self.stored[key] = now
+
+    def no_edge(self, key: Key) -> None:
+        before = self.stored.pop(key, None)
+        if before is not None:
+            self._leave(str(key[0]), str(key[1]), before)
+
+    def _leave(self, firm: str, id: str, before: Stored) -> None:
+        self.left.setdefault(before[0], []).append({"firm": firm, "id": id, "source": before[1], "target": before[2]})
+
+    def _need(self, key: Key, row: GraphEdgeRow) -> None:
+        for id, kind in ((row.source, row.source_kind), (row.target, row.target_kind)):
+            end: End = (str(key[0]), str(id), kind)
+            if end not in self.ensured:
+                self.ensured.add(end)
+                self.ends.setdefault(kind, []).append({"firm": end[0], "id": end[1]})
+
+    # --- the past
+
+    def superseded(self, view: str, key: Key, s: Slice[Any], p: Plain) -> None:
+        if s.row is None:
+            self.gone.append({**p, "view": view})
+        elif isinstance(s.row, GraphEdgeRow):
+            self._need(key, s.row)
+            self.past_edges.append({**_ends(p), "p": p})
+        else:
+            self.past_nodes.append(p)
+
+    def amended(self, view: str, key: Key, s: Slice[Any], p: Plain) -> None:
+        to = self.ended_gone if s.row is None else self.ended_edges if isinstance(s.row, GraphEdgeRow) else self.ended_nodes
+        to.append({**p, "view": view, "key": str(key[1])})
+
+    # --- as statements
+
+    def statements(self) -> list[Statement]:
+        """In the order in which they must be carried out."""
+        n = self.build
+        out: list[Statement] = []
+        for kind, rows in self.nodes.items():
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MERGE (n:ChanceryNode{n} {{firm: row.firm, id: row.id}}) SET n = row.p"
+                    f" MERGE (o:ChanceryOpen{n} {{firm: row.firm, id: row.id}}) SET o = row.o, o:{LABELS[kind]}",
+                    rows,
+                )
+            )
+        for kind, rows in self.ends.items():
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MERGE (:ChanceryNode{n} {{firm: row.firm, id: row.id}})"
+                    f" MERGE (o:ChanceryOpen{n} {{firm: row.firm, id: row.id}}) ON CREATE SET o:{LABELS[kind]}",
+                    rows,
+                )
+            )
+        if self.bare:
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MATCH (n:ChanceryNode{n} {{firm: row.firm, id: row.id}}) SET n = row"
+                    f" WITH row MATCH (o:ChanceryOpen{n} {{firm: row.firm, id: row.id}}) SET o = row",
+                    self.bare,
+                )
+            )
+        for kind, rows in self.left.items():
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: row.firm, id: row.id}}]->()"
+                    f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) DELETE e"
+                    f" WITH row {_open_ends(n)} MATCH (a)-[o:{kind}]->(b) WHERE o.id = row.id DELETE o",
+                    rows,
+                )
+            )
+        for kind, rows in self.made.items():
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row {_private_ends(n)} CREATE (a)-[e:CHANCERY_EDGE_{n}]->(b) SET e = row.p"
+                    f" WITH row {_open_ends(n)} CREATE (a)-[o:{kind}]->(b) SET o = row.o",
+                    rows,
+                )
+            )
+        for kind, rows in self.changed.items():
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: row.firm, id: row.id}}]->()"
+                    f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) SET e = row.p"
+                    f" WITH row {_open_ends(n)} MATCH (a)-[o:{kind}]->(b) WHERE o.id = row.id SET o = row.o",
+                    rows,
+                )
+            )
+        if self.past_nodes:
+            out.append(Statement(f"UNWIND $rows AS row CREATE (n:ChanceryNodePast{n}) SET n = row", self.past_nodes))
+        if self.past_edges:
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row {_private_ends(n)} CREATE (a)-[e:CHANCERY_PAST_{n}]->(b) SET e = row.p", self.past_edges
+                )
+            )
+        if self.gone:
+            out.append(Statement(f"UNWIND $rows AS row CREATE (n:ChanceryGone{n}) SET n = row", self.gone))
+        ending = (
+            " WHERE x.updated_at = row.updated_at AND x.known_from = row.known_from"
+            " SET x.valid_to = row.valid_to, x.known_to = row.known_to, x.known_end = row.known_end"
+        )
+        if self.ended_edges:
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MATCH ()-[x:CHANCERY_PAST_{n} {{firm: row.firm, id: row.id}}]->()"
+                    f" USING INDEX x:CHANCERY_PAST_{n}(firm, id){ending}",
+                    self.ended_edges,
+                )
+            )
+        if self.ended_nodes:
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MATCH (x:ChanceryNodePast{n} {{firm: row.firm, id: row.id}})"
+                    f" USING INDEX x:ChanceryNodePast{n}(firm, id){ending}",
+                    self.ended_nodes,
+                )
+            )
+        if self.ended_gone:
+            out.append(
+                Statement(
+                    f"UNWIND $rows AS row MATCH (x:ChanceryGone{n} {{firm: row.firm, id: row.id}})"
+                    f" USING INDEX x:ChanceryGone{n}(firm, id){ending.replace('WHERE', 'WHERE x.view = row.view AND', 1)}",
+                    self.ended_gone,
+                )
+            )
+        return out
+
+
+def _ends(p: Plain) -> Plain:
+    return {"firm": p["firm"], "source": p["source"], "target": p["target"]}
+
+
+def _private_ends(n: int) -> str:
+    return _both(f"ChanceryNode{n}")
+
+
+def _open_ends(n: int) -> str:
+    return _both(f"ChanceryOpen{n}")
+
+
+def _both(label: str) -> str:
+    return (
+        f"MATCH (a:{label} {{firm: row.firm, id: row.source}}) USING INDEX a:{label}(firm, id)"
+        f" MATCH (b:{label} {{firm: row.firm, id: row.target}}) USING INDEX b:{label}(firm, id)"
+    )
+
+
+def stored_of(rows: Iterable[tuple[Key, Slice[GraphEdgeRow]]]) -> dict[Key, Stored]:
+    """What the open graph holds of these edges."""
+    return {key: (relation(s.row), str(s.row.source), str(s.row.target)) for key, s in rows if s.row is not None}
