@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from psycopg_pool import AsyncConnectionPool
 
 from infra import registry
-from infra.blobs import FolderBlobs
+from infra.blobs import BlobStore, blobs
 from infra.database import Database, migrate
 from infra.graph.postgres import PostgresGraph
 from infra.lists import Lists
@@ -36,7 +36,7 @@ class Chancery:
     executor: Executor
     readers: Readers
     feed: Feed
-    blobs: FolderBlobs
+    blobs: BlobStore
     page_key: bytes
     head_at_start: int
 
@@ -50,8 +50,8 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
         if migrated:
             migrate(database)
         vault = Vault(chosen.keys_folder)
-        blobs = FolderBlobs(chosen.blobs_folder, max_bytes=chosen.max_upload_bytes)
-        blobs.sweep()
+        contents = blobs(chosen)
+        await contents.sweep()
         appender = Appender(database)
         pool = AsyncConnectionPool(
             database.conninfo("record"),
@@ -69,12 +69,12 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
         await readers.open()
         feed = Feed(database, readers.check, pool.check)
         await feed.open()
-        executor = Executor(pool, appender, vault, ports={"blobs": blobs, "past": Past(pool, vault), "lists": Lists()})
+        executor = Executor(pool, appender, vault, ports={"blobs": contents, "past": Past(pool, vault), "lists": Lists()})
         page_key = vault.installation_key("page-tokens")
         async with await database.connect_async("app") as c:
             head_at_start = int((await (await c.execute("SELECT position FROM record.head")).fetchone() or (0,))[0])
         try:
-            yield Chancery(chosen, database, vault, appender, executor, readers, feed, blobs, page_key, head_at_start)
+            yield Chancery(chosen, database, vault, appender, executor, readers, feed, contents, page_key, head_at_start)
         finally:
             await feed.close()
             await readers.close()

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import structlog
 
-from infra.blobs import FolderBlobs
+from infra.blobs import BlobStore, blobs
 from infra.database import Database
 from infra.record.vault import Vault
 from infra.settings import Settings
@@ -31,12 +31,12 @@ class Parts:
     settings: Settings
     database: Database
     vault: Vault
-    blobs: FolderBlobs
+    blobs: BlobStore
 
 
 def parts(settings: Settings, database: Database) -> Parts:
     """The parts for these settings."""
-    return Parts(settings, database, Vault(settings.keys_folder), FolderBlobs(settings.blobs_folder))
+    return Parts(settings, database, Vault(settings.keys_folder), blobs(settings))
 
 
 class Follower(Protocol):

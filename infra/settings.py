@@ -1,10 +1,13 @@
 """What can be set from outside, read once at start. Names are those of the documentation: CHANCERY_…"""
 
+import re
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]{0,200})?")
 
 
 class Settings(BaseSettings):
@@ -19,7 +22,13 @@ class Settings(BaseSettings):
     keys: Path | None = Field(
         None, description="The folder of wrapping keys, kept apart from the database. Unset: keys/ in the data folder."
     )
-    blobs: str | None = Field(None, description="The folder of document contents. Unset: blobs/ in the data folder.")
+    blobs: str | None = Field(
+        None, description="Where document contents are: a folder, or s3://bucket/prefix. Unset: blobs/ in the data folder."
+    )
+    s3_endpoint: str | None = Field(
+        None,
+        description="The URL of the S3 server, when it is not Amazon's. Region and credentials are read from the usual AWS_ variables.",
+    )
     kafka_bootstrap: str | None = Field(None, description="Kafka's bootstrap servers, host:port with commas. Unset: the log alone.")
     kafka_user: str | None = Field(None, description="The user at Kafka (SASL SCRAM-SHA-512). Unset: no sign-in.")
     kafka_password: SecretStr | None = Field(None, description="That user's password.")
@@ -40,6 +49,14 @@ class Settings(BaseSettings):
     )
     elasticsearch_url: SecretStr | None = Field(
         None, description="An Elasticsearch 9, with user and password in the URL if it wants any. Unset: search in PostgreSQL."
+    )
+    elasticsearch_ca: Path | None = Field(
+        None, description="The certificates that sign Elasticsearch's, for https:// and a certificate the system does not know."
+    )
+    elasticsearch_prefix: str = Field(
+        "chancery",
+        pattern=r"^[a-z][a-z0-9_]{0,60}$",
+        description="What the names of its indices begin with: another for each installation that shares the Elasticsearch.",
     )
     neo4j_url: SecretStr | None = Field(
         None,
@@ -73,3 +90,27 @@ class Settings(BaseSettings):
     @property
     def blobs_folder(self) -> Path:
         return Path(self.blobs) if self.blobs else self.data / "blobs"
+
+    @property
+    def bucket(self) -> tuple[str, str] | None:
+        """Bucket and prefix of the contents, when a bucket holds them."""
+        if self.blobs is None or not self.blobs.startswith("s3://"):
+            return None
+        bucket, _, prefix = self.blobs.removeprefix("s3://").partition("/")
+        return bucket, prefix.strip("/")
+
+    @field_validator("blobs")
+    @classmethod
+    def _is_a_place(cls, given: str | None) -> str | None:
+        if given is not None and "://" in given and not _BUCKET.fullmatch(given):
+            raise ValueError(
+                "neither a folder nor s3://bucket/prefix (a bucket's name has 3 to 63 letters, digits, dots and hyphens)"
+            )
+        return given
+
+    @field_validator("s3_endpoint")
+    @classmethod
+    def _is_a_server(cls, given: str | None) -> str | None:
+        if given is not None and not re.fullmatch(r"https?://[^/?#@\s]+/?", given):
+            raise ValueError("not a server's URL: https://host or http://host:port, without path or password")
+        return given

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from commands.kernel import Actor, Command
 from domain.kernel import FirmId, Refused
+from infra.blobs import StoreAway
 from infra.bootstrap import Chancery, opened, settings
 from infra.database import DatabaseUnusable
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
@@ -71,6 +72,8 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
         fail(e.why + (f" ({about})" if about else ""))
     except (DatabaseUnusable, KeysUnusable) as e:
         fail(str(e))
+    except StoreAway as e:
+        fail(e.strerror or str(e))
     except (Busy, Unavailable, OutcomeUnknown, CommandIdReused, TooContended) as e:
         fail(" ".join((type(e).__doc__ or "").split()))
 

@@ -17,6 +17,7 @@ import uvicorn
 
 from domain.firms import Region
 from infra import registry
+from infra.blobs import StoreAway
 from infra.bootstrap import Chancery, opened
 from infra.cli.console import DATA, chosen, fail, misuse, out
 from infra.cli.firms import create_firm
@@ -107,6 +108,8 @@ def serve(
     with contextlib.closing(_listen(host, port)) as listening:
         try:
             made = asyncio.run(_first_start(settings, demo=demo))
+        except StoreAway as e:
+            fail(e.strerror or str(e))
         except (DatabaseUnusable, KeysUnusable) as e:
             fail(str(e))
         _greet(f"http://{_named(host)}:{port}", made, demo=demo, data=data)

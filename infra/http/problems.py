@@ -19,6 +19,7 @@ from domain.kernel import Invalid, NotFound, Refused
 from domain.keys import KeyExceedsYourPermissions, KeyHasExpired, KeyIsMistyped, KeyIsRevoked, NotAKey
 from domain.members import ExceedsYourPermissions
 from infra import uploads
+from infra.blobs import StoreAway
 from infra.jsonlimits import BodyTooLarge, NotJson
 from infra.reading import Behind
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
@@ -75,6 +76,7 @@ STATUSES: tuple[tuple[type[Exception], int, Mapping[str, str]], ...] = (
     (Invalid, 422, {}),
     (Refused, 409, {}),
     (CommandIdReused, 422, {}),
+    (StoreAway, 503, {"Retry-After": "5"}),
     (Busy, 503, {"Retry-After": "1"}),
     (Unavailable, 503, {"Retry-After": "2"}),
     (OutcomeUnknown, 503, {"Retry-After": "2"}),

@@ -37,7 +37,7 @@ from commands.kernel import Actor, Work
 from domain.imports import IMPORT, Import, Kind
 from domain.kernel import FirmId, Refused
 from domain.members import ALL_PERMISSIONS
-from infra.blobs import FolderBlobs
+from infra.blobs import BlobStore
 from infra.database import Database
 from infra.imports import ImportFile, open_import
 from infra.imports.into.contacts import ContactCarrier
@@ -150,7 +150,7 @@ class Importer:
         self,
         database: Database,
         vault: Vault,
-        blobs: FolderBlobs,
+        blobs: BlobStore,
         *,
         firm: FirmId,
         actor: Actor,

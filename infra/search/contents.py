@@ -1,21 +1,17 @@
 """The text of a document's content: read once by a process of its own, and kept by the content's digest."""
 
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import psycopg
 import structlog
 
 from domain.kernel import FirmId
 from infra import extract
+from infra.blobs import BlobStore as Blobs
+
+__all__ = ["Blobs", "Contents"]
 
 log = structlog.get_logger()
-
-
-class Blobs(Protocol):
-    """Where contents are, as far as reading their text needs it."""
-
-    def path(self, firm: FirmId, sha256: str) -> Path: ...
 
 
 class Contents:
@@ -37,10 +33,10 @@ class Contents:
             return extract.Extracted(*found)
         if extract.form(media_type, file_name) is None:
             return extract.Extracted("", "no text is read from this kind of file")
-        path = self._blobs.path(firm, sha256)
-        if not path.exists():
-            return extract.Extracted("", "the content is not here")
-        read = extract.extract(path, media_type, file_name, self._limits)
+        with self._blobs.local(firm, sha256, most=self._limits.file + 1) as path:
+            if path is None:
+                return extract.Extracted("", "the content is not here")
+            read = extract.extract(path, media_type, file_name, self._limits)
         if read.unread:
             log.info("search.content_unread", sha256=sha256, media_type=media_type, why=read.unread)
         c.execute(

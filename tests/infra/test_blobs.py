@@ -180,11 +180,11 @@ async def test_what_a_crash_left_is_swept_but_not_what_another_process_still_wri
         async with blobs.writing(FIRM) as writer:
             await writer.write(TEXT)
             assert len(files(blobs)) == 2
-            assert blobs.sweep() == 0
+            assert await blobs.sweep() == 0
             assert len(files(blobs)) == 2
             process.kill()
             process.wait()
-            assert blobs.sweep() == 1
+            assert await blobs.sweep() == 1
             assert (await writer.commit()).size == len(TEXT)
     finally:
         process.kill()
@@ -229,7 +229,7 @@ async def test_what_nobody_uses_is_deleted_after_a_while(blobs: FolderBlobs) -> 
 async def test_what_was_about_to_be_deleted_when_it_crashed_is_put_back(blobs: FolderBlobs) -> None:
     sha256 = (await keep(blobs)).sha256
     blobs.path(FIRM, sha256).rename(blobs.aside / f"{FIRM}.{sha256}.doomed")
-    assert blobs.sweep() == 1
+    assert await blobs.sweep() == 1
     assert await read(blobs, sha256) == TEXT
 
 

@@ -18,7 +18,7 @@ from domain import documents, folders
 from domain.documents import DOCUMENT, Content, Place, VersionId
 from domain.folders import DEEPEST, FOLDER, FolderId
 from domain.kernel import FirmId
-from infra.blobs import FolderBlobs
+from infra.blobs import BlobStore
 from infra.imports.documents import VersionFolder, VersionRecord
 from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, line_of, taken, text_of
 from infra.imports.rows import Mapped
@@ -52,7 +52,7 @@ class Folder:
 
 
 class DocumentCarrier:
-    def __init__(self, names: Names, source: str, blobs: FolderBlobs, firm: FirmId) -> None:
+    def __init__(self, names: Names, source: str, blobs: BlobStore, firm: FirmId) -> None:
         self._names = names
         self._source = source
         self._blobs = blobs

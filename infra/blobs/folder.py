@@ -14,10 +14,9 @@ import errno
 import fcntl
 import hashlib
 import os
-import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -25,22 +24,16 @@ from uuid import UUID, uuid4
 
 from commands.documents import Blob, ContentDiffers, ContentMissing, ContentTooLarge, StoreFull
 from domain.kernel import FirmId
+from infra.blobs.port import PIECE, ContentDamagedError, is_sha256
 from infra.media import HEAD, media_type
 
 T = TypeVar("T")
 
-PIECE = 1 << 20  # bytes per write and read: few thread hops, little memory
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-class ContentDamagedError(OSError):
-    """Stored bytes are no longer those that their name promises: restore them from a backup."""
 
 
 class FolderBlobs:
-    """Satisfies `commands.documents.Blobs`. `reserve` bytes of the disk are left free: a full one would stop the database too."""
+    """Satisfies `BlobStore`. `reserve` bytes of the disk are left free: a full one would stop the database too."""
 
     def __init__(self, root: Path, *, max_bytes: int = 5 << 30, reserve: int = 256 << 20) -> None:
         self.root = root
@@ -93,13 +86,11 @@ class FolderBlobs:
         return await _in_thread(lambda: _unlink(self.path(firm, sha256)))
 
     async def stale(self, firm: FirmId, *, older_than: float) -> AsyncIterator[list[str]]:
-        """What nobody has sent, found or added for `older_than` seconds, a folder of it at a time."""
         for shard in range(256):
             folder = self.root / str(firm) / f"{shard:02x}"
             yield await _in_thread(lambda: _untouched(folder, time.time() - older_than))  # noqa: B023 (awaited at once)
 
     async def delete_if_stale(self, firm: FirmId, sha256: str, *, older_than: float) -> bool:
-        """As `delete`, unless somebody found or sent it meanwhile: then it is put back."""
         return await _in_thread(lambda: self._delete_if_stale(firm, sha256, time.time() - older_than))
 
     def _delete_if_stale(self, firm: FirmId, sha256: str, before: float) -> bool:
@@ -111,8 +102,15 @@ class FolderBlobs:
             _put_back(doomed, path)
         return False
 
-    def sweep(self) -> int:
-        """Remove what crashes left aside, put back what was about to be deleted; how many files that was. To be called at start."""
+    @contextmanager
+    def local(self, firm: FirmId, sha256: str, *, most: int) -> Iterator[Path | None]:  # noqa: ARG002 (it is whole already)
+        path = self.path(firm, sha256)
+        yield path if path.exists() else None
+
+    async def sweep(self) -> int:
+        return await _in_thread(self._sweep)
+
+    def _sweep(self) -> int:
         swept = 0
         for entry in sorted(self.aside.iterdir()):
             if entry.suffix == ".doomed":
@@ -126,26 +124,9 @@ class FolderBlobs:
         return swept
 
     def path(self, firm: FirmId, sha256: str) -> Path:
-        if not _SHA256.fullmatch(sha256):
+        if not is_sha256(sha256):
             raise ValueError("not a SHA-256 in hexadecimal")
         return self.root / str(firm) / sha256[:2] / sha256
-
-
-async def collect(
-    blobs: FolderBlobs, firm: FirmId, in_use: Callable[[list[str]], Awaitable[set[str]]], *, older_than: float = 7 * 86_400
-) -> int:
-    """Delete what was sent and never used, or used only by discarded documents; how many contents that was.
-
-    `in_use` gives those of the named contents that documents have, from views that have caught up with the record: with views
-    that are being rebuilt this must not be called.
-    """
-    deleted = 0
-    async for names in blobs.stale(firm, older_than=older_than):
-        used = await in_use(names) if names else set()
-        for sha256 in names:
-            if sha256 not in used:
-                deleted += await blobs.delete_if_stale(firm, sha256, older_than=older_than)
-    return deleted
 
 
 class FolderWriter:
@@ -270,7 +251,7 @@ def _untouched(folder: Path, before: float) -> list[str]:
 def _old(folder: Path, before: float) -> Iterator[str]:
     with suppress(FileNotFoundError), os.scandir(folder) as entries:
         for entry in entries:
-            if _SHA256.fullmatch(entry.name) and entry.stat(follow_symlinks=False).st_mtime < before:
+            if is_sha256(entry.name) and entry.stat(follow_symlinks=False).st_mtime < before:
                 yield entry.name
 
 
