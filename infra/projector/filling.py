@@ -25,7 +25,7 @@ from infra.projector.folding import Folding, Line
 from infra.projector.routing import Router
 from infra.projector.tables import Key, Shadow, Slice, Write, run
 from infra.record import wire
-from infra.record.reader import decode, fetch_keys, read_after
+from infra.record.reader import replay_batches
 from infra.record.vault import Vault
 from projections.kernel import VIEWS, View
 
@@ -136,7 +136,6 @@ def fill(
     """Fill the empty shadows of these views with the record up to a position, and index them."""
     fillings = {v.name: _Filling(v) for v in views}
     router = Router(views)
-    position = 0
     with (
         _uncollected(),
         _writing(database) as writing,
@@ -149,10 +148,8 @@ def fill(
             if before is not None:
                 before.result()
 
-        while position < until and (rows := read_after(record, position, batch, until)):
-            wanted = [row for row in rows if router.wanted(row)]
-            keys = fetch_keys(record, vault, wanted)
-            routed = router.route([decode(row, vault, keys) for row in wanted])
+        for events, position in replay_batches(record, vault, 0, until, batch, wanted=router.wants):
+            routed = router.route(events)
             copies: list[Copy] = []
             writes: list[Write] = []
             active = sum(1 for f in fillings.values() if f.folding.lines) or 1
@@ -165,7 +162,6 @@ def fill(
                 writes += amended
             settled()
             before = writer.submit(_write, writing, copies, writes)
-            position = rows[-1].position
             if progress is not None:
                 progress(position)
         settled()

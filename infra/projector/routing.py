@@ -100,12 +100,16 @@ class Router:
 
     def wanted(self, row: EventRow) -> bool:
         """Whether any view may want this event; what nobody wants need not be decoded."""
-        if row.stream_type == FOREIGN:
+        return self.wants(row.stream_type, row.type)
+
+    def wants(self, stream_type: str, type: str) -> bool:
+        """Whether any view may want events of this type on such streams."""
+        if stream_type == FOREIGN:
             return False
-        cls = EVENTS.get(row.type)
-        if cls is None or row.type in UPCASTERS:
+        cls = EVENTS.get(type)
+        if cls is None or type in UPCASTERS:
             return True
-        own, ask = self._way(row.stream_type, cls)
+        own, ask = self._way(stream_type, cls)
         return bool(own or ask)
 
     def route(self, events: Iterable[Recorded]) -> dict[str, Touched]:

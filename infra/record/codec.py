@@ -25,7 +25,7 @@ from infra.ids import parse, random_bytes, text
 MAX_INTEGER = 2**53 - 1
 MAX_LEAF = 65_535
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_FROM_URL = bytes.maketrans(b"-_", b"+/")
+FROM_URL = bytes.maketrans(b"-_", b"+/")
 MAX_DIGITS = 1_000
 
 _ABSENT: Any = object()
@@ -64,7 +64,7 @@ def b64url(raw: bytes) -> str:
 
 
 def unb64url(text: str) -> bytes:
-    return binascii.a2b_base64(text.encode().translate(_FROM_URL) + b"==")
+    return binascii.a2b_base64(text.encode().translate(FROM_URL) + b"==")
 
 
 def leaf_hash(leaf: bytes) -> str:

@@ -12,6 +12,7 @@ import hmac
 import os
 import threading
 import time
+from binascii import a2b_base64
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from infra.ids import random_bytes
-from infra.record.codec import Disclosure, b64url, unb64url
+from infra.record.codec import FROM_URL, Disclosure, b64url, unb64url
 
 KEY_SECONDS = 60.0
 KEYS_IN_MEMORY = 20_000
@@ -227,6 +228,11 @@ class Vault:
             out.append([key.key_id.hex, b64url(nonce + ciphertext)])
         return orjson.dumps(out)
 
+    def cipher(self, firm: UUID, key_id: UUID, seconds: float = 0.0) -> AESGCM | None:
+        """The key in memory if it stays there for so long; None when it must be fetched."""
+        found = self._by_id.get((firm, key_id))
+        return None if found is None or found[0] < time.monotonic() + seconds else found[1]
+
     def key_ids(self, sealed: bytes) -> list[UUID]:
         return [_key_id(k) for k, _ in orjson.loads(sealed)]
 
@@ -259,6 +265,21 @@ class Vault:
                 raw = unb64url(text)
                 out.append(cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big")).decode())
         return out
+
+
+_PLACES = [n.to_bytes(2, "big") for n in range(256)]
+
+
+def open_all(items: Sequence[tuple[str, str]], bound: bytes, ciphers: Sequence[AESGCM | None]) -> dict[str, Any]:
+    """The names and values in a sealed part that was parsed; `bound` is firm, stream and event, None a destroyed key."""
+    out = {}
+    for place, cipher in enumerate(ciphers):
+        if cipher is not None:
+            raw = a2b_base64(items[place][1].encode().translate(FROM_URL) + b"==")
+            plain = cipher.decrypt(raw[:12], raw[12:], bound + (_PLACES[place] if place < 256 else place.to_bytes(2, "big")))
+            _, name, value = orjson.loads(a2b_base64(plain.translate(FROM_URL) + b"=="))
+            out[name] = value
+    return out
 
 
 SELECT_KEYS = (
