@@ -70,6 +70,8 @@ ALL_PERMISSIONS = _READ_WORK | {
     "imports:write",
     "history:read",
     "personal:read",
+    "log:read",
+    "log:write",
 }
 
 PERMISSIONS: dict[Role, frozenset[str]] = {
@@ -101,10 +103,12 @@ PERMISSIONS: dict[Role, frozenset[str]] = {
         "imports:read",
         "history:read",
         "personal:read",
+        "log:read",
+        "log:write",
     },
     # Reads everything and changes nothing. Personal values too: an audit traces an entry to the person it is about, and a consent
     # without its person proves nothing. A firm that wants a masked audit issues the auditor's key without the scope personal:read.
-    Role.AUDITOR: _READ_WORK | {"keys:read", "imports:read", "history:read", "personal:read"},
+    Role.AUDITOR: _READ_WORK | {"keys:read", "imports:read", "history:read", "personal:read", "log:read"},
     # Counts and relates over time: needs the history, never the names. Imports keep their source rows, names and all, so not those.
     Role.ANALYST: _READ_WORK | {"history:read"},
     # Sees the work as it stands, without names: a screen on the wall, a guest, a trial of another system.

@@ -63,7 +63,13 @@ def _search(parts: Parts) -> Follower:
     return follower(parts)
 
 
-MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search,)
+def _log(parts: Parts) -> Follower:
+    from infra.proofs.follower import follower
+
+    return follower(parts)
+
+
+MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log,)
 """One for each follower there can be; None where the settings ask for none."""
 
 

@@ -64,6 +64,21 @@ class Settings(BaseSettings):
     )
     neo4j_user: str | None = Field(None, description="The user at Neo4j, when the URL names none.")
     neo4j_password: SecretStr | None = Field(None, description="That user's password.")
+    signing_key: Path | None = Field(
+        None, description="The file of the secrets that logs are signed with, a line each. Unset: signing.keys in the keys folder."
+    )
+    log_origin: str = Field(
+        "chancery",
+        pattern=r"^[^\s+]{1,200}$",
+        description="What the names of the firms' logs begin with: an address of yours without https://, such as log.example.com.",
+    )
+    witnesses: Path | None = Field(
+        None, description="The policy (C2SP tlog-policy) that names the witnesses whose cosignatures are taken. Unset: none are."
+    )
+    tsa_url: str | None = Field(None, description="An RFC 3161 time-stamping authority, https://… Unset: checkpoints are not timestamped.")
+    tsa_certificates: Path | None = Field(
+        None, description="The certificates (PEM) that a timestamp must lead to. Needed where CHANCERY_TSA_URL is set."
+    )
     log_format: Literal["auto", "console", "json"] = Field("auto", description="console in a terminal, json elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
     rate_per_second: float = Field(200.0, gt=0, le=1_000_000, description="Requests per second one API key may make on average.")
