@@ -1,0 +1,532 @@
+"""The sequencer: builds each firm's tree from its record, in order, and signs what it has built.
+
+LG10  Each event is one leaf, once, at its place in the firm's order; a place that is missing or differs stops the firm's log, loudly.
+LG11  Tiles, size and checkpoint move in one transaction, by compare-and-set on the size: whoever else runs, a log never forks.
+LG12  Two checkpoints of one log are always consistent, through crash, restore and failover: before anything is signed, the store is
+      compared with what was signed last, which stands outside it.
+
+A firm whose log is stopped stops nobody else. Every start examines stopped logs anew.
+"""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+import structlog
+
+from infra.database import Database
+from infra.followers import Progress
+from infra.projector.engine import VIEWS_CHANNEL
+from infra.proofs.checkpoints import Checkpoint, opened
+from infra.proofs.encoding import HASH_SIZE
+from infra.proofs.errors import NotProved
+from infra.proofs.notes import Signer
+from infra.proofs.signing import Signed, SigningKeys
+from infra.proofs.store import Log, LogStore
+from infra.proofs.tiles import WIDTH, Coordinate, Growing, widths
+from infra.proofs.tree import root
+from infra.record.appender import CHANNEL
+
+log = structlog.get_logger()
+
+NAME = "log"
+VERSION = 1
+BATCH = 20_000  # leaves of one transaction
+FIRMS = 500  # logs of one transaction
+STATES = 2_000
+GATHER_SECONDS = 0.1  # between two rounds: what comes meanwhile shares a checkpoint
+KEEP = timedelta(hours=1)  # between two checkpoints that are kept
+ROTATED = "log.KeyRotated.v1"
+
+_BEHIND = (
+    "SELECT h.firm_id, h.firm_position FROM record.firm_heads h LEFT JOIN chancery.logs l USING (firm_id)"
+    " WHERE h.firm_position <> coalesce(l.size, 0) AND l.stopped IS NULL ORDER BY h.firm_id"
+)
+_LOGS = (
+    "SELECT firm_id, origin, generation, size, position, vkey, note, signed_at, stopped FROM chancery.logs WHERE firm_id = ANY(%s)"
+)
+_EDGES = (
+    "SELECT level::int, place, hashes FROM chancery.log_tiles WHERE firm_id = %s"
+    " AND (level, place) IN (SELECT * FROM unnest(%s::smallint[], %s::bigint[]))"
+)
+_HASHES = (
+    "SELECT u.f, e.firm_position, e.position, sha256('\\x00'::bytea || e.public), CASE WHEN e.type = %s THEN e.public END"
+    " FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[]) u(f, low, high, after), LATERAL ("
+    "SELECT * FROM record.events e WHERE e.firm_id = u.f AND e.firm_position >= u.low AND e.firm_position < u.high"
+    " AND e.position > u.after ORDER BY e.firm_position OFFSET 0) e"
+)
+_BEGIN_LOG = "INSERT INTO chancery.logs (firm_id, origin, vkey) SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING"
+_TILES = (
+    "INSERT INTO chancery.log_tiles AS t (firm_id, level, place, hashes)"
+    " SELECT * FROM unnest(%s::uuid[], %s::smallint[], %s::bigint[], %s::bytea[])"
+    " ON CONFLICT (firm_id, level, place) DO UPDATE SET hashes = excluded.hashes"
+)
+_MOVE = (
+    "UPDATE chancery.logs l SET size = n.size, position = n.position, vkey = n.vkey, note = n.note, signed_at = %s"
+    " FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::text[], %s::text[]) n(firm, size, position, vkey, note)"
+    " WHERE l.firm_id = n.firm"
+)
+_KEEP = (
+    "INSERT INTO chancery.log_checkpoints (firm_id, origin, size, note, signed_at)"
+    " SELECT *, %s FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[]) ON CONFLICT DO NOTHING"
+)
+_KEY = (
+    "INSERT INTO chancery.log_keys (firm_id, vkey, from_size, note, since)"
+    " SELECT *, %s FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::text[]) ON CONFLICT DO NOTHING"
+)
+_ALL_TILES = (
+    "SELECT l.origin, t.level::int, t.place, t.hashes FROM chancery.log_tiles t JOIN chancery.logs l USING (firm_id)"
+    " ORDER BY l.origin, t.level, t.place"
+)
+_FIRST_UNSEQUENCED = (
+    "SELECT min(e.position) FROM record.firm_heads h LEFT JOIN chancery.logs l USING (firm_id), LATERAL (SELECT e.position"
+    " FROM record.events e WHERE e.firm_id = h.firm_id AND e.firm_position = coalesce(l.size, 0) OFFSET 0) e"
+    " WHERE h.firm_position > coalesce(l.size, 0) AND l.stopped IS NULL"
+)
+
+
+class LogStopped(Exception):
+    """A firm's log can't go on; the message says why and what to do."""
+
+
+@dataclass(slots=True)
+class State:
+    """A log in memory. `signed` is what was signed beyond the store's size, until the tree has grown over it."""
+
+    log: Log
+    growing: Growing
+    signed: tuple[int, bytes] | None
+    kept_at: datetime
+    signer: Signer
+
+
+@dataclass(slots=True)
+class _Step:
+    """What a batch adds to one log."""
+
+    state: State
+    before: int
+    position: int
+    tiles: dict[Coordinate, bytes]
+    checkpoint: Checkpoint
+    note: str
+    signer: Signer
+    handed_over: bool = False
+
+
+@dataclass(slots=True)
+class _Leaves:
+    hashes: list[bytes] = field(default_factory=list)
+    position: int = 0
+    rotation: bytes | None = None
+    rotated_at: int = 0
+
+
+class Sequencer:
+    """A follower of the record. One process runs it; a second one, by mistake, finds its work done and does no harm."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        database: Database,
+        keys: SigningKeys,
+        signed: Signed,
+        *,
+        origin: str = "chancery",
+        batch: int = BATCH,
+        gather: float = GATHER_SECONDS,
+    ) -> None:
+        self._database = database
+        self._keys = keys
+        self._signed = signed
+        self._origin = origin
+        self._batch = batch
+        self._gather = gather
+        self._states: OrderedDict[UUID, State] = OrderedDict()
+
+    # --- following
+
+    def run(self, stop: threading.Event) -> None:
+        """Catch up and follow until told to stop; the database may go away and come back."""
+        pause = 0.1
+        while not stop.is_set():
+            try:
+                with self._database.connect("record") as c, self._database.connect("record") as listening:
+                    listening.execute(f"LISTEN {CHANNEL}")
+                    self.prepare(c)
+                    pause = 0.1
+                    while not stop.is_set():
+                        done = self.catch_up(c, stop)
+                        if done:
+                            stop.wait(self._gather)
+                        for _ in listening.notifies(timeout=0 if done else 0.5, stop_after=1):
+                            pass
+            except psycopg.Error as e:
+                self._states.clear()
+                log.warning("log.interrupted", error=type(e).__name__)
+                stop.wait(pause)
+                pause = min(pause * 2, 5.0)
+
+    def prepare(self, c: psycopg.Connection[Any]) -> None:
+        """Examine every log before anything is signed; those that were stopped go on when nothing is wrong with them any more."""
+        self._states.clear()
+        self._keys.reload()
+        c.execute("INSERT INTO chancery.projections (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", (NAME, VERSION))
+        for (firm,) in c.execute("SELECT firm_id FROM chancery.logs ORDER BY firm_id").fetchall():
+            if self._load(c, [firm], again=True):
+                c.execute("UPDATE chancery.logs SET stopped = NULL WHERE firm_id = %s AND stopped IS NOT NULL", (firm,))
+        self._tell(c, None)
+
+    def catch_up(self, c: psycopg.Connection[Any], stop: threading.Event | None = None) -> int:
+        """Sequence everything there is; answers how many leaves that were."""
+        done = 0
+        while stop is None or not stop.is_set():
+            head = int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
+            behind: list[tuple[UUID, int]] = c.execute(_BEHIND, binary=True).fetchall()
+            if not behind:
+                if done or self._stands_at(c) != head:
+                    self._tell(c, head)
+                return done
+            leaves = self._round(c, behind)
+            done += leaves
+            if leaves == 0:
+                self._tell(c, None)
+                if all(f not in self._states for f, _ in behind):
+                    return done  # all of them stopped, or another sequencer was faster
+        return done
+
+    def _stands_at(self, c: psycopg.Connection[Any]) -> int:
+        row = c.execute("SELECT position FROM chancery.projections WHERE name = %s", (NAME,)).fetchone()
+        return int(row[0]) if row else -1
+
+    def _tell(self, c: psycopg.Connection[Any], head: int | None) -> None:
+        """Show how far all logs are, and whether one has stopped."""
+        stopped = c.execute("SELECT firm_id FROM chancery.logs WHERE stopped IS NOT NULL LIMIT 1").fetchone()
+        if head is None:
+            row = c.execute(_FIRST_UNSEQUENCED).fetchone()
+            head = int(row[0]) - 1 if row and row[0] is not None else None
+        c.execute(
+            "UPDATE chancery.projections SET position = greatest(position, coalesce(%s, position)), error = %s, updated_at = now(),"
+            " version = %s WHERE name = %s",
+            (head, None if stopped is None else f"the log of firm {stopped[0]} has stopped: chancery log status", VERSION, NAME),
+        )
+        c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(head or "")))
+
+    # --- one batch
+
+    def _round(self, c: psycopg.Connection[Any], behind: Sequence[tuple[UUID, int]]) -> int:
+        """One transaction's worth of leaves; how many there were."""
+        chosen = behind[:FIRMS]
+        heads = dict(chosen)
+        states = self._load(c, list(heads))
+        share = max(self._batch // max(len(states), 1), WIDTH)
+        steps = []
+        for firm, found in self._leaves(c, states, heads, share).items():
+            try:
+                steps.append(self._step(states[firm], found, heads[firm]))
+            except LogStopped as e:
+                self._stop(c, firm, str(e))
+        try:
+            return self._write(c, steps)
+        except psycopg.IntegrityError as e:
+            for s in steps:
+                self._states.pop(s.state.log.firm, None)
+            if len(steps) == 1:
+                self._stop(
+                    c, steps[0].state.log.firm, "its tiles in the store differ from what its record makes; run `chancery doctor`"
+                )
+                log.error("log.not_written", error=type(e).__name__)
+                return 0
+            return sum(self._round(c, [(s.state.log.firm, heads[s.state.log.firm])]) for s in steps)
+        except psycopg.Error:
+            self._states.clear()
+            raise
+
+    def _leaves(
+        self, c: psycopg.Connection[Any], states: Mapping[UUID, State], heads: Mapping[UUID, int], share: int
+    ) -> dict[UUID, _Leaves]:
+        """The next leaves' hashes of each log. A place that is missing cuts them short."""
+        found = {firm: _Leaves(position=s.log.position) for firm, s in states.items()}
+        if not found:
+            return found
+        firms = list(found)
+        sizes = [states[f].growing.size for f in firms]
+        cursor = c.cursor(binary=True)
+        until = [min(size + share, heads[f]) for size, f in zip(sizes, firms, strict=True)]
+        cursor.execute(_HASHES, (ROTATED, firms, sizes, until, [states[f].log.position for f in firms]))
+        expected = dict(zip(firms, sizes, strict=True))
+        for firm, place, position, hash, rotation in cursor:
+            leaves = found[firm]
+            if place != expected[firm]:
+                expected[firm] = -1  # a gap, or one twice: nothing after it counts
+                continue
+            expected[firm] = place + 1
+            leaves.hashes.append(hash)
+            leaves.position = position
+            if rotation is not None:
+                leaves.rotation, leaves.rotated_at = rotation, place
+        return found
+
+    def _step(self, state: State, found: _Leaves, head: int) -> _Step:
+        """Grow the tree in memory and sign it."""
+        entry, growing = state.log, state.growing
+        before = growing.size
+        if head < before:
+            raise LogStopped(f"the record has {head} events of the firm, and {before} are signed: {BEHIND}")
+        if not found.hashes:
+            raise LogStopped(f"event {before} of the firm is missing from the record, though there are {head}: {ALTERED}")
+        hashes = found.hashes
+        tiles: dict[Coordinate, bytes] = {}
+        if state.signed is not None and state.signed[0] <= before + len(hashes):
+            size, wanted = state.signed
+            tiles |= growing.extend(hashes[: size - before])
+            if root(size, growing.node) != wanted:
+                raise LogStopped(f"another history was signed at size {size}: {BEHIND}")
+            hashes = hashes[size - before :]
+            state.signed = None
+        if state.signed is not None and head < state.signed[0]:
+            raise LogStopped(f"the record has {head} events of the firm, and {state.signed[0]} were signed: {BEHIND}")
+        tiles |= growing.extend(hashes)
+        signer, also = state.signer, []
+        handed_over = entry.note is None
+        if found.rotation is not None:
+            data = orjson.loads(found.rotation)["data"]
+            signer = self._key(entry.origin, data["new_vkey"])
+            handed_over = signer != state.signer
+            if data["reason"] == "scheduled":
+                also = [state.signer]
+        checkpoint = Checkpoint(entry.origin, growing.size, root(growing.size, growing.node))
+        note = str(checkpoint.signed([signer, *also]))
+        return _Step(state, before, found.position, tiles, checkpoint, note, signer, handed_over)
+
+    def _key(self, origin: str, vkey: str) -> Signer:
+        signer = self._keys.named(origin, vkey)
+        if signer is None:
+            self._keys.reload()
+            signer = self._keys.named(origin, vkey)
+        if signer is None:
+            raise LogStopped(
+                f"the key {vkey} that signs it is not in {self._keys.path.name}: restore that file from your backup of keys"
+            )
+        return signer
+
+    def _write(self, c: psycopg.Connection[Any], steps: Sequence[_Step]) -> int:
+        """Write tiles, checkpoints and sizes, all or none; those logs are left out that another sequencer has moved."""
+        if not steps:
+            return 0
+        now = datetime.now(UTC)
+        with c.transaction():
+            rows = c.execute(
+                "SELECT firm_id, size, origin FROM chancery.logs WHERE firm_id = ANY(%s) AND stopped IS NULL ORDER BY firm_id FOR UPDATE",
+                ([s.state.log.firm for s in steps],),
+                binary=True,
+            ).fetchall()
+            stand = {firm: (size, origin) for firm, size, origin in rows}
+            mine = [s for s in steps if stand.get(s.state.log.firm) == (s.before, s.state.log.origin)]
+            for s in steps:
+                if s not in mine:
+                    self._states.pop(s.state.log.firm, None)
+                    log.warning("log.outrun", firm=str(s.state.log.firm), size=s.before)
+            if not mine:
+                return 0
+            self._signed.remember((s.checkpoint.origin, s.checkpoint.size, s.checkpoint.root) for s in mine)
+            tiles = [(s.state.log.firm, level, place, tile) for s in mine for (level, place), tile in s.tiles.items()]
+            c.execute(_TILES, tuple(map(list, zip(*tiles, strict=True))))
+            firms = [s.state.log.firm for s in mine]
+            sizes = [s.checkpoint.size for s in mine]
+            notes = [s.note for s in mine]
+            vkeys = [str(s.signer.verifier) for s in mine]
+            c.execute(_MOVE, (now, firms, sizes, [s.position for s in mine], vkeys, notes))
+            keep = [s for s in mine if s.handed_over or now - s.state.kept_at >= KEEP]
+            if keep:
+                c.execute(
+                    _KEEP,
+                    (now, [s.state.log.firm for s in keep], [s.checkpoint.origin for s in keep], [s.checkpoint.size for s in keep],
+                     [s.note for s in keep]),
+                )  # fmt: skip
+            fresh = [s for s in mine if s.handed_over]
+            if fresh:
+                c.execute(
+                    _KEY,
+                    (now, [s.state.log.firm for s in fresh], [str(s.signer.verifier) for s in fresh],
+                     [s.checkpoint.size for s in fresh], [s.note for s in fresh]),
+                )  # fmt: skip
+        for s in mine:
+            old = s.state.log
+            s.state.log = Log(
+                old.firm, old.origin, old.generation, s.checkpoint.size, s.position, str(s.signer.verifier), s.note, now, None
+            )
+            s.state.signer = s.signer
+            if s in keep:
+                s.state.kept_at = now
+        return sum(s.checkpoint.size - s.before for s in mine)
+
+    def _stop(self, c: psycopg.Connection[Any], firm: UUID, why: str) -> None:
+        self._states.pop(firm, None)
+        log.error("log.stopped", firm=str(firm), why=why)
+        c.execute("UPDATE chancery.logs SET stopped = %s WHERE firm_id = %s", (why[:1_000], firm))
+
+    # --- a log as the store has it
+
+    def _load(self, c: psycopg.Connection[Any], firms: Sequence[UUID], *, again: bool = False) -> dict[UUID, State]:
+        """The logs' states, read from the store and examined where they are not in memory; logs that can't go on are stopped."""
+        missing = [f for f in firms if f not in self._states]
+        if missing:
+            logs = self._read(c, missing)
+            unborn = [f for f in missing if f not in logs]
+            if unborn:
+                origins = [self.origin_of(f) for f in unborn]
+                c.execute(_BEGIN_LOG, (unborn, origins, [str(self._keys.newest(o).verifier) for o in origins]))
+                logs |= self._read(c, unborn)
+            signed = self._signed.all()
+            for firm, entry in logs.items():
+                if entry.stopped is None or again:
+                    try:
+                        self._states[firm] = self.examine(c, entry, signed.get(entry.origin))
+                    except LogStopped as e:
+                        self._stop(c, firm, str(e))
+            while len(self._states) > max(STATES, len(firms)):
+                self._states.popitem(last=False)
+        for f in firms:
+            if f in self._states:
+                self._states.move_to_end(f)
+        return {f: self._states[f] for f in firms if f in self._states}
+
+    def origin_of(self, firm: UUID, generation: int = 1) -> str:
+        return f"{self._origin}/firms/{firm}" + (f"/{generation}" if generation > 1 else "")
+
+    def _read(self, c: psycopg.Connection[Any], firms: Sequence[UUID]) -> dict[UUID, Log]:
+        return {row[0]: Log(*row) for row in c.execute(_LOGS, (list(firms),), binary=True).fetchall()}
+
+    def examine(self, c: psycopg.Connection[Any], entry: Log, signed: tuple[int, bytes] | None) -> State:
+        """The log, if the store holds what was signed; LogStopped says what it does not."""
+        head = int(
+            (c.execute("SELECT firm_position FROM record.firm_heads WHERE firm_id = %s", (entry.firm,)).fetchone() or (0,))[0]
+        )
+        signer = self._key(entry.origin, entry.vkey)
+        if (entry.note is None) != (entry.size == 0):
+            raise LogStopped(f"its checkpoint does not fit its size: {ALTERED}")
+        if head < entry.size:
+            raise LogStopped(f"the record has {head} events of the firm, and {entry.size} are signed: {BEHIND}")
+        try:
+            growing = self._edges(c, entry)
+            top = root(entry.size, growing.node)
+            if entry.note is not None:
+                checkpoint = opened(entry.note.encode(), [signer.verifier])
+                if (checkpoint.size, checkpoint.root, checkpoint.origin) != (entry.size, top, entry.origin):
+                    raise LogStopped(f"its tiles do not lead to its checkpoint: {ALTERED}")
+        except NotProved as e:
+            raise LogStopped(f"{e}: {ALTERED}") from e
+        self._last_leaves(c, entry, growing)
+        if signed is not None:
+            size, wanted = signed
+            if size > head:
+                raise LogStopped(f"the record has {head} events of the firm, and {size} were signed: {BEHIND}")
+            if size <= entry.size:
+                if self._root_at(c, entry, size) != wanted:
+                    raise LogStopped(f"another history was signed at size {size}: {BEHIND}")
+                signed = None
+        elif entry.size:
+            log.warning("log.memory_lost", origin=entry.origin, size=entry.size)
+        return State(entry, growing, signed, entry.signed_at or datetime.min.replace(tzinfo=UTC), signer)
+
+    def _edges(self, c: psycopg.Connection[Any], entry: Log) -> Growing:
+        wanted = {(level, full): partial for level, full, partial in widths(entry.size)}
+        rows = c.execute(
+            _EDGES, (entry.firm, [level for (level, _), w in wanted.items() if w], [place for (_, place), w in wanted.items() if w])
+        ).fetchall()
+        tiles = {(level, place): tile for level, place, tile in rows}
+        edges = [tiles.get(where, b"") if width else b"" for where, width in wanted.items()]
+        if [len(e) for e in edges] != [w * HASH_SIZE for w in wanted.values()]:
+            raise LogStopped(f"tiles at its end are missing or not as wide as its size says: {ALTERED}")
+        return Growing(entry.size, edges)
+
+    def _last_leaves(self, c: psycopg.Connection[Any], entry: Log, growing: Growing) -> None:
+        """Compare the last leaves with the record."""
+        edge = bytes(growing.edges[0]) if growing.edges else b""
+        low = entry.size - len(edge) // HASH_SIZE
+        rows = c.execute(_HASHES, (ROTATED, [entry.firm], [low], [entry.size], [0]), binary=True).fetchall()
+        if b"".join(row[3] for row in rows) != edge:
+            raise LogStopped(f"the record's last events are not those that were signed: {ALTERED}")
+
+    def _root_at(self, c: psycopg.Connection[Any], entry: Log, size: int) -> bytes:
+        return LogStore(c, entry.firm).root(entry, size)
+
+    # --- all anew
+
+    def rebuild(self, *, progress: Progress | None = None) -> int:
+        """Make all tiles anew from the record. They take the old ones' place only if they lead to the same signed checkpoint."""
+        with self._database.connect("record") as c:
+            total = int((c.execute("SELECT coalesce(sum(size), 0) FROM chancery.logs").fetchone() or (0,))[0])
+            done = 0
+            for (firm,) in c.execute("SELECT firm_id FROM chancery.logs ORDER BY firm_id").fetchall():
+                done += self._rebuild(c, firm, lambda more, done=done: progress(done + more, total) if progress else None)
+            return int((c.execute("SELECT position FROM chancery.projections WHERE name = %s", (NAME,)).fetchone() or (0,))[0])
+
+    def _rebuild(self, c: psycopg.Connection[Any], firm: UUID, told: Any) -> int:
+        with c.transaction():
+            entry = self._read(c, [firm])[firm]
+            c.execute("SELECT FROM chancery.logs WHERE firm_id = %s FOR UPDATE", (firm,))
+            entry = self._read(c, [firm])[firm]
+            c.execute("DELETE FROM chancery.log_tiles WHERE firm_id = %s", (firm,))
+            growing = Growing()
+            for hashes in leaf_hashes(c, firm, entry.size):
+                tiles = [(firm, level, place, tile) for (level, place), tile in growing.extend(hashes).items()]
+                c.execute(_TILES, tuple(map(list, zip(*tiles, strict=True))))
+                told(growing.size)
+            if entry.note is not None:
+                checkpoint = opened(entry.note.encode(), [self._key(entry.origin, entry.vkey).verifier])
+                if (growing.size, root(growing.size, growing.node)) != (checkpoint.size, checkpoint.root):
+                    raise LogStopped(f"the record of firm {firm} does not make the tree that was signed: {ALTERED}")
+        return entry.size
+
+    def digest(self) -> str:
+        """SHA-256 over every log's origin, size and root, and over all tiles."""
+        digest = hashlib.sha256()
+        with self._database.connect("record") as c:
+            for row in c.execute("SELECT origin, size FROM chancery.logs ORDER BY origin").fetchall():
+                digest.update(f"{row[0]} {row[1]}\n".encode())
+            with c.transaction(), c.cursor("tiles", binary=True) as cursor:
+                cursor.execute(_ALL_TILES)
+                for origin, level, place, tile in cursor:
+                    digest.update(f"{origin} {level} {place}\n".encode() + tile)
+        return digest.hexdigest()
+
+
+ALTERED = "something was altered or lost. Run `chancery doctor`; do not go on before it is known what"
+BEHIND = (
+    "the store is older than what was signed, or another one. Restore the newer store; if it is lost, declare a new log with"
+    " `chancery log restart`"
+)
+
+
+def leaf_hashes(c: psycopg.Connection[Any], firm: UUID, size: int, *, since: int = 0, step: int = 65_536) -> Iterable[list[bytes]]:
+    """The hashes of a firm's leaves as the record has them now, in pieces; LogStopped where a place is missing."""
+    for low in range(since, size, step):
+        high = min(low + step, size)
+        rows = c.execute(_HASHES, (ROTATED, [firm], [low], [high], [0]), binary=True).fetchall()
+        if [row[1] for row in rows] != list(range(low, high)):
+            raise LogStopped(f"the record does not have events {low} to {high - 1} of firm {firm}, each once: {ALTERED}")
+        yield [row[3] for row in rows]
+
+
+def wait_for(database: Database, firm: UUID, size: int, seconds: float = 30.0) -> None:
+    """Return once the firm's log has that size; TimeoutError when it does not get there."""
+    until = time.monotonic() + seconds
+    with database.connect("record") as c:
+        while True:
+            row = c.execute("SELECT size, stopped FROM chancery.logs WHERE firm_id = %s", (firm,)).fetchone()
+            if row is not None and row[0] >= size:
+                return
+            if time.monotonic() > until:
+                raise TimeoutError(f"the log stands at {row[0] if row else 'nothing'}, before {size}")
+            time.sleep(0.02)
