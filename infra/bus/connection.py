@@ -28,7 +28,7 @@ def client(settings: Settings, **more: Any) -> dict[str, Any]:
         "security.protocol": f"{'sasl_' if signed else ''}{'ssl' if encrypted else 'plaintext'}",
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
-        "log_level": 2,  # what matters is raised to the caller, who logs it
+        "log_level": 0,  # what matters is raised to the caller, who logs it
     }
     if settings.kafka_password is not None:
         chosen |= {
