@@ -8,6 +8,7 @@ I4  A content that can't be read costs its own text and nothing else.
 It reads no view: an entry is folded from its own stream, taken up in memory where it was left less than a minute ago.
 """
 
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,12 +20,14 @@ import psycopg
 import structlog
 
 from domain.kernel import FirmId
+from infra.blobs import BlobStore
 from infra.database import Database
 from infra.record import wire
 from infra.record.appender import CHANNEL
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from infra.record.vault import Vault
-from infra.search.contents import Blobs, Contents
+from infra.search.contents import Contents
+from infra.search.digest import in_postgres
 from infra.search.pgstore import NAME, Key, Outrun, PgStore, Stuck
 from projections import search
 from projections.kernel import Recorded
@@ -38,6 +41,8 @@ BATCH = 500
 REMEMBERED = 20_000  # streams, for as long as a data key may be held in memory
 SECONDS = 60.0
 
+TOLD_SECONDS = 5.0
+_HEAD = "SELECT h.position, e.again, e.engine FROM record.head h, chancery.search_engine e"
 _AFTER = f"SELECT {COLUMNS} FROM record.events WHERE position > %s AND position <= %s AND stream_type = ANY(%s) ORDER BY position LIMIT %s"
 _EARLIER = (
     f"SELECT {', '.join('e.' + c for c in COLUMNS.split(', '))}"
@@ -48,13 +53,121 @@ _EARLIER = (
 
 
 class Store(Protocol):
-    """Where entries go. `apply` is all or nothing, and refuses with Outrun when the index is not at `position`."""
+    """One build of the index. `apply` is all or nothing as far as its position goes, and refuses with Outrun when the build is elsewhere."""
 
     def position(self) -> int | None: ...
 
     def apply(self, position: int, reached: int, changes: Mapping[Key, Entry | None]) -> None: ...
 
-    def stop(self, position: int, poison: int, error: Exception) -> None: ...
+    def settle(self) -> None:
+        """Let readers find what was applied, and say how far that is."""
+        ...
+
+    def stop(self, position: int, poison: int, error: Exception, /) -> None: ...
+
+
+class Filling(Store, Protocol):
+    """A build that does not serve yet."""
+
+    def swap(self) -> bool: ...
+
+    def give_up(self) -> None: ...
+
+
+Remade = Mapping[Key, tuple[int, Entry | None]]
+"""Entries made again, each with the position of the last event that made it."""
+
+
+class Index(Protocol):
+    """Where the builds are. `name` is its row in chancery.projections, `engine` what chancery.search_engine calls it."""
+
+    name: str
+    engine: str
+    lost: tuple[type[Exception], ...]  # what it raises when its engine goes away
+    refuses: tuple[type[Exception], ...]  # what it raises when it can't take an entry for what that is
+
+    def open(self, c: psycopg.Connection[Any]) -> None:
+        """Make what has to be there, and show how far the live build is."""
+        ...
+
+    def current(self, c: psycopg.Connection[Any], version: int) -> bool:
+        """Whether there is a live build and it is of this version."""
+        ...
+
+    def renewed(self, c: psycopg.Connection[Any], version: int) -> None: ...
+
+    def live(self, c: psycopg.Connection[Any], stopping: Callable[[], bool], /) -> Store: ...
+
+    def fill(self, c: psycopg.Connection[Any], version: int, stopping: Callable[[], bool], /) -> Filling: ...
+
+    def again(self, c: psycopg.Connection[Any], fold: Callable[[int | None], Remade]) -> None:
+        """Put what `fold` makes of entries, as of a position or of now, in the place of what is there, in every build."""
+        ...
+
+    def purge(self, c: psycopg.Connection[Any], /) -> None:
+        """Take what was replaced or deleted off the disk."""
+        ...
+
+    def away(self, c: psycopg.Connection[Any]) -> None:
+        """Show that the engine does not answer."""
+        ...
+
+    def digest(self, c: psycopg.Connection[Any], /) -> str:
+        """Of the live build's entries alone: equal for live and rebuilt, and in whatever engine."""
+        ...
+
+
+class _PgBuild(PgStore):
+    """A build in PostgreSQL: applied is found."""
+
+    def settle(self) -> None:
+        """There is nothing to wait for."""
+
+
+class PgIndex:
+    """The builds in PostgreSQL."""
+
+    name = NAME
+    engine = "postgres"
+    lost: tuple[type[Exception], ...] = ()
+    refuses: tuple[type[Exception], ...] = (psycopg.Error,)
+
+    def open(self, c: psycopg.Connection[Any]) -> None:
+        """The tables are there from the migrations."""
+
+    def current(self, c: psycopg.Connection[Any], version: int) -> bool:
+        row = c.execute("SELECT version FROM chancery.projections WHERE name = %s", (NAME,)).fetchone()
+        return row is None or row[0] == version
+
+    def renewed(self, c: psycopg.Connection[Any], version: int) -> None:
+        c.execute("UPDATE chancery.projections SET version = %s WHERE name = %s", (version, NAME))
+
+    def live(self, c: psycopg.Connection[Any], _stopping: Callable[[], bool]) -> "_PgBuild":
+        return _PgBuild(c, PgStore.live(c).build)
+
+    def fill(self, c: psycopg.Connection[Any], _version: int, _stopping: Callable[[], bool]) -> "_PgBuild":
+        return _PgBuild(c, PgStore.fill(c).build, filling=True)
+
+    def again(self, c: psycopg.Connection[Any], fold: Callable[[int | None], Remade]) -> None:
+        with c.transaction():
+            c.execute("SELECT FROM chancery.projections WHERE name = %s FOR UPDATE", (NAME,))
+            found = c.execute("SELECT live, filling FROM chancery.search_builds FOR UPDATE").fetchone()
+            live, filling = found or (1, None)
+            store = PgStore(c, live)
+            changes = {key: entry for key, (_, entry) in fold(store.position() or 0).items()}
+            store.write(changes)
+            if filling is not None:
+                PgStore(c, filling, filling=True).write(changes)
+
+    def purge(self, c: psycopg.Connection[Any]) -> None:
+        for table in ("entries", "heads", "words"):
+            c.execute(f"VACUUM chancery.search_{table}".encode())
+
+    def away(self, c: psycopg.Connection[Any]) -> None:
+        """It is where the record is."""
+
+    def digest(self, c: psycopg.Connection[Any]) -> str:
+        return in_postgres(c)
 
 
 @dataclass(slots=True)
@@ -73,78 +186,113 @@ class _Poison(Exception):
 Id = tuple[UUID, str, UUID]
 
 
+def _never() -> bool:
+    return False
+
+
+def _why(e: Exception) -> str:
+    """What may be logged of an interruption: ours say what happened; the database's may quote values."""
+    return "" if isinstance(e, psycopg.Error) else str(e)
+
+
 class Indexer:
     """Follows the record. One thread or process runs it; a second one by mistake does no harm."""
 
     def __init__(
-        self, database: Database, vault: Vault, blobs: Blobs, *, batch: int = BATCH, contents: Contents | None = None
+        self,
+        database: Database,
+        vault: Vault,
+        blobs: BlobStore,
+        *,
+        batch: int = BATCH,
+        contents: Contents | None = None,
+        index: Index | None = None,
     ) -> None:
         self._database = database
         self._vault = vault
         self._contents = contents or Contents(blobs)
         self._batch = batch
+        self._index: Index = index or PgIndex()
         self._kept: dict[Id, _Kept] = {}
+        self._again = -1
+        self._told = 0.0
 
     def run(self, stop: Event) -> None:
-        """Catch up and follow until told to stop; the database may go away and come back."""
+        """Catch up and follow until told to stop; the database and the engine may go away and come back."""
         pause = 0.1
+        lost = self._index.lost
+        interrupted: tuple[type[Exception], ...] = (psycopg.Error, *lost)
         while not stop.is_set():
             try:
                 with self._database.connect("record") as c, self._database.connect("record") as listening:
                     wire.register(c)
                     c.execute("SET synchronous_commit = off")  # a lost batch is applied again: entries and position go together
                     listening.execute(f"LISTEN {CHANNEL}")
-                    self.prepare(c, stop)
-                    pause = 0.1
-                    while not stop.is_set():
-                        self.catch_up(c, stop)
-                        for _ in listening.notifies(timeout=0.5, stop_after=1):
-                            pass
-            except psycopg.Error as e:
-                log.warning("search.interrupted", error=type(e).__name__)
-                stop.wait(pause)
+                    try:
+                        self.prepare(c, stop)
+                        while not stop.is_set():
+                            self.catch_up(c, stop)
+                            pause = 0.1
+                            for _ in listening.notifies(timeout=0.5, stop_after=1):
+                                pass
+                    except lost:
+                        self._index.away(c)
+                        raise
+            except interrupted as e:
+                self._kept.clear()
+                log.warning("search.interrupted", engine=self._index.engine, error=type(e).__name__, why=_why(e))
+                stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries; not a secret
                 pause = min(pause * 2, 5.0)
 
     def prepare(self, c: psycopg.Connection[Any], stop: Event | None = None) -> None:
         """Give the index a position. One made by another version is rebuilt beside, and serves until then."""
-        c.execute("INSERT INTO chancery.projections (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", (NAME, VERSION))
-        row = c.execute("SELECT version, position, stopped_at FROM chancery.projections WHERE name = %s", (NAME,)).fetchone()
-        if row is not None and row[0] != VERSION and self.rebuild(c, stop):
-            c.execute("UPDATE chancery.projections SET version = %s WHERE name = %s", (VERSION, NAME))
-            log.info("search.renewed", version=VERSION)
+        name = self._index.name
+        c.execute("INSERT INTO chancery.projections (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", (name, VERSION))
+        self._index.open(c)
+        if not self._index.current(c, VERSION) and self.rebuild(c, stop):
+            self._index.renewed(c, VERSION)
+            log.info("search.renewed", engine=self._index.engine, version=VERSION)
         ahead = c.execute(
             "UPDATE chancery.projections SET stopped_at = position, error = 'AheadOfRecord' WHERE name = %s AND stopped_at IS NULL"
             " AND position > (SELECT position FROM record.head) RETURNING position",
-            (NAME,),
+            (name,),
         )
         for (position,) in ahead.fetchall():
-            log.error("projection.stopped", view=NAME, position=position, error="AheadOfRecord")
+            log.error("projection.stopped", view=name, position=position, error="AheadOfRecord")
 
     def catch_up(self, c: psycopg.Connection[Any], stop: Event | None = None, store: Store | None = None) -> int:
         """Index everything there is; answers the position reached."""
-        into: Store = store or PgStore.live(c)
+        stopping = stop.is_set if stop is not None else _never
         while True:
-            position = into.position()
-            if position is None or (stop is not None and stop.is_set()):
-                return position or 0
             try:
-                reached = self._once(c, into, position)
+                into: Store = store or self._index.live(c, stopping)
+                position = into.position()
+                if position is None or stopping():
+                    into.settle()
+                    return position or 0
+                while True:
+                    reached = self._once(c, into, position)
+                    if reached is None:
+                        into.settle()
+                        self._forget_old()
+                        return position
+                    if stopping():
+                        into.settle()
+                        return reached
+                    position = reached
+                    self._tell(c, position)
             except Outrun:
                 self._kept.clear()
-                if store is None:
-                    into = PgStore.live(c)
+                if store is not None and store.position() is None:
+                    return 0
                 time.sleep(0.01)
-                continue
-            if reached is None:
-                self._forget_old()
-                return position
 
     def rebuild(
         self, c: psycopg.Connection[Any], stop: Event | None = None, *, progress: Callable[[int], None] | None = None
     ) -> bool:
         """Index the whole record anew while the present index serves; then swap. False when told to stop before: it goes on from there."""
         self._kept.clear()
-        store = PgStore.fill(c)
+        store = self._index.fill(c, VERSION, stop.is_set if stop is not None else _never)
         while stop is None or not stop.is_set():
             before = store.position()
             try:
@@ -155,7 +303,7 @@ class Indexer:
             if progress is not None:
                 progress(reached)
             if store.swap():
-                log.info("search.rebuilt", position=reached)
+                log.info("search.rebuilt", engine=self._index.engine, position=reached)
                 return True
             if before is None:
                 return False
@@ -163,39 +311,52 @@ class Indexer:
         return False
 
     def again(self, c: psycopg.Connection[Any], things: Sequence[Id]) -> None:
-        """Make the entries of these (firm, stream type, id) anew from what the record holds of them now: after an erasure."""
+        """Make the entries of these (firm, stream type, id) anew from what the record holds of them now: after an erasure.
+
+        Every indexer, wherever it runs, then forgets what it remembers."""
         for thing in things:
             self._kept.pop(thing, None)
         wanted = [t for t in things if t[1] in STREAMS]
-        with c.transaction():
-            c.execute("SELECT FROM chancery.projections WHERE name = %s FOR UPDATE", (NAME,))
-            store = PgStore.live(c)
-            position = store.position() or 0
-            found = self._earlier(c, [(*t, 1 << 62) for t in wanted], until=position)
-            changes: dict[Key, Entry | None] = {}
+        c.execute("UPDATE chancery.search_engine SET again = again + 1")
+
+        def fold(until: int | None) -> Remade:
+            found = self._earlier(c, [(*t, 1 << 62) for t in wanted], until=1 << 62 if until is None else until)
+            changes: dict[Key, tuple[int, Entry | None]] = {}
             for thing in wanted:
-                standing, entry = Standing(), None
+                standing = Standing()
                 kind = STREAMS[thing[1]]
                 for r in found.get(thing, ()):
                     standing = search.step(kind, standing, r)
                 entry = search.entry(kind, FirmId(thing[0]), thing[2], standing)
-                changes[Key(thing[0], kind.name, thing[2])] = None if entry is None else self._with_body(c, entry)
-            store.write(changes)
+                at = standing.last.position if standing.last is not None else 0
+                changes[Key(thing[0], kind.name, thing[2])] = (at, None if entry is None else self._with_body(c, entry))
+            return changes
+
+        if wanted:
+            self._index.again(c, fold)
 
     # --- one batch
 
     def _once(self, c: psycopg.Connection[Any], store: Store, position: int) -> int | None:
-        """Index the next events; the position reached, or None when there are none or the index has stopped."""
-        head = int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
+        """Index the next events; the position reached, or None when there are none, the index has stopped, or another engine's turn it is."""
+        head, again, engine = c.execute(_HEAD).fetchone() or (0, 0, self._index.engine)
+        if engine != self._index.engine and self._index.name == NAME:
+            log.warning("search.not_my_turn", engine=self._index.engine, set=engine)
+            return None
+        if again != self._again:
+            self._kept.clear()
+            self._again = again
         if head <= position:
             return None
         cursor = c.cursor(binary=True)
         cursor.execute(_AFTER, (position, head, list(STREAMS), self._batch))
         rows = [EventRow(*row) for row in cursor.fetchall()]
-        reached = rows[-1].position if len(rows) == self._batch else head
+        reached = rows[-1].position if len(rows) == self._batch else int(head)
+        refuses = self._index.refuses
         while True:
             try:
                 store.apply(position, reached, self._changes(c, rows))
+                self._made_again_meanwhile(c, rows)
                 return reached
             except _Poison as e:
                 self._kept.clear()
@@ -205,7 +366,7 @@ class Indexer:
                 rows = [r for r in rows if r.position < e.position]
             except (psycopg.OperationalError, psycopg.InterfaceError):
                 raise
-            except psycopg.Error as e:  # the database refuses the batch: halve it until the event that is to blame stands alone
+            except refuses as e:  # the engine refuses the batch: halve it until the event that is to blame stands alone
                 self._kept.clear()
                 if len(rows) <= 1:
                     self._stop(store, position, rows[0].position if rows else reached, e)
@@ -213,8 +374,27 @@ class Indexer:
                 rows = rows[: len(rows) // 2]
             reached = rows[-1].position
 
+    def _made_again_meanwhile(self, c: psycopg.Connection[Any], rows: Sequence[EventRow]) -> None:
+        """What was erased while this batch was made may stand in it: make its entries again."""
+        (again,) = c.execute("SELECT again FROM chancery.search_engine").fetchone() or (self._again,)
+        if again != self._again:
+            self._kept.clear()
+            self.again(c, list({(r.firm_id, r.stream_type, r.stream_id) for r in rows}))
+            self._again = -1
+
+    def _tell(self, c: psycopg.Connection[Any], position: int) -> None:
+        """How far it is, every few seconds of a long way."""
+        now = time.monotonic()
+        if self._told == 0.0:
+            self._told = now
+        if now - self._told < TOLD_SECONDS:
+            return
+        self._told = now
+        (head,) = c.execute("SELECT position FROM record.head").fetchone() or (position,)
+        log.info("search.catching_up", engine=self._index.engine, position=position, of=head)
+
     def _stop(self, store: Store, position: int, poison: int, error: Exception) -> None:
-        log.error("projection.stopped", view=NAME, position=poison, error=type(error).__name__)
+        log.error("projection.stopped", view=self._index.name, position=poison, error=type(error).__name__)
         store.stop(position, poison, error)
 
     def _changes(self, c: psycopg.Connection[Any], rows: Sequence[EventRow]) -> dict[Key, Entry | None]:

@@ -1,8 +1,13 @@
-"""Searching as a firm's reader does, past HTTP, in any engine; and how good the order of hits is."""
+"""Searching as a firm's reader does, past HTTP, in any engine; and how good the order of hits is.
+
+Elasticsearch is the real one of the run. Each database of a test has a prefix of its own there, and a row of its own in the list of
+projections, so that both engines can be filled from one record.
+"""
 
 import tomllib
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,12 +15,56 @@ from domain.kernel import FirmId
 from domain.members import ALL_PERMISSIONS
 from infra.database import Database
 from infra.reading import PgReader, Readers
+from infra.record import wire
+from infra.search.elastic.builds import ElasticIndex
+from infra.search.elastic.client import Elastic
+from infra.search.elastic.engine import ElasticSearch
+from infra.search.elastic.guard import Guard
+from infra.search.elastic.mappings import Names
+from infra.search.indexer import Indexer
 from infra.search.postgres import PostgresSearch
 from queries.search import Search, SearchEngine, Suggest, find, suggest
+from tests import engines
+from tests.infra.imports.importing import Firm
 
 TABLE = Path(__file__).with_name("relevance.toml")
-ENGINES: dict[str, Callable[[PgReader], SearchEngine]] = {"postgres": PostgresSearch}
 DEPTH = 10
+ROW = "search-elastic"  # beside that of the index in PostgreSQL
+
+
+@cache
+def guard() -> Guard:
+    return Guard(Elastic(engines.up(("elasticsearch",))["CHANCERY_ELASTICSEARCH_URL"]))
+
+
+def prefix(database_name: str) -> str:
+    return f"t{database_name}".lower()
+
+
+def elastic(r: PgReader) -> SearchEngine:
+    return ElasticSearch(r, guard(), Names(prefix(r.connection.info.dbname)))
+
+
+ENGINES: dict[str, Callable[[PgReader], SearchEngine]] = {"elasticsearch": elastic, "postgres": PostgresSearch}
+
+
+def elastic_index(database: Database, url: str | None = None) -> ElasticIndex:
+    """The index of a test's database."""
+    with database.connect("record") as c:
+        name = c.info.dbname
+    return ElasticIndex(
+        Elastic(url or engines.up(("elasticsearch",))["CHANCERY_ELASTICSEARCH_URL"]), prefix(name), "a test", name=ROW
+    )
+
+
+def index_elastic(firm: Firm) -> None:
+    """Bring the index in Elasticsearch up to date."""
+    with firm.database.connect("record") as c:
+        wire.register(c)
+        indexer = Indexer(firm.database, firm.vault, firm.blobs, index=elastic_index(firm.database))
+        indexer.prepare(c)
+        indexer.catch_up(c)
+        assert not c.execute("SELECT FROM chancery.projections WHERE name = %s AND stopped_at IS NOT NULL", (ROW,)).fetchall()
 
 
 def relevance() -> dict[str, list[tuple[str, str, list[str]]]]:

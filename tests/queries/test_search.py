@@ -22,7 +22,7 @@ from queries.listing.values import UnknownField, WrongValue
 from queries.search import MAX_CLAUSES, NothingToSearch, SearchTokenUnusable, SearchTooLong
 from tests.infra.imports.importing import Firm
 from tests.queries import corpus
-from tests.queries.searching import ENGINES, Searcher, searching
+from tests.queries.searching import ENGINES, Searcher, index_elastic, searching
 
 
 @dataclass
@@ -37,6 +37,7 @@ class Filled:
 
     def index(self) -> None:
         corpus.index(self.firm.database, self.firm)
+        index_elastic(self.firm)
 
 
 def add(firm: Firm, name: str, content: bytes) -> UUID:

@@ -1,0 +1,50 @@
+"""Which engine answers searches: Elasticsearch where the settings name one, PostgreSQL else."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from infra.away import EngineUnusable
+from infra.reading import PgReader
+from infra.record.vault import Vault
+from infra.search.elastic.builds import ElasticIndex
+from infra.search.elastic.client import Elastic
+from infra.search.elastic.engine import ElasticSearch
+from infra.search.elastic.guard import Guard
+from infra.search.elastic.mappings import Names
+from infra.search.postgres import PostgresSearch
+from infra.settings import Settings
+from queries.search import SearchEngine
+
+
+@dataclass(frozen=True, slots=True)
+class SearchPort:
+    """`made` gives each reader its search."""
+
+    made: Callable[[PgReader], SearchEngine]
+    guard: Guard | None = None
+
+    async def check(self) -> None:
+        """EngineUnusable, in words, when the engine that is set can't be used."""
+        if self.guard is not None:
+            await asyncio.to_thread(self.guard.check)
+
+    def close(self) -> None:
+        if self.guard is not None:
+            self.guard.close()
+
+
+def search(settings: Settings) -> SearchPort:
+    """The engine that is set; whether it answers is not asked. EngineUnusable when its address can't be read."""
+    if settings.elasticsearch_url is None:
+        return SearchPort(PostgresSearch)
+    guard, names = Guard(Elastic.of(settings)), Names(settings.elasticsearch_prefix)
+    return SearchPort(lambda reader: ElasticSearch(reader, guard, names), guard)
+
+
+def index(settings: Settings, vault: Vault) -> ElasticIndex:
+    """The index in the Elasticsearch that is set, as its follower fills it."""
+    if settings.elasticsearch_url is None:
+        raise EngineUnusable("CHANCERY_ELASTICSEARCH_URL is not set.")
+    installation = vault.installation_key("search-index").hex()[:32]
+    return ElasticIndex(Elastic.of(settings, connections=4), settings.elasticsearch_prefix, installation)
