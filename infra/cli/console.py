@@ -16,6 +16,7 @@ from rich.table import Table
 from commands.kernel import Actor, Command
 from domain.kernel import FirmId, Refused
 from infra.blobs import StoreAway
+from infra.away import EngineUnusable
 from infra.bootstrap import Chancery, opened, settings
 from infra.database import DatabaseUnusable
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
@@ -70,7 +71,7 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
     except Refused as e:
         about = ", ".join(f"{k}: {v}" for k, v in e.about.items())
         fail(e.why + (f" ({about})" if about else ""))
-    except (DatabaseUnusable, KeysUnusable) as e:
+    except (DatabaseUnusable, KeysUnusable, EngineUnusable) as e:
         fail(str(e))
     except StoreAway as e:
         fail(e.strerror or str(e))

@@ -17,6 +17,7 @@ import uvicorn
 
 from domain.firms import Region
 from infra import registry
+from infra.away import EngineUnusable
 from infra.blobs import StoreAway
 from infra.bootstrap import Chancery, opened
 from infra.cli.console import DATA, chosen, fail, misuse, out
@@ -110,7 +111,7 @@ def serve(
             made = asyncio.run(_first_start(settings, demo=demo))
         except StoreAway as e:
             fail(e.strerror or str(e))
-        except (DatabaseUnusable, KeysUnusable) as e:
+        except (DatabaseUnusable, KeysUnusable, EngineUnusable) as e:
             fail(str(e))
         _greet(f"http://{_named(host)}:{port}", made, demo=demo, data=data)
         app = build(settings)
@@ -172,7 +173,7 @@ def _greet(address: str, made: dict[str, str] | None, *, demo: bool, data: Path 
 
 async def _first_start(settings: Settings, *, demo: bool) -> dict[str, str] | None:
     """Make the first firm; answers it with its key, or None when there is one already."""
-    async with opened(settings) as chancery:
+    async with opened(settings, serving=True) as chancery:
         if await _has_firm(chancery):
             return None
         if demo:

@@ -157,7 +157,7 @@ def build(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with opened(settings) as chancery:
+        async with opened(settings, serving=True) as chancery:
             keeper = asyncio.create_task(keep(chancery.database.folder)) if chancery.database.folder else None
             service = Service(chancery)
             await service.open()

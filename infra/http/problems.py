@@ -19,6 +19,7 @@ from domain.kernel import Invalid, NotFound, Refused
 from domain.keys import KeyExceedsYourPermissions, KeyHasExpired, KeyIsMistyped, KeyIsRevoked, NotAKey
 from domain.members import ExceedsYourPermissions
 from infra import uploads
+from infra.away import EngineAway
 from infra.blobs import StoreAway
 from infra.jsonlimits import BodyTooLarge, NotJson
 from infra.reading import Behind
@@ -159,6 +160,16 @@ def of(e: Exception, request_id: str = "") -> Response:
             f"The view {e.view} stands at {e.reached}, before {e.position}. Try again shortly.",
             headers={"Retry-After": "1"},
             about={"view": e.view, "reached": e.reached},
+        )
+    if isinstance(e, EngineAway):
+        lag = None if e.reached is None or e.head is None else max(0, e.head - e.reached)
+        return answer(
+            503,
+            "engine-filling" if e.filling else "engine-away",
+            f"{e.engine} is being filled" if e.filling else f"{e.engine} does not answer",
+            e.sentences(),
+            headers={"Retry-After": "2"},
+            about={"view": e.view, "reached": e.reached, "lag": lag},
         )
     for kind, status, headers in STATUSES:
         if isinstance(e, kind):
