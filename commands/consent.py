@@ -382,6 +382,39 @@ async def withdraw(c: WithdrawConsent, w: Work) -> Answer:
     return _answer(chain)
 
 
+class OptOutOfSale(TimedAct):
+    """What a browser says with `Sec-GPC: 1`."""
+
+
+@command(
+    "consent.opt_out_of_sale",
+    "POST /contacts/{id}/consent:opt-out-of-sale",
+    permission="consent:write",
+    title="Opt out of sale and sharing",
+    target=CONSENT,
+    undoable=False,
+)
+async def opt_out_of_sale(c: OptOutOfSale, w: Work) -> Answer:
+    """Record that the person opted out of the sale and the sharing of their data, as a Global Privacy Control signal does
+    (`collection_method` says `gpc_signal` then). It covers the purposes that sell or share, and all below them, over every channel, and no
+    other: a consent to email stands."""
+    chain = await _chain(c, w)
+    covered = _refs(purposes.sold(await _tree(w)))
+    at = moment(w.now, c.occurred_at)
+    for channel in Channel if covered else ():
+        events = consent.withdraw(
+            chain.state,
+            purposes=covered,
+            channel=channel,
+            at=at,
+            capture=_capture(c, w),
+            record_id=_new(w),
+            prev=chain.leaf_hash,
+        )
+        _record(w, chain, events)
+    return _answer(chain)
+
+
 class RevokeConsent(OverChannel):
     pass
 

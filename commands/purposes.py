@@ -3,10 +3,11 @@
 from typing import Annotated
 from uuid import UUID
 
-from pydantic import StringConstraints
+from pydantic import AwareDatetime, Field, StringConstraints
 
 from commands.kernel import Answer, Command, Entity, Work, command
 from domain import purposes
+from domain.consent.words import moment
 from domain.purposes import PURPOSES, PurposeId, Tree
 
 Key = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9]*(-[a-z0-9]+)*$", max_length=64)]
@@ -25,6 +26,9 @@ class DefinePurpose(Command):
     dpv: Dpv
     description: Description | None = None
     parent: UUID | None = None
+    occurred_at: AwareDatetime | None = Field(
+        default=None, description="Since when it has been a purpose, if not now: before it came here."
+    )
 
 
 @command(
@@ -45,6 +49,7 @@ async def define(c: DefinePurpose, w: Work) -> Answer:
     w.record(
         tree,
         purposes.define(tree.state, id=id, key=c.key, name=c.name, dpv=c.dpv, description=c.description, parent=parent),
+        occurred_at=moment(w.now, c.occurred_at),
     )
     return {"id": str(id)}
 

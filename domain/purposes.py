@@ -54,6 +54,9 @@ VendorRecordsManagement VendorSelectionAssessment Verification
 )
 """The names of DPV 2.3's purposes: facts of a public vocabulary, compared with it by a test."""
 
+SALE_OR_SHARING = frozenset({"SellDataToThirdParties", "SellInsightsFromData", "TargetedAdvertising", "PersonalisedAdvertising"})
+"""Purposes that are a sale of personal data, or its sharing for cross-context behavioural advertising (Cal. Civ. Code 1798.140)."""
+
 # --- events
 
 
@@ -213,6 +216,13 @@ def below(tree: Tree, keys: Iterable[str]) -> tuple[Purpose, ...]:
     """The purposes named and all below them, retired ones too: what a withdrawal covers. No key at all means the whole tree."""
     wanted = {_named(tree, key) for key in keys}
     return tuple(p for id, p in tree.purposes.items() if not wanted or not wanted.isdisjoint(_path(tree, id)))
+
+
+def sold(tree: Tree) -> tuple[Purpose, ...]:
+    """The purposes that sell or share personal data in the sense of the CCPA, and all below them: what a Global Privacy Control signal
+    opts out of."""
+    roots = [p.key for p in tree.purposes.values() if p.dpv.removeprefix(DPV) in SALE_OR_SHARING]
+    return below(tree, roots) if roots else ()
 
 
 def known(tree: Tree, keys: Iterable[str]) -> tuple[Purpose, ...]:

@@ -89,6 +89,8 @@ CREATE TABLE views.consents (
     last_event text NOT NULL,
     last_record uuid NOT NULL,
     last_seq bigint NOT NULL,
+    decided_by uuid,
+    decided_seq bigint,
     marks jsonb NOT NULL,
     PRIMARY KEY (firm_id, id)
 );

@@ -37,7 +37,8 @@ EVIDENCE = Personal(subject="contact", purpose="statutory")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentRow:
-    """`marks` are all acts upon this purpose and channel, in the order in which they happened."""
+    """`marks` are all acts upon this purpose and channel, in the order in which they happened; `decided_by` and `decided_seq` are the record
+    id and the number of the one that made the status what it is."""
 
     contact: UUID
     purpose: str
@@ -61,6 +62,8 @@ class ConsentRow:
     last_event: str
     last_record: UUID
     last_seq: int
+    decided_by: UUID | None = None
+    decided_seq: int | None = None
     marks: tuple[Mark, ...] = ()
 
 
@@ -156,7 +159,7 @@ def _fold_consent(row: ConsentRow | None, key: UUID, r: Recorded) -> ConsentRow 
             if purpose is None:
                 return row
             marks = with_mark(row.marks if row is not None else (), mark_of(e, purpose))
-            stands = standing(marks, max(r.recorded_at, marks[-1].since))
+            stands = standing(marks, marks[-1].since)  # what time ends after that is for readers to see, at their moment
             basis = stands.grant or stands.request
             terms = basis.terms if basis is not None else None
             notice = terms.notice if terms is not None else None
@@ -187,6 +190,8 @@ def _fold_consent(row: ConsentRow | None, key: UUID, r: Recorded) -> ConsentRow 
                 last_event=r.name,
                 last_record=e.record_id,
                 last_seq=e.seq,
+                decided_by=stands.by.record_id if stands.by is not None else None,
+                decided_seq=stands.by.seq if stands.by is not None else None,
                 marks=marks,
             )
         case _:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from pydantic import Field
 
+from domain.consent.deciding import lapsed
 from domain.consent.words import DPV, STATUS_DPV, VALID, Status
 from domain.kernel import NotFound
 from projections.consent import CONSENT_EVENTS, CONSENTS, SUPPRESSIONS
@@ -113,14 +114,7 @@ async def contact_consent(q: ContactConsent, reader: Reader) -> object:
 
 def status_now(row: Mapping[str, Any], now: datetime) -> Status:
     """What time has made of a status since it was recorded."""
-    status = Status(row["status"])
-    asked_until: datetime | None = row["request_expires_at"]
-    open_request = asked_until is not None and asked_until > now
-    if status in VALID and row["expires_at"] is not None and row["expires_at"] <= now:
-        return Status.REQUESTED if open_request else Status.EXPIRED
-    if status in {Status.REQUESTED, Status.DEFERRED} and not open_request:
-        return Status.EXPIRED
-    return status
+    return lapsed(Status(row["status"]), row["expires_at"], row["request_expires_at"], now)
 
 
 def suppressed_by(row: Mapping[str, Any], silences: Sequence[Mapping[str, Any]]) -> list[str]:

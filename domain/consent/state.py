@@ -54,14 +54,16 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """How things stand at a moment. `grant` is the last grant that took effect, `request` the one still open; `noted` is False
-    when a time has run out and no event says so yet."""
+    """How things stand at a moment. `grant` is the last grant that took effect, `request` the one still open, `by` the act that made the
+    status what it is (for one that time ended: the act whose time it was); `noted` is False when a time has run out and no event says so
+    yet."""
 
     status: Status = Status.UNKNOWN
     since: datetime | None = None
     until: datetime | None = None
     grant: Mark | None = None
     request: Mark | None = None
+    by: Mark | None = None
     noted: bool = True
 
     @property
@@ -88,6 +90,7 @@ class Muting:
     at: datetime
     seq: int
     on: bool
+    record_id: RecordId | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ def _lapse(now: Standing, moment: datetime) -> Standing:
     grant_ends = now.until if now.valid else None
     if grant_ends is not None and grant_ends <= moment and (asked_until is None or grant_ends <= asked_until):
         status = Status.EXPIRED if now.request is None else Status.REQUESTED
-        now = replace(now, status=status, since=grant_ends, until=asked_until, noted=False)
+        now = replace(now, status=status, since=grant_ends, until=asked_until, by=now.request or now.by, noted=False)
     if asked_until is not None and asked_until <= moment:
         now = replace(now, request=None)
         if now.status in {Status.REQUESTED, Status.DEFERRED}:
@@ -151,7 +154,7 @@ def _lapse(now: Standing, moment: datetime) -> Standing:
 
 def _step(now: Standing, mark: Mark) -> Standing:
     """What one act does to how things stood when it happened. An act that finds nothing to act upon leaves things as they were."""
-    after = replace(now, status=mark.status, since=mark.since, until=mark.until, request=None, noted=True)
+    after = replace(now, status=mark.status, since=mark.since, until=mark.until, request=None, by=mark, noted=True)
     match mark.status:
         case Status.REQUESTED:
             if now.valid or now.status in SAID_NO:
@@ -261,7 +264,7 @@ def with_mark(marks: Iterable[Mark], mark: Mark) -> tuple[Mark, ...]:
 
 
 def muting_of(e: ContactSuppressed | SuppressionLifted) -> Muting:
-    return Muting(at=e.effective_from, seq=e.seq, on=isinstance(e, ContactSuppressed))
+    return Muting(at=e.effective_from, seq=e.seq, on=isinstance(e, ContactSuppressed), record_id=e.record_id)
 
 
 def with_muting(mutings: Iterable[Muting], muting: Muting) -> tuple[Muting, ...]:

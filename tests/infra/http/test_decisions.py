@@ -1,0 +1,204 @@
+"""May this person be contacted? The table of decisions, told by commands and asked over HTTP, as of any moment."""
+
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.house import House
+
+STORIES = tomllib.loads(Path(__file__).with_name("decisions.toml").read_text())["story"]
+DPV = "https://w3id.org/dpv#"
+TREE = {
+    "marketing": (None, "DirectMarketing"),
+    "news": ("marketing", "DirectMarketing"),
+    "offers": ("news", "DirectMarketing"),
+    "events": (None, "DirectMarketing"),
+    "sale": (None, "SellDataToThirdParties"),
+    "partners": ("sale", "DirectMarketing"),
+    "old": (None, "DirectMarketing"),
+}
+BEGAN = "2020-01-01T00:00:00Z"
+LIVE = [key for key in TREE if key != "old"]
+GRANTS = {"give", "renew", "request"}
+PLAIN = {"withdraw", "refuse", "defer", "revoke", "invalidate", "suppress", "unsuppress", "expire", "opt_out_of_sale"}
+
+
+async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    done = await house.client.post(f"/v1{path}", json=body)
+    assert done.status_code < 300, (path, body, done.text)
+    answer: dict[str, Any] = done.json()
+    return answer
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def office(house: House) -> House:
+    """A firm with a tree of purposes."""
+    ids: dict[str, str] = {}
+    for key, (above, dpv) in TREE.items():
+        body = {
+            "key": key,
+            "name": key.title(),
+            "dpv": DPV + dpv,
+            "occurred_at": BEGAN,
+            **({"parent": ids[above]} if above else {}),
+        }
+        ids[key] = (await post(house, "/purposes", body))["id"]
+    await post(house, f"/purposes/{ids['old']}:retire", {})
+    return house
+
+
+async def contact_and_notice(house: House) -> tuple[str, str]:
+    contact = (await post(house, "/contacts", {"given": "Ann", "family": "Ash", "occurred_at": BEGAN}))["id"]
+    text = {
+        "title": "Privacy",
+        "language": "en",
+        "text": "We write.",
+        "purposes": LIVE,
+        "occurred_at": BEGAN,
+    }
+    return contact, (await post(house, "/notices", text))["id"]
+
+
+async def tell(house: House, contact: str, other: str, notice: str, steps: list[dict[str, Any]]) -> None:
+    for step in steps:
+        said = dict(step)
+        do, whom = said.pop("do"), contact
+        if do == "other":
+            do, whom = said.pop("then"), other
+        if "at" in said:
+            said["occurred_at"] = said.pop("at")
+        if do in GRANTS and said.pop("notice", True):
+            said["notice"] = {"id": notice}
+        match do:
+            case _ if do in GRANTS | PLAIN:
+                await post(house, f"/contacts/{whom}/consent:{do.replace('_', '-')}", said)
+            case "supersede":
+                await post(house, f"/contacts/{whom}/consent:supersede", {"notice": notice})
+            case "publish":
+                text = {"title": "Privacy", "language": "en", "text": "We write more.", "purposes": LIVE, "material": True}
+                await post(house, f"/notices/{notice}:publish", {**text, **said})
+            case "merge":
+                await post(house, f"/contacts/{contact}:merge", {"other": other})
+            case "archive":
+                await post(house, f"/contacts/{whom}:archive", {})
+            case "hold":
+                await post(house, f"/contacts/{whom}:hold", {"reason": "A dispute"})
+            case _:
+                raise AssertionError(do)
+
+
+async def asked(house: House, contact: str, question: list[str]) -> dict[str, Any]:
+    purpose, channel, moment = question[:3]
+    params = {"contact": contact, "purpose": purpose, "channel": channel, **({} if moment == "now" else {"as_of": moment})}
+    got = await house.client.get("/v1/consent/decision", params=params)
+    assert got.status_code == 200, got.text
+    answer: dict[str, Any] = got.json()
+    return answer
+
+
+def test_the_table_has_a_hundred_and_fifty_rows() -> None:
+    assert sum(len(s["ask"]) for s in STORIES) >= 150
+
+
+@pytest.mark.parametrize("story", STORIES, ids=[s["name"] for s in STORIES])
+@pytest.mark.invariant("CD1")
+@pytest.mark.invariant("CD2")
+@pytest.mark.invariant("CD3")
+@pytest.mark.invariant("CD4")
+@pytest.mark.invariant("CD5")
+@pytest.mark.invariant("CD6")
+async def test_a_story_ends_in_the_decisions_of_the_table(office: House, story: dict[str, Any]) -> None:
+    contact, notice = await contact_and_notice(office)
+    other, _ = await contact_and_notice(office)
+    await tell(office, contact, other, notice, story["tell"])
+    await office.settle()
+    for question in story["ask"]:
+        expected = [r if r != "yes" else "consent_given" for r in question[3:]]
+        got = await asked(office, contact, question)
+        assert (got["reasons"], got["allowed"]) == (expected, expected == ["consent_given"]), question
+        many = {"contacts": [contact], "purpose": question[0], "channel": question[1]}
+        at = {} if question[2] == "now" else {"as_of": question[2]}
+        batch = (await office.client.post("/v1/consent/decisions", json=many, params=at)).json()
+        assert batch["items"][0]["reasons"] == expected, question
+        assert len(got["because"]) == len(expected)
+
+
+@pytest.mark.invariant("CD7")
+async def test_an_answer_names_the_event_that_decided_it_and_what_it_rests_on(office: House) -> None:
+    contact, notice = await contact_and_notice(office)
+    about = {"purposes": ["news"], "channel": "email"}
+    await post(
+        office, f"/contacts/{contact}/consent:give", {**about, "notice": {"id": notice}, "expires_at": "2100-01-01T00:00:00Z"}
+    )
+    await office.settle()
+    given = await asked(office, contact, ["news", "email", "now"])
+    assert given["allowed"]
+    assert given["deciding_event"]["type"] == "consent.Given.v1"
+    assert given["deciding_event"]["seq"] == 1
+    assert (given["legal_basis"], given["notice"], given["expires_at"]) == (
+        "eu-gdpr:A6-1-a",
+        {"id": notice, "version": 1},
+        "2100-01-01T00:00:00Z",
+    )
+    await post(office, f"/contacts/{contact}/consent:suppress", {"reason": "bounce", "channel": "email"})
+    await office.settle()
+    muted = await asked(office, contact, ["news", "email", "now"])
+    assert muted["deciding_event"]["type"] == "consent.Suppressed.v1"
+    assert muted["status"] == "given"
+
+
+async def test_what_was_known_then_and_what_was_true_then_are_two_questions(office: House) -> None:
+    contact, notice = await contact_and_notice(office)
+    about = {"purposes": ["news"], "channel": "email"}
+    given = await post(
+        office,
+        f"/contacts/{contact}/consent:give",
+        {**about, "notice": {"id": notice}, "occurred_at": "2026-03-01T00:00:00Z"},
+    )
+    await post(office, f"/contacts/{contact}/consent:withdraw", {**about, "occurred_at": "2026-04-01T00:00:00Z"})
+    await office.settle()
+    params = {"contact": contact, "purpose": "news", "channel": "email", "as_of": "2026-05-01T00:00:00Z"}
+    true_then = (await office.client.get("/v1/consent/decision", params=params)).json()
+    known_then = (await office.client.get("/v1/consent/decision", params={**params, "known_at": given["position"]})).json()
+    assert true_then["reasons"] == ["consent_withdrawn"]
+    assert known_then["reasons"] == ["consent_given"]
+
+
+async def test_a_retired_purpose_is_closed(office: House) -> None:
+    contact, _ = await contact_and_notice(office)
+    await office.settle()
+    assert (await asked(office, contact, ["old", "email", "now"]))["reasons"] == ["consent_unknown", "purpose_retired"]
+
+
+async def test_a_contact_that_is_not_there_and_one_of_another_firm_are_closed_alike(office: House) -> None:
+    contact, _ = await contact_and_notice(office)
+    other = await office.another_firm()
+    missing = "01890000-0000-7000-8000-000000000000"
+    foreign = await asked(other, contact, ["news", "email", "now"])
+    nobody = await asked(other, missing, ["news", "email", "now"])
+    assert foreign["reasons"] == nobody["reasons"] == ["consent_unknown", "contact_unknown", "purpose_unknown"]
+
+
+async def test_a_batch_answers_in_the_order_asked_and_counts_its_reasons(office: House) -> None:
+    people = [(await contact_and_notice(office)) for _ in range(3)]
+    about = {"purposes": ["news"], "channel": "email"}
+    for contact, notice in people[:2]:
+        await post(office, f"/contacts/{contact}/consent:give", {**about, "notice": {"id": notice}})
+    await post(office, f"/contacts/{people[1][0]}/consent:withdraw", about)
+    await office.settle()
+    ids = [c for c, _ in reversed(people)]
+    got = (await office.client.post("/v1/consent/decisions", json={"contacts": ids, "purpose": "news", "channel": "email"})).json()
+    assert [i["contact"] for i in got["items"]] == ids
+    assert (got["allowed"], got["reasons"]) == (1, {"consent_unknown": 1, "consent_withdrawn": 1, "consent_given": 1})
+
+
+async def test_a_decision_of_now_is_as_of_now(office: House) -> None:
+    contact, _ = await contact_and_notice(office)
+    await office.settle()
+    before = datetime.now(UTC)
+    got = await asked(office, contact, ["news", "email", "now"])
+    assert abs((datetime.fromisoformat(got["as_of"]) - before).total_seconds()) < 60
