@@ -13,6 +13,7 @@ from typing import Any
 from domain.kernel import FirmId
 from queries.filtering import Unusable, parse, show
 from queries.kernel import Collection, Reader
+from queries.listing import moments
 from queries.listing.fields import Field, Kind, fields_of, personal_fields
 from queries.listing.pages import Mark, OrderUnusable, PageTokenUnusable, Sort, after, binding, seal, sorts, unseal
 from queries.listing.projection import FieldsUnusable, Tree, mask, prune, selection
@@ -81,12 +82,14 @@ def compile_list(
     include_total: bool = False,
     source: Source = current,
     scope: tuple[str, ...] = (),
+    moment: moments.Moment | None = None,
 ) -> Listing:
     """Compile one page of a list, or refuse it with a reason.
 
     `source` gives the table expression a collection is read from, the listed one and related ones alike; with `as_of` and
     `known_at` it is another than the current table. `scope` is whatever else chose the rows (those two, say): page tokens are
     bound to it.
+    `moment` is what the reader that runs it sees, where that is not the present.
     `key` seals page tokens. `firm` binds them; its rows are chosen by the reader's parameter `firm`.
     """
     known = fields_of(c.view.row)
@@ -106,12 +109,16 @@ def compile_list(
     body = f"FROM {source(c)} AS t WHERE t.firm_id = %(firm)s AND {matching}"
     total_sql = f"SELECT count(*) AS total {body}" if include_total else None
     total_params = dict(compiler.params)
-    if mark:
-        body += f" AND {after(order, mark.last, 't', compiler)}"
+    behind = [after(order, mark.last, "t", compiler)] if mark else []
     columns = dict.fromkeys([*tree, *(s.name for s in order)])
+    if moment:
+        sql = moments.page_of_moment(c, columns, [matching, *behind], order, size + 1, moment, compiler)
+    else:
+        body = " AND ".join([body, *behind])
+        sql = f"SELECT {_columns(columns)} {body} ORDER BY {', '.join(s.sql('t') for s in order)} LIMIT {size + 1}"
     return Listing(
         collection=c,
-        sql=f"SELECT {_columns(columns)} {body} ORDER BY {', '.join(s.sql('t') for s in order)} LIMIT {size + 1}",
+        sql=sql,
         params=compiler.params,
         total_sql=total_sql,
         total_params=total_params,
@@ -152,6 +159,7 @@ def one_as_seen(c: Collection, row: Mapping[str, Any], tree: Tree, permissions: 
 
 async def read_page(reader: Reader, c: Collection, *, key: bytes, **asked: Any) -> Page:
     """Compile and run one page for the caller a reader stands for."""
+    asked.setdefault("moment", moments.of(reader))
     listing = compile_list(c, firm=reader.firm, permissions=reader.permissions, now=reader.now, key=key, **asked)
     rows = await reader.all(listing.sql, **listing.params)
     total = None

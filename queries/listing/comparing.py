@@ -50,14 +50,19 @@ def _touched(c: Collection, *, every: bool) -> str:
     since = (
         ""
         if every
-        else " AND (n.updated_at > least(chancery.as_of(), chancery.vs_as_of())"
-        " OR n.position > least(chancery.known_at(), chancery.vs_known_at()))"
+        else " AND (n.updated_at > (SELECT least(chancery.as_of(), chancery.vs_as_of()))"
+        " OR n.position > (SELECT least(chancery.known_at(), chancery.vs_known_at())))"
     )
     # the quotation marks keep the current table the current one, whatever moment is read
     return (
         f'SELECT n.id FROM "views".{name} AS n WHERE n.firm_id = %(firm)s{since}'
         f" UNION SELECT g.id FROM history.{name} AS g WHERE g.firm_id = %(firm)s AND g._gone"
     )
+
+
+def _one_of(source: str) -> str:
+    """The row of a touched id, looked up by it: LIMIT keeps the planner from reading the whole history to join it."""
+    return f"SELECT r.* FROM {source} AS r WHERE r.firm_id = %(firm)s AND r.id = i.id LIMIT 1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +159,7 @@ def compile_comparison(
     )
     both = (
         f"(SELECT {selected} FROM ({touched}) AS i"
-        f" LEFT JOIN {current(c)} AS a ON a.firm_id = %(firm)s AND a.id = i.id"
-        f" LEFT JOIN {before(c)} AS b ON b.firm_id = %(firm)s AND b.id = i.id"
+        f" LEFT JOIN LATERAL ({_one_of(current(c))}) AS a ON true LEFT JOIN LATERAL ({_one_of(before(c))}) AS b ON true"
         " WHERE a.id IS NOT NULL OR b.id IS NOT NULL) AS t WHERE (t._after OR t._before)"
     )
     total_params = dict(compiler.params)

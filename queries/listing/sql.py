@@ -20,7 +20,7 @@ def current(c: Collection) -> str:
     return c.view.table
 
 
-def _column(alias: str, name: str) -> str:
+def quoted(alias: str, name: str) -> str:
     return f'{alias}."{name}"'
 
 
@@ -75,7 +75,7 @@ class Compiler:
     def join(self, c: Related, ours: str, theirs: str) -> str:
         local, local_part, local_field = _end(c.origin, c.relation.local_field)
         remote, remote_part, remote_field = _end(c.target, c.relation.remote_field)
-        mine, other = _column(ours, local), _column(theirs, remote)
+        mine, other = quoted(ours, local), quoted(theirs, remote)
         if local_field.kind is not Kind.many and remote_field.kind is not Kind.many:
             return f"{other} = {mine}"
         if remote_field.kind is not Kind.many:
@@ -99,7 +99,7 @@ class Compiler:
         return f"ARRAY(SELECT ({value})::{type} FROM jsonb_array_elements({_elements(column)}) AS e(v))"
 
     def test(self, t: Test, alias: str) -> str:
-        column = _column(alias, t.path.column)
+        column = quoted(alias, t.path.column)
         steps, leaf = t.path.steps, t.path.leaf
         if not steps:
             if leaf.kind in SCALARS:

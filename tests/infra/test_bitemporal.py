@@ -9,13 +9,17 @@ import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from psycopg.rows import dict_row
 
 from domain.kernel import FirmId
 from infra.database import Database
 from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
+from infra.reading import Moment
 from infra.record import wire
 from projections.kernel import Recorded, View
+from queries.kernel import Collection
+from queries.listing import compile_list
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRM = FirmId(uuid4())
@@ -95,6 +99,29 @@ def shown(c: psycopg.Connection[tuple[object, ...]], as_of: datetime | None, kno
     return {id: Row(said=tuple(said)) for id, said in rows}  # type: ignore[misc, arg-type]
 
 
+SAYINGS = Collection(name="sayings", view=VIEW, stream=None, permission="deals:read", title="Sayings", order="-created_at")
+
+
+def listed(c: psycopg.Connection[dict[str, object]], moment: Moment, *, order: str, size: int) -> list[UUID]:
+    """The ids of the whole list at a moment, page by page."""
+    found: list[UUID] = []
+    token = ""
+    with c.transaction(), c.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SELECT set_config('chancery.as_of', %s, true), set_config('chancery.known_at', %s, true)", (
+            moment.as_of.isoformat() if moment.as_of else "", "" if moment.known_at is None else str(moment.known_at),
+        ))  # fmt: skip
+        while True:
+            listing = compile_list(
+                SAYINGS, firm=FIRM, permissions=frozenset(), now=START, key=b"0" * 32, order_by=order, page_size=size,
+                page_token=token, include_total=True, moment=moment,
+            )  # fmt: skip
+            page = listing.page(cursor.execute(listing.sql, {"firm": FIRM, **listing.params}).fetchall())
+            found += [item["id"] for item in page.items]
+            token = page.next_page_token
+            if not token:
+                return found
+
+
 histories = st.lists(st.tuples(st.sampled_from(IDS), st.integers(0, 6), st.sampled_from("abc-")), max_size=9)
 
 
@@ -123,6 +150,40 @@ def test_a_view_as_of_any_time_and_position_is_the_fold_of_what_was_true_and_kno
         latest = model(events, START + timedelta(days=99), 99)
         assert {id: Row(said=tuple(said)) for id, said in current} == latest
         assert shown(c, None, None) == latest
+
+
+@given(history=histories, late=st.booleans())
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_list_of_any_moment_has_the_rows_of_that_moment_each_once_in_order(
+    made: Database, history: list[tuple[UUID, int, str]], late: bool
+) -> None:
+    events = [recorded(n, id, day, word) for n, (id, day, word) in enumerate(history, 1)]
+    with made.connect("record") as c:
+        wire.register(c)
+        table = Table(VIEW)
+        c.execute(table.truncate)
+        for event in events:
+            fold_batch(VIEW, table, c, [event])
+        for day in (None, *range(-1, 8)):
+            for known_at in (None, *range(len(events) + 1)):
+                moment = Moment(None if day is None else START + timedelta(days=day), known_at)
+                if not moment:
+                    continue
+                there = shown(c, moment.as_of, known_at)
+                assert listed(c, moment, order="id", size=1) == sorted(there), moment
+                assert sorted(listed(c, moment, order="-created_at" if late else "updated_at", size=3)) == sorted(there), moment
+
+
+def test_a_row_is_never_older_than_its_creation(made: Database) -> None:
+    days = [(1, 3), (1, 5), (1, 1), (2, 4), (2, 0)]
+    with made.connect("record") as c:
+        wire.register(c)
+        table = Table(VIEW)
+        c.execute(table.truncate)
+        for n, (id, day) in enumerate(days, 1):
+            fold_batch(VIEW, table, c, [recorded(n, UUID(int=id), day, "-" if n == 2 else "a")])
+        for where in ("views", "history"):
+            assert c.execute(f"SELECT count(*) FROM {where}.sayings WHERE created_at > updated_at").fetchone() == (0,)
 
 
 def test_a_late_event_changes_what_was_true_and_not_what_was_known(made: Database) -> None:
