@@ -1,9 +1,13 @@
 """Servers that tests alone need, of pinned files: an S3 server, and the oldest PostgreSQL that Chancery works on."""
 
+import lzma
 import os
+import pwd
 import socket
 import subprocess
+import tarfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +16,7 @@ from pathlib import Path
 from infra.engines import java, pins
 from infra.engines.fetch import fetched
 from infra.engines.run import any_free, default_cache
+from infra.engines.servers import own
 
 PATIENCE = 60.0
 
@@ -71,3 +76,32 @@ def _listening(port: int) -> bool:
             return True
     except OSError:
         return False
+
+
+@contextmanager
+def postgres_17(folder: Path) -> Iterator[str]:
+    """PostgreSQL 17 in a folder of its own; gives the URL of a superuser over a socket. As root it runs as nobody, as it must."""
+    (jar,) = files("postgres17").glob("*.jar")
+    home, data, sockets = folder / "home", folder / "data", folder / "run"
+    for made in (home, sockets):
+        made.mkdir(parents=True)
+    with zipfile.ZipFile(jar) as z:
+        (packed,) = (n for n in z.namelist() if n.endswith(".txz"))
+        with lzma.open(z.open(packed)) as plain, tarfile.open(fileobj=plain, mode="r|") as archive:
+            archive.extractall(home, filter="data")
+    runs_as = pwd.getpwnam("nobody").pw_uid if os.geteuid() == 0 else None
+    if runs_as is not None:
+        own(folder, runs_as, pwd.getpwnam("nobody").pw_gid)
+    environment = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8", "LD_LIBRARY_PATH": str(home / "lib")}
+
+    def ran(*command: str) -> None:
+        done = subprocess.run(command, user=runs_as, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    ran(f"{home}/bin/initdb", "-D", str(data), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
+    options = f"-c listen_addresses='' -c unix_socket_directories={sockets} -c fsync=off -c max_connections=200"
+    ran(f"{home}/bin/pg_ctl", "-D", str(data), "-w", "-l", str(folder / "log"), "-o", options, "start")
+    try:
+        yield f"postgresql://postgres@/postgres?host={sockets}"
+    finally:
+        ran(f"{home}/bin/pg_ctl", "-D", str(data), "-w", "-m", "immediate", "stop")
