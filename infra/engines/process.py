@@ -146,6 +146,9 @@ def launch(what: Launch, folder: Path, log: Path) -> Record:
             extra_groups=None if what.user is None else [],
             umask=0o077,
         )
+    until = time.monotonic() + 5  # a process that has just become another program shows no command for a moment, as if it were gone
+    while process.poll() is None and not _marked(process.pid, what.mark) and time.monotonic() < until:
+        time.sleep(0.002)
     record = Record.of(process.pid, what.mark)
     _keep(process)
     return record
