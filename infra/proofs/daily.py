@@ -83,7 +83,8 @@ class Daily:
 def seal(parts: Parts, firm: UUID) -> Seal:
     """Seal a firm's heads as of its log's present size, and record it."""
     with parts.database.connect("record") as c:
-        made = heads.seal(c, LogStore(c, firm).log())
+        entry = LogStore(c, firm).log()
+    made = heads.seal(parts.database, entry)
     execute(parts.database, parts.vault, sealing(made), firm)
     log.info("log.heads_sealed", firm=str(firm), as_of_size=made.as_of_size, count=made.count)
     return made

@@ -7,7 +7,7 @@ A line is `tag seq base64(leafhash)\\n`: the tag is the `subject` of the chain's
 The tree is RFC 6962 over the lines' bytes in their order. The contents of the newest seals are kept, to prove lines in them.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,10 +16,11 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from infra.database import Database
 from infra.proofs.encoding import b64
 from infra.proofs.errors import NotProved
 from infra.proofs.store import Log, RecordAltered
-from infra.proofs.tiles import WIDTH, Coordinate, Growing, node_from, tiles_of
+from infra.proofs.tiles import WIDTH, Coordinate, Growing, node_from, split, tiles_of
 from infra.proofs.tree import inclusion_spans, leaf_hash, nodes_of, root, root_of_inclusion, span_hash
 
 STREAM = "consent"
@@ -27,12 +28,15 @@ SEALED = "consent.HeadsSealed.v1"
 KEPT = 3
 ROWS = 200
 
-_LAST = (
-    "SELECT DISTINCT ON (stream_id) stream_id::text, stream_version, sha256('\\x00'::bytea || public),"
-    " position(convert_to('\"seq\":' || stream_version || ',', 'UTF8') in public) > 0"
-    " OR position(convert_to('\"seq\":' || stream_version || '}', 'UTF8') in public) > 0"
+# Lines, their leaf hashes, and pieces as wide as a tile are made where several processes of the database can do it: a cursor takes one.
+_PIECES = (
+    "SELECT n / 256, string_agg(line, '' ORDER BY n), string_agg(sha256('\\x00'::bytea || convert_to(line, 'UTF8')), ''::bytea ORDER BY n),"
+    " bool_and(good) FROM (SELECT row_number() OVER (ORDER BY stream) - 1 AS n, line, good FROM (SELECT DISTINCT ON (stream_id)"
+    " stream_id AS stream, position(convert_to('\"seq\":' || stream_version || ',', 'UTF8') in public) > 0"
+    " OR position(convert_to('\"seq\":' || stream_version || '}', 'UTF8') in public) > 0 AS good,"
+    " 'consent/' || stream_id || ' ' || stream_version || ' ' || encode(sha256('\\x00'::bytea || public), 'base64') || E'\\n' AS line"
     " FROM record.events WHERE firm_id = %s AND stream_type = 'consent' AND firm_position < %s"
-    " ORDER BY stream_id, stream_version DESC"
+    " ORDER BY stream_id, stream_version DESC) last) numbered GROUP BY 1 ORDER BY 1"
 )
 _HEADS = (
     "INSERT INTO chancery.log_heads (firm_id, as_of_size, place, first, lines)"
@@ -93,24 +97,21 @@ def head_line(tag: str, seq: int, leaf: bytes) -> str:
     return f"{tag} {seq} {b64(leaf)}\n"
 
 
-def seal(c: psycopg.Connection[Any], log: Log) -> Seal:
+def seal(database: Database, log: Log) -> Seal:
     """Seal the heads as of the log's size, and keep the lines. The event that says so is the caller's to record (`commands.log.SealHeads`)."""
     growing = Growing()
     above: dict[Coordinate, bytes] = {}
     made_at = datetime.now(UTC)
     about = {"firm": log.firm, "size": log.size, "kept": KEPT}
-    with c.transaction():
-        c.execute("SET LOCAL work_mem = '256MB'")
+    with database.connect("record") as reading, database.connect("record") as c, c.transaction():
         c.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", (f"seal {log.firm}",))
         for sql in _FORGET_THIS:
             c.execute(sql, about)
-        for pieces in _pieces(_lines(c, log)):
-            first = growing.size // WIDTH
-            for piece in pieces:
-                tiles = growing.extend([leaf_hash(line.encode()) for line in piece])
-                above |= {where: tile for where, tile in tiles.items() if where[0]}
-            places = list(range(first, first + len(pieces)))
-            c.execute(_HEADS, (log.firm, log.size, places, [tag_of(p[0]) for p in pieces], ["".join(p) for p in pieces]))
+        for pieces in _pieces(reading, log):
+            for _, _, hashes in pieces:
+                above |= {where: tile for where, tile in growing.extend(split(hashes)).items() if where[0]}
+            places, texts, _ = zip(*pieces, strict=True)
+            c.execute(_HEADS, (log.firm, log.size, list(places), [tag_of(t) for t in texts], list(texts)))
         if above:
             c.execute(
                 _TILES, (log.firm, log.size, [level for level, _ in above], [place for _, place in above], list(above.values()))
@@ -125,31 +126,23 @@ def seal(c: psycopg.Connection[Any], log: Log) -> Seal:
     return Seal(log.size, top, growing.size, made_at)
 
 
-def _lines(c: psycopg.Connection[Any], log: Log) -> Iterator[str]:
-    """The lines as of the log's size, sorted: streams come in the order of their ids, which is that of their text."""
-    with c.cursor("heads", binary=True) as cursor:
-        cursor.itersize = 20_000
-        cursor.execute(_LAST, (log.firm, log.size))
-        for stream, version, hash, good in cursor:
+def _pieces(c: psycopg.Connection[Any], log: Log) -> Iterator[list[tuple[int, str, bytes]]]:
+    """The lines as of the log's size with their hashes, sorted, in pieces as wide as a tile, some of them at a time.
+
+    Streams come in the order of their ids, which is that of their text.
+    """
+    pieces = []
+    with c.transaction(), c.cursor(binary=True) as cursor:
+        c.execute("SET LOCAL work_mem = '256MB'")
+        for place, lines, hashes, good in cursor.stream(_PIECES, (log.firm, log.size), binary=True):
             if not good:
-                raise RecordAltered(f"the last event of {STREAM}/{stream} does not have the seq {version}; run `chancery doctor`")
-            yield head_line(f"{STREAM}/{stream}", version, hash)
-
-
-def _pieces(lines: Iterable[str]) -> Iterator[list[list[str]]]:
-    """Lines in pieces as wide as a tile, some of them at a time."""
-    pieces: list[list[str]] = []
-    piece: list[str] = []
-    for line in lines:
-        piece.append(line)
-        if len(piece) == WIDTH:
-            pieces.append(piece)
-            piece = []
+                raise RecordAltered(
+                    "the last event of a chain of consent does not have the seq its place has; run `chancery doctor`"
+                )
+            pieces.append((place, lines, hashes))
             if len(pieces) == ROWS:
                 yield pieces
                 pieces = []
-    if piece:
-        pieces.append(piece)
     if pieces:
         yield pieces
 

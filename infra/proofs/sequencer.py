@@ -12,7 +12,8 @@ import hashlib
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -130,6 +131,14 @@ class _Leaves:
     rotated_at: int = 0
 
 
+@contextmanager
+def _snapshot(c: psycopg.Connection[Any]) -> Iterator[None]:
+    """One moment of the store for several reads."""
+    with c.transaction():
+        c.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+        yield
+
+
 class Sequencer:
     """A follower of the record. One process runs it; a second one, by mistake, finds its work done and does no harm."""
 
@@ -228,6 +237,10 @@ class Sequencer:
         chosen = behind[:FIRMS]
         heads = dict(chosen)
         states = self._load(c, list(heads))
+        for firm in [f for f, state in states.items() if heads[f] <= state.growing.size]:
+            # Another sequencer was faster, or events are gone: if they are, the log is found out when it is read again.
+            del states[firm]
+            self._states.pop(firm, None)
         share = max(self._batch // max(len(states), 1), WIDTH)
         steps = []
         for firm, found in self._leaves(c, states, heads, share).items():
@@ -280,8 +293,6 @@ class Sequencer:
         """Grow the tree in memory and sign it."""
         entry, growing = state.log, state.growing
         before = growing.size
-        if head < before:
-            raise LogStopped(f"the record has {head} events of the firm, and {before} are signed: {BEHIND}")
         if not found.hashes:
             raise LogStopped(f"event {before} of the firm is missing from the record, though there are {head}: {ALTERED}")
         hashes = found.hashes
@@ -293,8 +304,6 @@ class Sequencer:
                 raise LogStopped(f"another history was signed at size {size}: {BEHIND}")
             hashes = hashes[size - before :]
             state.signed = None
-        if state.signed is not None and head < state.signed[0]:
-            raise LogStopped(f"the record has {head} events of the firm, and {state.signed[0]} were signed: {BEHIND}")
         tiles |= growing.extend(hashes)
         signer, also = state.signer, []
         handed_over = entry.note is None
@@ -381,19 +390,22 @@ class Sequencer:
         """The logs' states, read from the store and examined where they are not in memory; logs that can't go on are stopped."""
         missing = [f for f in firms if f not in self._states]
         if missing:
-            logs = self._read(c, missing)
-            unborn = [f for f in missing if f not in logs]
+            born = {f for (f,) in c.execute("SELECT firm_id FROM chancery.logs WHERE firm_id = ANY(%s)", (missing,)).fetchall()}
+            unborn = [f for f in missing if f not in born]
             if unborn:
                 origins = [self.origin_of(f) for f in unborn]
                 c.execute(_BEGIN_LOG, (unborn, origins, [str(self._keys.newest(o).verifier) for o in origins]))
-                logs |= self._read(c, unborn)
-            signed = self._signed.all()
-            for firm, entry in logs.items():
-                if entry.stopped is None or again:
-                    try:
-                        self._states[firm] = self.examine(c, entry, signed.get(entry.origin))
-                    except LogStopped as e:
-                        self._stop(c, firm, str(e))
+            wrong: dict[UUID, str] = {}
+            signed = self._signed.all()  # before the snapshot: all that is written there was committed before
+            with _snapshot(c):
+                for firm, entry in self._read(c, missing).items():
+                    if entry.stopped is None or again:
+                        try:
+                            self._states[firm] = self.examine(c, entry, signed.get(entry.origin))
+                        except LogStopped as e:
+                            wrong[firm] = str(e)
+            for firm, why in wrong.items():
+                self._stop(c, firm, why)
             while len(self._states) > max(STATES, len(firms)):
                 self._states.popitem(last=False)
         for f in firms:

@@ -8,7 +8,7 @@ What is needed is planned first (`Plan`), then fetched, then computed, so that t
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -19,10 +19,11 @@ import psycopg
 from infra.proofs.checkpoints import Checkpoint
 from infra.proofs.errors import NotProved
 from infra.proofs.notes import Note, Signature
-from infra.proofs.tiles import FULL, Coordinate, bundle, node_from, tiles_of
+from infra.proofs.tiles import HEIGHT, Coordinate, bundle, node_from, tiles_of
 from infra.proofs.tlogproof import TlogProof
 from infra.proofs.tree import (
     Span,
+    Subtree,
     consistency_spans,
     inclusion_spans,
     leaf_hash,
@@ -32,7 +33,7 @@ from infra.proofs.tree import (
 )
 from infra.proofs.witness import AddCheckpoint
 
-TILES_KEPT = 512
+NODES_KEPT = 100_000
 
 LOG = "SELECT firm_id, origin, generation, size, position, vkey, note, signed_at, stopped FROM chancery.logs WHERE firm_id = %s"
 TILES = (
@@ -43,6 +44,7 @@ LEAVES = (
     "SELECT e.firm_position, e.public FROM unnest(%s::bigint[]) u(n), LATERAL (SELECT e.firm_position, e.public FROM record.events e"
     " WHERE e.firm_id = %s AND e.firm_position = u.n OFFSET 0) e"
 )
+BOTH = f"{TILES} UNION ALL SELECT -1, l.* FROM ({LEAVES}) l"  # one round trip for a proof
 ENTRIES = "SELECT firm_position, public FROM record.events WHERE firm_id = %s AND firm_position >= %s AND firm_position < %s ORDER BY firm_position"
 AT_POSITION = "SELECT firm_position FROM record.events WHERE position = %s AND firm_id = %s"
 KEPT = "SELECT note FROM chancery.log_checkpoints WHERE firm_id = %s AND origin = %s AND size = %s"
@@ -92,57 +94,65 @@ class Log:
         return Checkpoint.parse(Note.parse(self.note.encode()).text)
 
 
-class Spans:
-    """What to fetch for some spans of a tree, and their hashes out of what was fetched."""
+class NodeCache:
+    """The hashes of complete subtrees never change, so they may be kept: those above a tile of leaves serve every proof."""
 
-    __slots__ = ("spans", "tiles")
+    def __init__(self, most: int = NODES_KEPT) -> None:
+        self._most = most
+        self._nodes: OrderedDict[tuple[str, int, int], bytes] = OrderedDict()
 
-    def __init__(self, spans: Iterable[Span]) -> None:
-        self.spans = list(spans)
-        self.tiles = tiles_of(nodes_of(self.spans))
+    def get(self, origin: str, subtree: Subtree) -> bytes | None:
+        return self._nodes.get((origin, *subtree))
+
+    def keep(self, origin: str, subtree: Subtree, hash: bytes) -> None:
+        if subtree[0] >= HEIGHT:
+            self._nodes[origin, *subtree] = hash
+            if len(self._nodes) > self._most:
+                self._nodes.popitem(last=False)
+
+
+class Plan:
+    """What to fetch for some spans of a log's tree, and their hashes out of what was fetched."""
+
+    __slots__ = ("_cache", "_known", "_missing", "_origin", "_spans", "tiles")
+
+    def __init__(self, log: Log, spans: Iterable[Span], cache: NodeCache) -> None:
+        self._origin = log.origin
+        self._cache = cache
+        self._spans = list(spans)
+        self._known: dict[Subtree, bytes] = {}
+        self._missing: list[Subtree] = []
+        for s in nodes_of(self._spans):
+            hash = cache.get(log.origin, s)
+            if hash is None:
+                self._missing.append(s)
+            else:
+                self._known[s] = hash
+        self.tiles = tiles_of(self._missing)
 
     def hashes(self, tiles: Mapping[Coordinate, bytes]) -> tuple[bytes, ...]:
+        """RecordAltered when a tile is missing or too narrow."""
         node = node_from(lambda level, place: tiles[level, place])
         try:
-            return tuple(span_hash(s, node) for s in self.spans)
+            for s in self._missing:
+                self._known[s] = hash = node(*s)
+                self._cache.keep(self._origin, s, hash)
         except LookupError as e:
             raise RecordAltered("a tile of the log is missing or too short; run `chancery doctor`") from e
+        return tuple(span_hash(s, lambda level, place: self._known[level, place]) for s in self._spans)
 
 
-class TileCache:
-    """Full tiles never change, so they may be kept: those above the leaves serve every proof."""
-
-    def __init__(self, most: int = TILES_KEPT) -> None:
-        self._most = most
-        self._tiles: OrderedDict[tuple[UUID, str, int, int], bytes] = OrderedDict()
-
-    def split(self, log: Log, wanted: Iterable[Coordinate]) -> tuple[dict[Coordinate, bytes], list[Coordinate]]:
-        """Those that are kept, and those that must be fetched."""
-        kept: dict[Coordinate, bytes] = {}
-        missing = []
-        for level, place in wanted:
-            tile = self._tiles.get((log.firm, log.origin, level, place))
-            if tile is None:
-                missing.append((level, place))
-            else:
-                kept[level, place] = tile
-        return kept, missing
-
-    def keep(self, log: Log, tiles: Mapping[Coordinate, bytes]) -> None:
-        for (level, place), tile in tiles.items():
-            if level and len(tile) == FULL:
-                self._tiles[log.firm, log.origin, level, place] = tile
-        while len(self._tiles) > self._most:
-            self._tiles.popitem(last=False)
+def _both(plans: Sequence[Plan], indexes: Sequence[int], firm: UUID) -> tuple[object, ...]:
+    tiles = set().union(*(p.tiles for p in plans))
+    return [level for level, _ in tiles], [place for _, place in tiles], firm, list(indexes), firm
 
 
-def _inclusion(
-    index: int, size: int, spans: Spans, tiles: Mapping[Coordinate, bytes], leaf: bytes | None, root: bytes
-) -> tuple[bytes, ...]:
+def _inclusion(index: int, size: int, plan: Plan, found: Mapping[Coordinate, bytes], root: bytes) -> tuple[bytes, ...]:
     """The proof, verified with the leaf as the record has it."""
+    leaf = found.get((-1, index))
     if leaf is None:
         raise RecordAltered(f"event {index} of the firm is gone from the record")
-    proof = spans.hashes(tiles)
+    proof = plan.hashes(found)
     if root_of_inclusion(index, size, leaf_hash(leaf), proof) != root:
         raise RecordAltered(f"event {index} of the firm is not what the log was built over, or its tiles were altered")
     return proof
@@ -151,10 +161,10 @@ def _inclusion(
 class LogStore:
     """One firm's log over a connection that waits."""
 
-    def __init__(self, c: psycopg.Connection[Any], firm: UUID, cache: TileCache | None = None) -> None:
+    def __init__(self, c: psycopg.Connection[Any], firm: UUID, cache: NodeCache | None = None) -> None:
         self._c = c
         self._firm = firm
-        self._cache = cache or TileCache()
+        self._cache = cache or NodeCache()
 
     def log(self) -> Log:
         row = self._c.execute(LOG, (self._firm,), binary=True).fetchone()
@@ -162,14 +172,11 @@ class LogStore:
             raise NoLog("the firm has no log yet")
         return Log(*row)
 
-    def tiles(self, log: Log, wanted: Iterable[Coordinate]) -> dict[Coordinate, bytes]:
-        kept, missing = self._cache.split(log, wanted)
-        if missing:
-            parameters = ([level for level, _ in missing], [place for _, place in missing], self._firm)
-            fetched = {(level, place): tile for level, place, tile in self._c.execute(TILES, parameters, binary=True).fetchall()}
-            self._cache.keep(log, fetched)
-            kept |= fetched
-        return kept
+    def tiles(self, wanted: Collection[Coordinate]) -> dict[Coordinate, bytes]:
+        if not wanted:
+            return {}
+        parameters = ([level for level, _ in wanted], [place for _, place in wanted], self._firm)
+        return {(level, place): tile for level, place, tile in self._c.execute(TILES, parameters, binary=True).fetchall()}
 
     def leaves(self, indexes: Sequence[int]) -> dict[int, bytes]:
         return dict(self._c.execute(LEAVES, (list(indexes), self._firm), binary=True).fetchall())
@@ -181,18 +188,20 @@ class LogStore:
 
     def root(self, log: Log, size: int) -> bytes:
         """The root of the log's tree at a size it has had."""
-        spans = _root_spans(log, size)
-        return spans.hashes(self.tiles(log, spans.tiles))[0]
+        plan = Plan(log, _root_spans(log, size), self._cache)
+        return plan.hashes(self.tiles(plan.tiles))[0]
 
     def checkpoint_at(self, log: Log, size: int) -> Checkpoint:
         return Checkpoint(log.origin, size, self.root(log, size))
 
     def inclusions(self, log: Log, indexes: Sequence[int], size: int, root: bytes) -> list[tuple[bytes, ...]]:
         """Proofs for some leaves in the tree of that size and root, each verified with the record."""
-        spans = [Spans(inclusion_spans(_within(n, size, log), size)) for n in indexes]
-        tiles = self.tiles(log, set().union(*(s.tiles for s in spans)))
-        leaves = self.leaves(indexes)
-        return [_inclusion(n, size, s, tiles, leaves.get(n), root) for n, s in zip(indexes, spans, strict=True)]
+        plans = [Plan(log, inclusion_spans(_within(n, size, log), size), self._cache) for n in indexes]
+        found = {
+            (level, place): value
+            for level, place, value in self._c.execute(BOTH, _both(plans, indexes, self._firm), binary=True).fetchall()
+        }
+        return [_inclusion(n, size, p, found, root) for n, p in zip(indexes, plans, strict=True)]
 
     def proof(self, index: int) -> TlogProof:
         """The proof of a leaf that leads to the newest checkpoint."""
@@ -202,8 +211,8 @@ class LogStore:
         return TlogProof(index, hashes, str(log.note))
 
     def consistency(self, log: Log, old: int, new: int) -> tuple[bytes, ...]:
-        spans = _consistency_spans(log, old, new)
-        return spans.hashes(self.tiles(log, spans.tiles))
+        plan = Plan(log, _consistency_spans(log, old, new), self._cache)
+        return plan.hashes(self.tiles(plan.tiles))
 
     def add_checkpoint(self, old: int) -> AddCheckpoint:
         """The body that shows a witness, or anybody with an older checkpoint, that the newest goes on from there."""
@@ -222,7 +231,7 @@ class Reads(Protocol):
 class AsyncLogStore:
     """One firm's log over a connection that does not block; the same answers as `LogStore`."""
 
-    def __init__(self, c: psycopg.AsyncConnection[Any], firm: UUID, cache: TileCache) -> None:
+    def __init__(self, c: psycopg.AsyncConnection[Any], firm: UUID, cache: NodeCache) -> None:
         self._c = c
         self._firm = firm
         self._cache = cache
@@ -238,14 +247,11 @@ class AsyncLogStore:
             raise NoLog("the firm has no log yet")
         return Log(*rows[0])
 
-    async def tiles(self, log: Log, wanted: Iterable[Coordinate]) -> dict[Coordinate, bytes]:
-        kept, missing = self._cache.split(log, wanted)
-        if missing:
-            rows = await self._all(TILES, ([level for level, _ in missing], [place for _, place in missing], self._firm))
-            fetched = {(level, place): tile for level, place, tile in rows}
-            self._cache.keep(log, fetched)
-            kept |= fetched
-        return kept
+    async def tiles(self, wanted: Collection[Coordinate]) -> dict[Coordinate, bytes]:
+        if not wanted:
+            return {}
+        rows = await self._all(TILES, ([level for level, _ in wanted], [place for _, place in wanted], self._firm))
+        return {(level, place): tile for level, place, tile in rows}
 
     async def leaves(self, indexes: Sequence[int]) -> dict[int, bytes]:
         return dict(await self._all(LEAVES, (list(indexes), self._firm)))
@@ -259,14 +265,13 @@ class AsyncLogStore:
         return bundle(whole(await self._all(ENTRIES, (self._firm, begin, end)), begin, end))
 
     async def root(self, log: Log, size: int) -> bytes:
-        spans = _root_spans(log, size)
-        return spans.hashes(await self.tiles(log, spans.tiles))[0]
+        plan = Plan(log, _root_spans(log, size), self._cache)
+        return plan.hashes(await self.tiles(plan.tiles))[0]
 
     async def inclusions(self, log: Log, indexes: Sequence[int], size: int, root: bytes) -> list[tuple[bytes, ...]]:
-        spans = [Spans(inclusion_spans(_within(n, size, log), size)) for n in indexes]
-        tiles = await self.tiles(log, set().union(*(s.tiles for s in spans)))
-        leaves = await self.leaves(indexes)
-        return [_inclusion(n, size, s, tiles, leaves.get(n), root) for n, s in zip(indexes, spans, strict=True)]
+        plans = [Plan(log, inclusion_spans(_within(n, size, log), size), self._cache) for n in indexes]
+        found = {(level, place): value for level, place, value in await self._all(BOTH, _both(plans, indexes, self._firm))}
+        return [_inclusion(n, size, p, found, root) for n, p in zip(indexes, plans, strict=True)]
 
     async def proof(self, index: int, note: str | None = None) -> TlogProof:
         """The proof of a leaf that leads to the newest checkpoint, or to the one of `note`."""
@@ -277,8 +282,8 @@ class AsyncLogStore:
         return TlogProof(index, hashes, await self.with_cosignatures(log, checkpoint.size, str(note)))
 
     async def consistency(self, log: Log, old: int, new: int) -> tuple[bytes, ...]:
-        spans = _consistency_spans(log, old, new)
-        return spans.hashes(await self.tiles(log, spans.tiles))
+        plan = Plan(log, _consistency_spans(log, old, new), self._cache)
+        return plan.hashes(await self.tiles(plan.tiles))
 
     async def kept(self, log: Log, size: int) -> str | None:
         """The checkpoint of a size, as it was signed; None when it is not kept."""
@@ -311,18 +316,18 @@ def _within(index: int, size: int, log: Log) -> int:
     return index
 
 
-def _root_spans(log: Log, size: int) -> Spans:
+def _root_spans(log: Log, size: int) -> list[Span]:
     if not 0 <= size <= log.size:
         raise Beyond(size, log.size)
-    return Spans([(0, size)])
+    return [(0, size)]
 
 
-def _consistency_spans(log: Log, old: int, new: int) -> Spans:
+def _consistency_spans(log: Log, old: int, new: int) -> list[Span]:
     if new > log.size:
         raise Beyond(new, log.size)
     if not 0 < old <= new:
         raise NotProved("consistency is proved from a size of at least 1 to one that is not smaller")
-    return Spans(consistency_spans(old, new))
+    return consistency_spans(old, new)
 
 
 def note_with(note: str, lines: Iterable[Signature]) -> str:
