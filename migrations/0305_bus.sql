@@ -21,6 +21,7 @@ CREATE TABLE chancery.bus_positions (
     attempts   int         NOT NULL DEFAULT 0, -- how often the next event has failed
     retry_at   timestamptz,                    -- it is tried again then
     error      text,
+    place      jsonb,                          -- where that event was first delivered from
     updated_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (firm_id, group_name)
 ) WITH (fillfactor = 50);

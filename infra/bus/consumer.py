@@ -14,6 +14,8 @@ from typing import Any
 
 import psycopg
 import structlog
+from prometheus_client import start_http_server
+from psycopg.errors import IdleInTransactionSessionTimeout
 
 from infra.bus import dead_letters, positions
 from infra.bus.dead_letters import Publisher, Unpublished
@@ -24,12 +26,17 @@ from infra.bus.positions import CHANNEL, Halted
 from infra.bus.subscription import BadSubscription, Subscription
 from infra.bus.transport import Transport
 from infra.database import Database
-from infra.record.vault import KeysUnusable, Vault
+from infra.record.vault import Vault
 from infra.settings import Settings
 
 log = structlog.get_logger()
 
-DRAIN = 30.0  # seconds that handlers have to end when the consumer stops
+DRAIN = 25.0  # seconds that handlers have to end when the consumer stops
+AWAY = (
+    psycopg.OperationalError,
+    psycopg.InterfaceError,
+    IdleInTransactionSessionTimeout,
+)  # the connection is gone; another is made
 KEEP = 5.0  # seconds between reports of where the group stands
 
 
@@ -125,7 +132,7 @@ class Consumer:
                 with self._handling.connect(lambda: self._database.connect("record")) as c:
                     pause = 0.1
                     self._tasks(c)
-            except (psycopg.OperationalError, psycopg.InterfaceError) as e:
+            except AWAY as e:
                 log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__)
                 self._stop.wait(pause)
                 pause = min(pause * 2, 5.0)
@@ -155,8 +162,9 @@ class Consumer:
                     listening.execute(f"LISTEN {CHANNEL}")
                     pause = 0.1
                     self._keeping(c, listening, topic)
-            except (psycopg.OperationalError, psycopg.InterfaceError, Unpublished) as e:
-                log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__)
+            except (*AWAY, Unpublished) as e:
+                about = str(e) if isinstance(e, Unpublished) else ""
+                log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__, about=about)
                 self._stop.wait(pause)
                 pause = min(pause * 2, 5.0)
 
@@ -208,8 +216,11 @@ def transport(subscription: Subscription, settings: Settings, database: Database
     return Embedded(subscription, database)
 
 
-def consume(subscription: Subscription, settings: Settings | None = None, *, metrics: Metrics | None = None) -> None:
-    """Consume until SIGTERM or SIGINT: what is in flight is finished and committed, the group is left, then this returns."""
+def consume(subscription: Subscription, settings: Settings | None = None, *, metrics_port: int | None = None) -> None:
+    """Consume until SIGTERM or SIGINT: what is in flight is finished and committed, the group is left, then this returns.
+
+    With a `metrics_port`, Prometheus finds /metrics there, at 127.0.0.1.
+    """
     from infra import registry
     from infra.bootstrap import settings as from_environment
 
@@ -221,9 +232,9 @@ def consume(subscription: Subscription, settings: Settings | None = None, *, met
     database = Database.open(chosen)
     try:
         vault = Vault(chosen.keys_folder) if subscription.personal else None
-        Consumer(subscription, chosen, database, vault, metrics).run(stop)
+        consumer = Consumer(subscription, chosen, database, vault)
+        if metrics_port is not None:
+            start_http_server(metrics_port, "127.0.0.1", registry=consumer.metrics.registry)
+        consumer.run(stop)
     finally:
         database.close()
-
-
-__all__ = ["Consumer", "Halted", "KeysUnusable", "Subscription", "consume"]

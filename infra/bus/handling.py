@@ -83,6 +83,7 @@ class Handling:
     def work(self, c: psycopg.Connection[Any], firm: UUID, sent: Sequence[Sent] = ()) -> Outcome:
         """Handle the firm's next events: those that were sent, with what is missing among them; from the store when none were."""
         if firm not in self._checked:
+            positions.enroll(c, self.group, firm)
             positions.check_history(c, self.group, firm)
             self._checked.add(firm)
         spoiled = self._owed.pop(firm, None)
@@ -104,6 +105,7 @@ class Handling:
         group = self.group
         place = positions.lock(c, group, firm)
         if place is None:
+            positions.check_known(c, firm)
             return Outcome(None, more=True, wait=BUSY)
         furthest = max((s.firm_position for s in sent), default=-1)
         if furthest >= place.head:
@@ -112,6 +114,7 @@ class Handling:
             return Outcome(place.next, more=True, wait=place.wait)
         began = time.monotonic()
         at, attempts, handled, moved = place.next, place.attempts, 0, False
+        origin = place.origin
         last: tuple[UUID, int] | None = None
         buried: list[UUID] = []
         for item in in_order(c, self._subscription, firm, at, place.head if until is None else until, sent, self._told):
@@ -120,16 +123,17 @@ class Handling:
             if item.row is not None:
                 error = self._try(c, item, item.row, attempts + 1, again=item.firm_position < place.furthest, first=not moved)
                 if error is not None:
-                    pause = self._failed(c, item, item.row, attempts + 1, error)
+                    origin = origin or {"source": item.source, **item.place}
+                    pause = self._failed(c, item.row, attempts + 1, error, origin)
                     if pause is not None:
                         if moved:
                             self._move(c, firm, place, at, last, buried)
-                        positions.fail(c, group, firm, attempts + 1, pause, type(error).__name__)
+                        positions.fail(c, group, firm, attempts + 1, pause, type(error).__name__, origin)
                         return Outcome(at, more=True, wait=pause)
                     buried.append(item.row.event_id)
                 handled += 1
                 last = (item.row.event_id, item.firm_position)
-            at, attempts, moved = item.firm_position + 1, 0, True
+            at, attempts, moved, origin = item.firm_position + 1, 0, True, None
         if moved:
             self._move(c, firm, place, at, last, buried)
         return Outcome(at, more=at < place.head)
@@ -170,7 +174,9 @@ class Handling:
             return decode(row._replace(sealed=None), cast("Vault", None), {})  # nothing sealed: the vault is not asked
         return decode(row, self._vault, fetch_keys(c, self._vault, [row]))
 
-    def _failed(self, c: psycopg.Connection[Any], item: Item, row: EventRow, attempts: int, error: Exception) -> float | None:
+    def _failed(
+        self, c: psycopg.Connection[Any], row: EventRow, attempts: int, error: Exception, origin: dict[str, Any]
+    ) -> float | None:
         """What becomes of an event that failed: seconds to rest, or None when it is a dead letter now."""
         about = {
             "group": self.group,
@@ -184,7 +190,7 @@ class Handling:
             self._metrics.retried(self.group)
             log.warning("bus.retry", **about, seconds=round(pause, 2))
             return pause
-        dead_letters.bury(c, self.group, row, attempts, error, {"source": item.source, **item.place})
+        dead_letters.bury(c, self.group, row, attempts, error, origin)
         self._metrics.died(self.group)
         log.error("bus.dead_letter", **about)
         return None
@@ -200,9 +206,10 @@ class Handling:
             if place.next != item.firm_position:  # another consumer has dealt with it
                 return Outcome(place.next, more=place.next < place.head)
             attempts = place.attempts + 1
-            pause = self._failed(c, item, spoiled.row, attempts, spoiled.error)
+            origin = place.origin or {"source": item.source, **item.place}
+            pause = self._failed(c, spoiled.row, attempts, spoiled.error, origin)
             if pause is not None:
-                positions.fail(c, self.group, firm, attempts, pause, type(spoiled.error).__name__)
+                positions.fail(c, self.group, firm, attempts, pause, type(spoiled.error).__name__, origin)
                 return Outcome(place.next, more=True, wait=pause)
             positions.move(c, self.group, firm, place.next + 1, (spoiled.row.event_id, item.firm_position))
             return Outcome(place.next + 1, more=place.next + 1 < place.head)

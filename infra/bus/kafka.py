@@ -103,6 +103,7 @@ class KafkaBus:
                 "allow.auto.create.topics": False,
             },
         )
+        self._since = int((time.time() - 60) * 1000)
         self._consumer: Consumer | None = None
         self._turn = threading.Condition()
         self._lanes: dict[UUID, _Lane] = {}
@@ -236,8 +237,24 @@ class KafkaBus:
                 self._offsets[p.topic, p.partition] = _Offsets()
                 self._at_end.discard((p.topic, p.partition))
             self._looked = 0.0  # what another consumer left behind
-        consumer.incremental_assign(partitions)
+        consumer.incremental_assign(self._places(consumer, partitions) if self._subscription.start == "now" else partitions)
         log.info("bus.assigned", group=self._subscription.group, partitions=len(partitions))
+
+    def _places(self, consumer: Consumer, partitions: list[TopicPartition]) -> list[TopicPartition]:
+        """Where a group begins that wants nothing of before: a minute before it started, in partitions it has never read."""
+        try:
+            places = consumer.committed(partitions, timeout=5)
+            fresh = [TopicPartition(p.topic, p.partition, self._since) for p in places if p.offset < 0]
+            found = {(p.topic, p.partition): p.offset for p in consumer.offsets_for_times(fresh, timeout=5)} if fresh else {}
+            for p in places:
+                if p.offset < 0:
+                    p.offset = found[p.topic, p.partition]
+                    if p.offset < 0:  # nothing is so young: its end, by number, so that what comes in this moment is not missed
+                        p.offset = consumer.get_watermark_offsets(p, timeout=5)[1]
+        except (KafkaException, TypeError) as e:  # no answer in time: the store has what the end of the topic has not
+            log.warning("bus.trouble", group=self._subscription.group, error=type(e).__name__)
+            return partitions
+        return places
 
     def _revoked(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         parts = {(p.topic, p.partition) for p in partitions}
@@ -415,6 +432,8 @@ class TopicPublisher:
             topics.ensure(AdminClient(client(self._settings)), topics.dead_letters(self._settings))
         except KafkaException as e:
             raise Unpublished(e.args[0].name()) from e
+        except topics.TopicUnfit as e:
+            raise Unpublished(str(e)) from e
         return Producer(client(self._settings, **{"enable.idempotence": True, "acks": "all", "message.timeout.ms": 20_000}))
 
     def _delivered(self, error: KafkaError | None, _message: Message) -> None:

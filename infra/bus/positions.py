@@ -12,6 +12,7 @@ from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.types.json import Jsonb
 
 from infra.bus.subscription import Subscription
 
@@ -33,19 +34,25 @@ class Forked(Halted):
     See what its handlers wrote of the other history, then run `chancery bus replay` from a position that both share."""
 
 
+class Forgotten(Halted):
+    """The group was forgotten (`chancery bus forget`) while it was at work. Started again, it begins anew."""
+
+
 class NoSuchGroup(Exception):
     """No consumer has worked for this group, so there is nothing to see or to replay. `chancery bus lag` lists groups."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A group's place in a firm, locked. `head` is how many events the firm has."""
+    """A group's place in a firm, locked. `head` is how many events the firm has; `origin` where the event there was first delivered
+    from, when it has failed."""
 
     next: int
     furthest: int
     attempts: int
     wait: float
     head: int
+    origin: dict[str, Any] | None
 
 
 def open_group(c: psycopg.Connection[Any], subscription: Subscription) -> None:
@@ -68,16 +75,17 @@ def open_group(c: psycopg.Connection[Any], subscription: Subscription) -> None:
     c.execute("UPDATE chancery.bus_groups SET stopped = NULL WHERE name = %s", (subscription.group,))
 
 
-def enroll(c: psycopg.Connection[Any], group: str) -> int:
-    """Give the group a place in every firm that has none yet; answers how many there were."""
+def enroll(c: psycopg.Connection[Any], group: str, firm: UUID | None = None) -> int:
+    """Give the group a place in this firm, or in every firm, where it has none yet; answers how many there were."""
     return c.execute(
         "INSERT INTO chancery.bus_positions (firm_id, group_name, next, furthest)"
         " SELECT n.firm_id, n.name, n.at, n.at FROM (SELECT h.firm_id, g.name,"
         "  CASE WHEN g.start = 0 THEN 0 ELSE chancery.bus_place(h.firm_id, g.start) END AS at"
-        "  FROM chancery.bus_groups g CROSS JOIN record.firm_heads h WHERE g.name = %s AND (g.firms IS NULL OR h.firm_id = ANY(g.firms))"
+        "  FROM chancery.bus_groups g CROSS JOIN record.firm_heads h WHERE g.name = %(group)s AND (g.firms IS NULL OR h.firm_id = ANY(g.firms))"
+        "  AND (%(firm)s::uuid IS NULL OR h.firm_id = %(firm)s)"
         "  AND NOT EXISTS (SELECT FROM chancery.bus_positions p WHERE p.firm_id = h.firm_id AND p.group_name = g.name)) n"
         " ON CONFLICT DO NOTHING",
-        (group,),
+        {"group": group, "firm": firm},
     ).rowcount
 
 
@@ -96,7 +104,7 @@ def behind(c: psycopg.Connection[Any], group: str, *, most: int = 64, besides: S
 def lock(c: psycopg.Connection[Any], group: str, firm: UUID) -> Place | None:
     """Hold the group's place in a firm until the transaction ends; None when another holds it, or the group has none there."""
     row = c.execute(
-        "SELECT next, furthest, attempts, greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::float8"
+        "SELECT next, furthest, attempts, greatest(extract(epoch FROM retry_at - clock_timestamp()), 0)::float8, place"
         " FROM chancery.bus_positions WHERE firm_id = %s AND group_name = %s FOR UPDATE SKIP LOCKED",
         (firm, group),
     ).fetchone()
@@ -104,10 +112,16 @@ def lock(c: psycopg.Connection[Any], group: str, firm: UUID) -> Place | None:
         return None
     # a statement of its own, after the lock: its snapshot is not older than the place
     head = c.execute("SELECT firm_position FROM record.firm_heads WHERE firm_id = %s", (firm,)).fetchone()
-    place = Place(row[0], row[1], row[2], row[3] or 0.0, 0 if head is None else head[0])
+    place = Place(row[0], row[1], row[2], row[3] or 0.0, 0 if head is None else head[0], row[4])
     if place.next > place.head:
         raise AheadOfStore(f"firm {firm}, at {place.next}")
     return place
+
+
+def check_known(c: psycopg.Connection[Any], firm: UUID) -> None:
+    """The store has this firm, or AheadOfStore."""
+    if c.execute("SELECT FROM record.firm_heads WHERE firm_id = %s", (firm,)).fetchone() is None:
+        raise AheadOfStore(f"firm {firm}, which the store has not")
 
 
 def check_history(c: psycopg.Connection[Any], group: str, firm: UUID) -> None:
@@ -127,18 +141,20 @@ def move(c: psycopg.Connection[Any], group: str, firm: UUID, next: int, last: tu
     event, at = last or (None, None)
     c.execute(
         "UPDATE chancery.bus_positions SET next = %s, furthest = greatest(furthest, %s), last_event = coalesce(%s, last_event),"
-        " last_at = coalesce(%s, last_at), attempts = 0, retry_at = NULL, error = NULL, updated_at = clock_timestamp()"
+        " last_at = coalesce(%s, last_at), attempts = 0, retry_at = NULL, error = NULL, place = NULL, updated_at = clock_timestamp()"
         " WHERE firm_id = %s AND group_name = %s",
         (next, next, event, at, firm, group),
     )
 
 
-def fail(c: psycopg.Connection[Any], group: str, firm: UUID, attempts: int, pause: float, error: str) -> None:
+def fail(
+    c: psycopg.Connection[Any], group: str, firm: UUID, attempts: int, pause: float, error: str, origin: dict[str, Any]
+) -> None:
     """The event at the place has failed so often and rests so many seconds."""
     c.execute(
         "UPDATE chancery.bus_positions SET attempts = %s, retry_at = clock_timestamp() + make_interval(secs => %s), error = %s,"
-        " updated_at = clock_timestamp() WHERE firm_id = %s AND group_name = %s",
-        (attempts, pause, error, firm, group),
+        " place = %s, updated_at = clock_timestamp() WHERE firm_id = %s AND group_name = %s",
+        (attempts, pause, error, Jsonb(origin), firm, group),
     )
 
 
@@ -148,7 +164,9 @@ def halt(c: psycopg.Connection[Any], group: str, error: BaseException) -> None:
 
 
 def seen(c: psycopg.Connection[Any], group: str) -> None:
-    c.execute("UPDATE chancery.bus_groups SET seen_at = now() WHERE name = %s", (group,))
+    """A consumer of the group is at work."""
+    if c.execute("UPDATE chancery.bus_groups SET seen_at = now() WHERE name = %s", (group,)).rowcount == 0:
+        raise Forgotten(group)
 
 
 # --- what operators do
@@ -159,26 +177,29 @@ def need(c: psycopg.Connection[Any], group: str) -> None:
         raise NoSuchGroup(group)
 
 
-def replay(c: psycopg.Connection[Any], group: str, start: int | datetime, firm: UUID | None = None) -> list[dict[str, Any]]:
-    """Set the group to the first event at or after a position of the record, or recorded then or later; answers what moved.
+def replay(
+    c: psycopg.Connection[Any], group: str, start: int | datetime, firm: UUID | None = None, *, skip: bool = False
+) -> list[dict[str, Any]]:
+    """Set the group back to the first event at or after a position of the record, or recorded then or later; answers what moved.
 
-    It may lead forward too: then what lies between is never handled.
+    With `skip` it is set forward too, where it stands before that: what lies between is then never handled.
     """
-    after = "%(start)s::timestamptz" if isinstance(start, datetime) else "%(start)s::bigint"
+    place = f"chancery.bus_place(p.firm_id, {'%(start)s::timestamptz' if isinstance(start, datetime) else '%(start)s::bigint'})"
     with c.transaction():
         need(c, group)
         enroll(c, group)
         c.execute("UPDATE chancery.bus_groups SET stopped = NULL WHERE name = %s", (group,))
         rows = c.execute(
             "WITH held AS (SELECT firm_id, group_name, next AS was FROM chancery.bus_positions WHERE group_name = %(group)s"
-            "  AND (%(firm)s::uuid IS NULL OR firm_id = %(firm)s) ORDER BY firm_id FOR UPDATE)"
-            " UPDATE chancery.bus_positions p SET"
-            f" next = chancery.bus_place(p.firm_id, {after}), attempts = 0, retry_at = NULL, error = NULL, last_event = NULL, last_at = NULL"
-            " FROM held WHERE p.firm_id = held.firm_id AND p.group_name = held.group_name RETURNING p.firm_id, held.was, p.next",
+            "  AND (%(firm)s::uuid IS NULL OR firm_id = %(firm)s) ORDER BY firm_id FOR UPDATE),"
+            f" put AS (SELECT p.*, {place if skip else f'least(p.was, {place})'} AS at FROM held p)"
+            " UPDATE chancery.bus_positions p SET next = put.at, attempts = 0, retry_at = NULL, error = NULL, place = NULL,"
+            " last_event = NULL, last_at = NULL"
+            " FROM put WHERE p.firm_id = put.firm_id AND p.group_name = put.group_name RETURNING p.firm_id, put.was, p.next",
             {"group": group, "firm": firm, "start": start if isinstance(start, datetime) else start - 1},
         ).fetchall()
         c.execute("SELECT pg_notify(%s, %s)", (CHANNEL, group))
-    return [{"firm": str(f), "was": was, "next": next, "events": was - next} for f, was, next in sorted(rows)]
+    return [{"firm": str(f), "was": was, "next": next, "events": was - next} for f, was, next in sorted(rows) if was != next]
 
 
 def forget(c: psycopg.Connection[Any], group: str) -> None:

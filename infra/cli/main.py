@@ -8,7 +8,8 @@ import psycopg
 import typer
 
 from infra.bootstrap import Chancery
-from infra.cli import engines, firms, imports, projections, serve
+from infra.bus import positions
+from infra.cli import bus, engines, firms, imports, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -25,6 +26,7 @@ app.add_typer(firms.keys, name="key")
 app.add_typer(projections.app, name="projection")
 app.add_typer(imports.app, name="import")
 app.add_typer(engines.app, name="engines")
+app.add_typer(bus.app, name="bus")
 app.command("serve")(serve.serve)
 app.command("project", hidden=True)(serve.project)
 app.command("follow")(serve.follow)
@@ -51,7 +53,7 @@ def migrate(data: Path | None = DATA) -> None:
 
 @app.command()
 def status(data: Path | None = DATA, json: bool = JSON) -> None:
-    """The record, the firms, the views and what they lag. Exit 1 when a view has stopped."""
+    """The record, the firms, the views and the consumers of the bus, and what they lag. Exit 1 when one of them has stopped."""
 
     async def work(c: Chancery) -> dict[str, Any]:
         with c.database.connect("record") as connection:
@@ -61,6 +63,7 @@ def status(data: Path | None = DATA, json: bool = JSON) -> None:
                 "SELECT name, position, stopped_at, error, process FROM chancery.projections ORDER BY name"
             ).fetchall()
             version = connection.info.server_version
+            groups = positions.groups(connection)
         return {
             "position": head,
             "firms": firm_count,
@@ -69,6 +72,7 @@ def status(data: Path | None = DATA, json: bool = JSON) -> None:
             "views": [
                 {"name": n, "position": p, "lag": head - p, "stopped_at": s, "error": e, "process": of} for n, p, s, e, of in views
             ],
+            "bus": groups,
         }
 
     found = run(work, data)
@@ -78,7 +82,10 @@ def status(data: Path | None = DATA, json: bool = JSON) -> None:
         kind = "embedded" if found["embedded"] else "given by CHANCERY_DATABASE_URL"
         out.print(f"PostgreSQL {found['postgresql']} ({kind}), {found['position']} events of {found['firms']} firms")
         show(found["views"], ("name", "position", "lag", "stopped_at", "error", "process"), json=False)
-    if any(v["stopped_at"] for v in found["views"]):
+        if found["bus"]:
+            out.print()
+            show(found["bus"], ("group", "lag", "seconds", "dead_letters", "seen_at", "stopped"), json=False)
+    if any(v["stopped_at"] for v in found["views"]) or any(g["stopped"] for g in found["bus"]):
         raise typer.Exit(1)
 
 

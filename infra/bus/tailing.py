@@ -1,0 +1,175 @@
+"""Looking at what the bus carries, as it comes: the topic where there is Kafka, else the log. Nothing is consumed, nothing is opened."""
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any, cast
+from uuid import UUID
+
+import psycopg
+
+from infra.bus.messages import NotAnEvent, decode
+from infra.bus.subscription import Subscription
+from infra.database import Database
+from infra.record.appender import CHANNEL
+from infra.record.reader import COLUMNS, EventRow, read_after
+from infra.settings import Settings
+
+PAUSE = 0.5
+AT_ONCE = 500
+
+Wanted = Callable[[UUID, str, str, UUID], bool]
+"""Told of firm, type, kind and id of the stream."""
+
+
+class NothingToTail(Exception):
+    """Nothing was ever published to Kafka. Is the relay running? `chancery serve` runs it, and `chancery status` shows how far it is."""
+
+
+def wanted(types: list[str], stream: str | None, firm: UUID | None) -> Wanted:
+    """A filter in the words of a subscription."""
+    chosen = Subscription("tail")
+    chosen.on(*types, stream=stream)(lambda _c, _e: None)
+
+    def wants(of: UUID, type: str, kind: str, id: UUID) -> bool:
+        return (firm is None or of == firm) and chosen.handler(type, kind, id) is not None
+
+    return wants
+
+
+def position_of(c: psycopg.Connection[Any], start: int | datetime) -> int:
+    """The position at which to begin."""
+    if isinstance(start, int):
+        return start
+    low, high = 1, head(c) + 1
+    while low < high:
+        half = (low + high) // 2
+        row = c.execute("SELECT recorded_at < %s FROM record.events WHERE position = %s", (start, half)).fetchone()
+        if row is not None and row[0]:
+            low = half + 1
+        else:
+            high = half
+    return low
+
+
+def head(c: psycopg.Connection[Any]) -> int:
+    return int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
+
+
+def last(c: psycopg.Connection[Any], count: int, wants: Wanted) -> int:
+    """The position of the last event but so many of those that are wanted, looking back at most 100,000."""
+    at, end, left = head(c) + 1, max(0, head(c) - 100_000), count
+    begin = at
+    while left > 0 and at > end + 1:
+        low = max(end, at - 2_001)
+        rows = read_after(c, low, 2_000, at - 1)
+        for row in reversed(rows):
+            if left > 0 and wants(row.firm_id, row.type, row.stream_type, row.stream_id):
+                begin, left = row.position, left - 1
+        at = low + 1
+    return begin
+
+
+def rows(database: Database, settings: Settings, start: int, wants: Wanted, *, follow: bool) -> Iterator[EventRow]:
+    """Wanted events from a position on; without `follow`, up to the end as it is now."""
+    if settings.kafka_bootstrap:
+        return _topic(database, settings, start, wants, follow=follow)
+    return _log(database, start, wants, follow=follow)
+
+
+def _log(database: Database, start: int, wants: Wanted, *, follow: bool) -> Iterator[EventRow]:
+    at = start - 1
+    with database.connect("record") as c, database.connect("record") as listening:
+        listening.execute(f"LISTEN {CHANNEL}")
+        while True:
+            while found := read_after(c, at, AT_ONCE):
+                yield from (r for r in found if wants(r.firm_id, r.type, r.stream_type, r.stream_id))
+                at = found[-1].position
+            if not follow:
+                return
+            for _ in listening.notifies(timeout=PAUSE, stop_after=1):
+                pass
+
+
+def _topic(database: Database, settings: Settings, start: int, wants: Wanted, *, follow: bool) -> Iterator[EventRow]:
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+    from infra.bus.standing import live_topic, reading
+
+    topic = live_topic(settings)
+    if topic is None:
+        raise NothingToTail
+    with reading(settings) as consumer:
+        known = consumer.list_topics(topic, timeout=10).topics[topic].partitions
+        places = _places(database, consumer, [TopicPartition(topic, p) for p in known], start)
+        consumer.assign(places)
+        open_ends = set(known)
+        while open_ends or follow:
+            first = consumer.poll(PAUSE)
+            if first is None:
+                continue
+            batch: list[EventRow] = []
+            for m in (first, *consumer.consume(AT_ONCE, 0)):
+                error = m.error()
+                if error is not None:
+                    if error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 - the library's name of it
+                        raise KafkaException(error)
+                    open_ends.discard(m.partition())
+                    continue
+                with contextlib.suppress(NotAnEvent):
+                    event = decode(cast("list[tuple[str, bytes | str | None]]", m.headers()), m.value())
+                    if event.position >= start and wants(event.firm, event.type, event.stream_type, event.stream_id):
+                        batch.append(event.row)
+            yield from sorted(batch)
+
+
+def _places(database: Database, consumer: Any, parts: list[Any], start: int) -> list[Any]:
+    """Where to begin in each partition: a minute before the event of that position was recorded."""
+    from confluent_kafka import TopicPartition
+
+    with database.connect("record") as c:
+        row = c.execute(f"SELECT {COLUMNS} FROM record.events WHERE position = %s", (start,)).fetchone()
+    moment = time.time() if row is None else EventRow(*row).recorded_at.timestamp()
+    asked = [TopicPartition(p.topic, p.partition, max(0, int((moment - 60) * 1000))) for p in parts]
+    found = consumer.offsets_for_times(asked, timeout=10)
+    for p in found:
+        if p.offset < 0:
+            p.offset = consumer.get_watermark_offsets(p, timeout=10)[1]
+    return list(found)
+
+
+def partitions(settings: Settings, groups: list[str]) -> list[dict[str, Any]]:
+    """How far each group's committed offsets are in each partition of Kafka."""
+    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+    from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # exported, but not said so
+
+    from infra.bus.connection import client
+    from infra.bus.topics import Names
+
+    names = Names(settings.kafka_prefix)
+    admin = AdminClient(client(settings))
+    found: list[dict[str, Any]] = []
+    for group in groups:
+        asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(names.group(group))])
+        committed = [
+            p
+            for p in asked[names.group(group)].result(15).topic_partitions or []
+            if names.generation(p.topic) is not None and p.offset >= 0
+        ]
+        ends = (
+            admin.list_offsets({TopicPartition(p.topic, p.partition): OffsetSpec.latest() for p in committed}) if committed else {}
+        )
+        last_of = {(p.topic, p.partition): future.result(15).offset for p, future in ends.items()}
+        found += [
+            {
+                "group": group,
+                "topic": p.topic,
+                "partition": p.partition,
+                "committed": p.offset,
+                "end": last_of[p.topic, p.partition],
+                "lag": max(0, last_of[p.topic, p.partition] - p.offset),
+            }
+            for p in sorted(committed, key=lambda p: (p.topic, p.partition))
+        ]
+    return found
