@@ -11,14 +11,14 @@ from collections import OrderedDict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import psycopg
 
 from infra.proofs.checkpoints import Checkpoint
 from infra.proofs.errors import NotProved
-from infra.proofs.notes import Note, Signature
+from infra.proofs.notes import Note
 from infra.proofs.tiles import HEIGHT, Coordinate, bundle, node_from, tiles_of
 from infra.proofs.tlogproof import TlogProof
 from infra.proofs.tree import (
@@ -221,13 +221,6 @@ class LogStore:
         return AddCheckpoint(old, hashes, str(log.note))
 
 
-class Reads(Protocol):
-    """What an asynchronous read has: a connection inside one firm's fence."""
-
-    @property
-    def connection(self) -> psycopg.AsyncConnection[Any]: ...
-
-
 class AsyncLogStore:
     """One firm's log over a connection that does not block; the same answers as `LogStore`."""
 
@@ -235,6 +228,11 @@ class AsyncLogStore:
         self._c = c
         self._firm = firm
         self._cache = cache
+
+    @property
+    def connection(self) -> psycopg.AsyncConnection[Any]:
+        """For reads of what stands beside the log."""
+        return self._c
 
     async def _all(self, sql: str, parameters: Sequence[object]) -> list[Any]:
         async with self._c.cursor(binary=True) as cursor:
@@ -328,7 +326,3 @@ def _consistency_spans(log: Log, old: int, new: int) -> list[Span]:
     if not 0 < old <= new:
         raise NotProved("consistency is proved from a size of at least 1 to one that is not smaller")
     return consistency_spans(old, new)
-
-
-def note_with(note: str, lines: Iterable[Signature]) -> str:
-    return note + "".join(map(str, lines))
