@@ -3,6 +3,7 @@
 from typing import Any
 
 from infra.http import openapi
+from infra.http.log import DESCRIBED
 
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
 WHO: dict[str, Any] = {
@@ -148,4 +149,5 @@ EXTRA: dict[str, Any] = {
         }
     },
 }
+EXTRA |= DESCRIBED
 EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}
