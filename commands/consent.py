@@ -551,7 +551,6 @@ class SuppressContact(Silencing):
     permission="consent:write",
     title="Suppress a contact",
     target=CONSENT,
-    undoable=False,
 )
 async def suppress(c: SuppressContact, w: Work) -> Answer:
     """Send this person nothing, whatever they have consented to: everywhere, over one channel, or to one contact point of it."""
@@ -580,7 +579,6 @@ class LiftSuppression(Silencing):
     permission="consent:write",
     title="Lift a suppression",
     target=CONSENT,
-    undoable=False,
 )
 async def unsuppress(c: LiftSuppression, w: Work) -> Answer:
     """Lift the suppression of this reason and reach. A complaint or a global opt-out is lifted by the person only, or with evidence that

@@ -254,7 +254,6 @@ class NoteOnDeal(Command):
     permission="deals:write",
     title="Note something about a deal",
     target=DEAL,
-    undoable=False,
 )
 async def note(c: NoteOnDeal, w: Work) -> Answer:
     entity = await w.load(DEAL, c.id)
@@ -275,7 +274,6 @@ class RecordDealActivity(Command):
     permission="deals:write",
     title="Record what was done for a deal",
     target=DEAL,
-    undoable=False,
 )
 async def record_activity(c: RecordDealActivity, w: Work) -> Answer:
     """Record something that neither moved the deal nor touched an offer."""

@@ -322,7 +322,6 @@ class PlaceHold(Command):
     permission=HOLDS,
     title="Place a legal hold",
     target=DOCUMENT,
-    undoable=False,
 )
 async def place_hold(c: PlaceHold, w: Work) -> Answer:
     """Several holds may stand at once, each under its own name. The answer holds the id under which this one is lifted."""
@@ -344,7 +343,6 @@ class LiftHold(Command):
     permission=HOLDS,
     title="Lift a legal hold",
     target=DOCUMENT,
-    undoable=False,
 )
 async def lift_hold(c: LiftHold, w: Work) -> Answer:
     entity = await w.load(DOCUMENT, c.id)
@@ -364,7 +362,6 @@ class RetainDocument(Command):
     permission=WRITE,
     title="Set or extend retention",
     target=DOCUMENT,
-    undoable=False,
 )
 async def retain_document(c: RetainDocument, w: Work) -> Answer:
     """The document is kept through the whole of that day (UTC). A date that is set can only be moved later in this way."""
@@ -385,7 +382,6 @@ class ShortenRetention(Command):
     permission=HOLDS,
     title="Shorten or give up retention",
     target=DOCUMENT,
-    undoable=False,
 )
 async def shorten_retention(c: ShortenRetention, w: Work) -> Answer:
     """An earlier date, or none; refused while a legal hold stands."""

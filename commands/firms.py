@@ -144,7 +144,7 @@ async def create(cmd: CreateFirm, w: Work) -> Answer:
     return {"id": str(w.firm), "owner": str(owner.id)}
 
 
-@command("firms.rename", "POST /firms/{id}:rename", permission="firm:write", title="Rename the firm", target=FIRM, undoable=False)
+@command("firms.rename", "POST /firms/{id}:rename", permission="firm:write", title="Rename the firm", target=FIRM)
 async def rename(cmd: RenameFirm, w: Work) -> Answer:
     firm = await w.load(FIRM, cmd.id)
     w.record(firm, firms.rename(firm.state, name=cmd.name))
@@ -157,7 +157,6 @@ async def rename(cmd: RenameFirm, w: Work) -> Answer:
     permission="firm:write",
     title="Change settings of the firm",
     target=FIRM,
-    undoable=False,
 )
 async def change_settings(cmd: ChangeFirmSettings, w: Work) -> Answer:
     """Change the settings that are given and leave the others."""

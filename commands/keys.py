@@ -56,7 +56,7 @@ class RevokeKey(Command):
     remark: Remark | None = None
 
 
-@command("keys.issue", "POST /keys", permission="keys:write", title="Issue an API key", creates=True, undoable=False)
+@command("keys.issue", "POST /keys", permission="keys:write", title="Issue an API key", creates=True)
 async def issue(cmd: IssueKey, w: Work) -> Answer:
     """Issue a key for a role or a member. Its text is shown in this answer and never again."""
     key = w.create(KEY, w.new_id())
@@ -86,7 +86,7 @@ async def issue(cmd: IssueKey, w: Work) -> Answer:
     return {"id": str(key.id)}
 
 
-@command("keys.rename", "POST /keys/{id}:rename", permission="keys:write", title="Rename an API key", target=KEY, undoable=False)
+@command("keys.rename", "POST /keys/{id}:rename", permission="keys:write", title="Rename an API key", target=KEY)
 async def rename(cmd: RenameKey, w: Work) -> Answer:
     key = await w.load(KEY, cmd.id)
     w.record(key, keys.rename(key.state, name=cmd.name))

@@ -84,7 +84,7 @@ async def _count_owner(w: Work, member: Entity[Member, members.Event], *, before
     w.record(firm, count(firm.state, member=member.id))
 
 
-@command("members.add", "POST /members", permission="members:write", title="Add a member", creates=True, undoable=False)
+@command("members.add", "POST /members", permission="members:write", title="Add a member", creates=True)
 async def add(cmd: AddMember, w: Work) -> Answer:
     """Add a person to the firm with the roles they are to have. What a role may do can be read at /roles."""
     member = w.create(MEMBER, w.new_id())
@@ -98,7 +98,6 @@ async def add(cmd: AddMember, w: Work) -> Answer:
     permission="members:write",
     title="Rename a member",
     target=MEMBER,
-    undoable=False,
 )
 async def rename(cmd: RenameMember, w: Work) -> Answer:
     member = await w.load(MEMBER, cmd.id)
@@ -112,7 +111,6 @@ async def rename(cmd: RenameMember, w: Work) -> Answer:
     permission="members:write",
     title="Change a member's email address",
     target=MEMBER,
-    undoable=False,
 )
 async def change_email(cmd: ChangeMemberEmail, w: Work) -> Answer:
     """Change the address a member is known by. The one before is free for others again."""
@@ -131,7 +129,6 @@ async def change_email(cmd: ChangeMemberEmail, w: Work) -> Answer:
     permission="members:write",
     title="Change a member's roles",
     target=MEMBER,
-    undoable=False,
 )
 async def change_roles(cmd: ChangeMemberRoles, w: Work) -> Answer:
     """Give a member these roles instead of those they have. Their keys follow at once; the last owner stays owner."""
@@ -151,7 +148,6 @@ async def change_roles(cmd: ChangeMemberRoles, w: Work) -> Answer:
     permission="members:write",
     title="Deactivate a member",
     target=MEMBER,
-    undoable=False,
 )
 async def deactivate(cmd: DeactivateMember, w: Work) -> Answer:
     """End a member's access: every key of theirs is revoked with it. The last active owner can't be deactivated."""
@@ -171,7 +167,6 @@ async def deactivate(cmd: DeactivateMember, w: Work) -> Answer:
     permission="members:write",
     title="Reactivate a member",
     target=MEMBER,
-    undoable=False,
 )
 async def reactivate(cmd: ReactivateMember, w: Work) -> Answer:
     """Let a member act again, with the roles they had. Keys they had stay revoked; issue new ones."""

@@ -77,7 +77,7 @@ class RemoveNote(Command):
     id: UUID
 
 
-@command("notes.remove", "POST /notes/{id}:remove", permission=WRITE, title="Remove a note", target=NOTE, undoable=False)
+@command("notes.remove", "POST /notes/{id}:remove", permission=WRITE, title="Remove a note", target=NOTE)
 async def remove(c: RemoveNote, w: Work) -> Answer:
     """Take the note out of every list; the record keeps that it was there."""
     note = await w.load(NOTE, c.id)

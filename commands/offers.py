@@ -71,7 +71,6 @@ class ExpireOffer(OfferStep):
     permission="deals:write",
     title="Select an offer to be made",
     target=DEAL,
-    undoable=False,
 )
 async def select(c: SelectOffer, w: Work) -> Answer:
     """Choose an offer for the deal; it is drawn up, sent and settled under the id answered as `offer`."""
@@ -97,7 +96,6 @@ async def select(c: SelectOffer, w: Work) -> Answer:
     permission="deals:write",
     title="Draw an offer up",
     target=DEAL,
-    undoable=False,
 )
 async def create(c: CreateOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -110,7 +108,6 @@ async def create(c: CreateOffer, w: Work) -> Answer:
     permission="deals:write",
     title="Send an offer to the client",
     target=DEAL,
-    undoable=False,
 )
 async def send(c: SendOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -123,7 +120,6 @@ async def send(c: SendOffer, w: Work) -> Answer:
     permission="deals:write",
     title="The client sent an offer back",
     target=DEAL,
-    undoable=False,
 )
 async def send_back(c: ReturnOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -136,7 +132,6 @@ async def send_back(c: ReturnOffer, w: Work) -> Answer:
     permission="deals:write",
     title="The client accepts an offer",
     target=DEAL,
-    undoable=False,
 )
 async def accept(c: AcceptOffer, w: Work) -> Answer:
     """A deal has one accepted offer at most. Accepting does not win the deal."""
@@ -150,7 +145,6 @@ async def accept(c: AcceptOffer, w: Work) -> Answer:
     permission="deals:write",
     title="An offer is declined",
     target=DEAL,
-    undoable=False,
 )
 async def decline(c: DeclineOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -163,7 +157,6 @@ async def decline(c: DeclineOffer, w: Work) -> Answer:
     permission="deals:write",
     title="Cancel an offer",
     target=DEAL,
-    undoable=False,
 )
 async def cancel(c: CancelOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)
@@ -176,7 +169,6 @@ async def cancel(c: CancelOffer, w: Work) -> Answer:
     permission="deals:write",
     title="Let an offer expire",
     target=DEAL,
-    undoable=False,
 )
 async def expire(c: ExpireOffer, w: Work) -> Answer:
     deal = await w.load(DEAL, c.id)

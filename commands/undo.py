@@ -23,7 +23,7 @@ from commands.kernel import Answer, Command, Entity, Work, command
 from domain.kernel import STREAMS, NotFound, Refused, Stream, fold
 
 UNDONE = "Undone"
-ASIDE = frozenset({"folder_tree"})  # streams that follow what is recorded on others
+ASIDE = frozenset({"folder_tree", "member_address"})  # streams that follow what is recorded on others
 
 # --- what is declared
 
@@ -51,6 +51,8 @@ class Recorded(Protocol):
     def command_id(self) -> str: ...
     @property
     def occurred_at(self) -> datetime: ...
+    @property
+    def recorded_at(self) -> datetime: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +78,8 @@ Inverted = Callable[[Undo], Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inverse:
-    """How one kind of event is undone. `exact`: every field is as it was; `over`: what changed since stays and stops nothing."""
+    """How one kind of event is undone. `exact`: every field is as it was; `over`: what changed since stays and stops nothing;
+    `aside`: it only follows what is undone elsewhere, so a command that records it for its own sake can't be undone."""
 
     stream: Stream[Any, Any]
     permission: str
@@ -84,9 +87,11 @@ class Inverse:
     decide: Inverted
     exact: bool = True
     over: bool = False
+    aside: bool = False
 
 
 INVERSES: dict[type, Inverse] = {}
+FINAL: dict[type, str] = {}
 
 
 class NotTheWay(Refused):
@@ -98,19 +103,32 @@ def undoing(
 ) -> Callable[..., Callable[[Inverted], Inverted]]:
     """Declares inverses for the events of a stream: `@deal(DealMoved)`. `each` names lists whose inverses take single entries."""
 
-    def of(*kinds: type, exact: bool = True, over: bool = False) -> Callable[[Inverted], Inverted]:
+    def of(*kinds: type, exact: bool = True, over: bool = False, aside: bool = False) -> Callable[[Inverted], Inverted]:
         def declare(decide: Inverted) -> Inverted:
             for kind in kinds:
                 if kind in INVERSES:
                     raise ValueError(f"inverse declared twice: {kind.__name__}")
                 INVERSES[kind] = Inverse(
-                    stream=stream, permission=permission, each=frozenset(each), decide=decide, exact=exact, over=over
+                    stream=stream,
+                    permission=permission,
+                    each=frozenset(each),
+                    decide=decide,
+                    exact=exact,
+                    over=over,
+                    aside=aside,
                 )
             return decide
 
         return declare
 
     return of
+
+
+def final(kind: type, because: str) -> None:
+    """Declares that there is no way back from an event, and why, in a sentence."""
+    if kind in FINAL:
+        raise ValueError(f"declared final twice: {kind.__name__}")
+    FINAL[kind] = because
 
 
 # --- refusals
@@ -248,7 +266,8 @@ async def _step(w: Work, line: _Line, version: int, reason: str) -> Step:
     undone = line.past[version - 1]
     inverse = INVERSES.get(type(undone.event))
     if inverse is None:
-        raise CantBeUndone(event=undone.name, event_id=str(undone.event_id))
+        because = FINAL.get(type(undone.event))
+        raise CantBeUndone(event=undone.name, event_id=str(undone.event_id), **({"because": because} if because else {}))
     if inverse.permission not in w.permissions:
         raise NotYoursToUndo(permission=inverse.permission)
     last = max(line.mine) if version == 1 else version

@@ -8,6 +8,7 @@ A note is a stream of its own, so that each keeps its own history and a contact 
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Annotated, Literal, NewType, assert_never
 from uuid import UUID
 
@@ -56,7 +57,23 @@ class NoteRemoved:
     pass
 
 
-Event = NoteWritten | NoteEdited | NotePinned | NoteUnpinned | NoteRemoved
+@event("notes.Reinstated.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteReinstated:
+    """A removed note is there again, as it was: all of it, because what was removed is nowhere else."""
+
+    about_type: AboutType
+    about: UUID
+    kind: Kind
+    text: Annotated[str | None, Personal(subject="about")] = None
+    happened_at: datetime
+    written_by: str
+    edited_by: str | None = None
+    edited_at: datetime | None = None
+    pinned: bool = False
+
+
+Event = NoteWritten | NoteEdited | NotePinned | NoteUnpinned | NoteRemoved | NoteReinstated
 
 # --- state
 
@@ -110,6 +127,11 @@ def remove(note: Note) -> list[Event]:
     return [] if note.removed else [NoteRemoved()]
 
 
+def reinstate(note: Note, *, whole: NoteReinstated) -> list[Event]:
+    """`whole` is the note as it was when it was removed."""
+    return [whole] if note.removed else []
+
+
 def _standing(note: Note) -> UUID:
     if note.removed or note.about is None:
         raise NoteIsRemoved
@@ -131,6 +153,8 @@ def evolve(note: Note, e: Event) -> Note:
             return replace(note, pinned=False)
         case NoteRemoved():
             return replace(note, removed=True)
+        case NoteReinstated():
+            return replace(note, removed=False, about=e.about, text=e.text, pinned=e.pinned)
         case _:
             assert_never(e)
 

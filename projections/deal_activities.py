@@ -1,4 +1,4 @@
-"""What was noted about deals and done for them, one row each: nothing of it ever changes."""
+"""What was noted about deals and done for them, one row each: nothing of it ever changes, what was taken back is gone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
-from domain.deals import ActivityRecorded, DealNoted
+from domain.deals import ActivityRecorded, ActivityTakenBack, DealNoted, NoteTakenBack
 from domain.kernel import Personal
 from projections.kernel import Recorded, View, view
 
@@ -27,7 +27,13 @@ class ActivityRow:
 
 
 def entries(r: Recorded) -> Iterable[UUID]:
-    return (r.event_id,) if isinstance(r.event, DealNoted | ActivityRecorded) else ()
+    match r.event:
+        case DealNoted() | ActivityRecorded():
+            return (r.event_id,)
+        case NoteTakenBack(note=told) | ActivityTakenBack(activity=told):
+            return (told,)
+        case _:
+            return ()
 
 
 def fold_entry(row: ActivityRow | None, _id: UUID, r: Recorded) -> ActivityRow | None:
@@ -53,6 +59,8 @@ def fold_entry(row: ActivityRow | None, _id: UUID, r: Recorded) -> ActivityRow |
                 recorded_by=r.actor,
                 performer_id=r.event.performer,
             )
+        case NoteTakenBack() | ActivityTakenBack():
+            return None
         case _:
             return row
 

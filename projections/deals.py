@@ -8,6 +8,7 @@ from uuid import UUID
 
 from domain.deals import (
     ActivityRecorded,
+    ActivityTakenBack,
     DealAmended,
     DealArchived,
     DealAssigned,
@@ -21,6 +22,7 @@ from domain.deals import (
     DealTransferred,
     DealWon,
     Line,
+    NoteTakenBack,
     OfferAccepted,
     OfferCancelled,
     OfferCreated,
@@ -29,6 +31,7 @@ from domain.deals import (
     OfferReturned,
     OfferSelected,
     OfferSent,
+    OfferSetBack,
     OfferStatus,
     Party,
     PartyAdded,
@@ -140,6 +143,10 @@ def fold_deal(row: DealRow | None, _id: UUID, r: Recorded) -> DealRow | None:
             return replace(row, notes=row.notes + 1, last_note=e.note)
         case ActivityRecorded():
             return replace(row, activities=row.activities + 1, last_activity=e.name, last_activity_details=e.details)
+        case NoteTakenBack():
+            return replace(row, notes=max(0, row.notes - 1), last_note=e.last)
+        case ActivityTakenBack():
+            return replace(row, activities=max(0, row.activities - 1), last_activity=e.name, last_activity_details=e.details)
         case DealWon():
             return replace(
                 closed(row, e.stage, at),
@@ -172,6 +179,14 @@ def fold_deal(row: DealRow | None, _id: UUID, r: Recorded) -> DealRow | None:
                 valid_until=e.valid_until,
             )
             return replace(row, offers=(*row.offers, made))
+        case OfferSetBack():
+            return replace(
+                row,
+                offers=tuple(
+                    replace(o, status=e.status, since=e.since, valid_until=e.valid_until) if o.id == e.offer else o
+                    for o in row.offers
+                ),
+            )
         case OfferCreated() | OfferSent() | OfferReturned() | OfferAccepted() | OfferDeclined() | OfferCancelled() | OfferExpired():
             valid_until = getattr(e, "valid_until", None)
             return replace(

@@ -29,6 +29,7 @@ from domain.deals import (
     OfferReturned,
     OfferSelected,
     OfferSent,
+    OfferSetBack,
 )
 from domain.deals.state import offer_status
 from domain.documents import DocumentAdded, DocumentArchived, DocumentDiscarded, DocumentRenamed, DocumentRestored
@@ -95,6 +96,7 @@ def keys(r: Recorded) -> Iterable[UUID]:
             | OfferDeclined()
             | OfferCancelled()
             | OfferExpired()
+            | OfferSetBack()
         ) as e:
             return (e.offer,)
         case _:
@@ -164,6 +166,8 @@ def _changed(row: GraphNodeRow, r: Recorded) -> GraphNodeRow:
             OfferCreated() | OfferSent() | OfferReturned() | OfferAccepted() | OfferDeclined() | OfferCancelled() | OfferExpired()
         ) as e:
             return replace(row, status=offer_status(e))
+        case OfferSetBack() as e:
+            return replace(row, status=e.status)
         case DocumentRenamed() as e:
             return replace(row, label=e.title)
         case DocumentDiscarded():

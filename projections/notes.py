@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 from domain.kernel import Personal
-from domain.notes import AboutType, Kind, NoteEdited, NotePinned, NoteRemoved, NoteUnpinned, NoteWritten
+from domain.notes import AboutType, Kind, NoteEdited, NotePinned, NoteReinstated, NoteRemoved, NoteUnpinned, NoteWritten
 from projections.kernel import Recorded, View, of_stream, view
 
 
@@ -30,6 +30,18 @@ def fold(row: NoteRow | None, _key: UUID, r: Recorded) -> NoteRow | None:
     if isinstance(e, NoteWritten):
         return NoteRow(
             about_type=e.about_type, about=e.about, kind=e.kind, text=e.text, happened_at=r.occurred_at, written_by=r.actor
+        )
+    if isinstance(e, NoteReinstated):
+        return NoteRow(
+            about_type=e.about_type,
+            about=e.about,
+            kind=e.kind,
+            text=e.text,
+            happened_at=e.happened_at,
+            written_by=e.written_by,
+            edited_by=e.edited_by,
+            edited_at=e.edited_at,
+            pinned=e.pinned,
         )
     if row is None:
         return None

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated
+from typing import Annotated, Any
 from uuid import UUID
 
 from domain.deals import (
@@ -16,8 +16,10 @@ from domain.deals import (
     OfferReturned,
     OfferSelected,
     OfferSent,
+    OfferSetBack,
     OfferStatus,
 )
+from domain.deals.state import LIVE
 from domain.kernel import Personal
 from projections.kernel import Recorded, View, view
 
@@ -86,10 +88,25 @@ def fold_offer(row: OfferRow | None, _id: UUID, r: Recorded) -> OfferRow | None:
             return replace(row, status="declined", settled_at=at, reason_code=e.reason_code, reason=e.reason)
         case OfferCancelled():
             return replace(row, status="cancelled", settled_at=at, reason_code=e.reason_code, reason=e.reason)
+        case OfferSetBack():
+            return _set_back(row, e)
         case OfferExpired():
             return replace(row, status="expired", settled_at=at)
         case _:
             return row
+
+
+REACHED: tuple[tuple[OfferStatus, str], ...] = (("created", "drawn_up_at"), ("sent", "sent_at"), ("returned", "returned_at"))
+
+
+def _set_back(row: OfferRow, e: OfferSetBack) -> OfferRow:
+    """As before the step that was taken back: without the times of steps it has not come to."""
+    row = replace(row, status=e.status, valid_until=e.valid_until)
+    if e.status not in LIVE:
+        return replace(row, settled_at=e.since)
+    reached = ("selected", *(status for status, _ in REACHED)).index(e.status)
+    times: dict[str, Any] = {name: None for at, (_, name) in enumerate(REACHED, start=1) if at > reached and e.status != "sent"}
+    return replace(row, settled_at=None, reason_code=None, reason=None, **times)
 
 
 OFFERS = view(View(name="offers", version=1, table="views.offers", row=OfferRow, keys=offers_of, fold=fold_offer))

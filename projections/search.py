@@ -15,7 +15,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin
 from uuid import UUID
 
-from domain.deals import DealNoted
+from domain.deals import DealNoted, NoteTakenBack
 from domain.kernel import FirmId, Personal
 from domain.people import Address, Email, FieldValue, Issue, Link, Phone
 from domain.tasks.events import TaskCommentAmended, TaskCommented, TaskCommentRemoved
@@ -416,6 +416,8 @@ def _remarked(remarks: Mapping[str, str], r: Recorded) -> Mapping[str, str]:
     match r.event:
         case DealNoted(note=str() as text):
             return {**dict(list(remarks.items())[-MAX_REMARKS:]), str(r.event_id): text}
+        case NoteTakenBack() as e:
+            return {k: v for k, v in remarks.items() if k != str(e.note)}
         case TaskCommented() as e:
             return {**dict(list(remarks.items())[-MAX_REMARKS:]), str(e.comment): e.text}
         case TaskCommentAmended() as e if str(e.comment) in remarks:

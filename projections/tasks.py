@@ -134,6 +134,9 @@ def _fold(row: TaskRow | None, _key: UUID, r: Recorded) -> TaskRow | None:
             row = _rested(row, r.occurred_at)
             first = row.started_at if row.started_at is not None else r.occurred_at
             return replace(row, status="in_progress", started_at=first, working_since=r.occurred_at, sessions=row.sessions + 1)
+        case e.TaskStartTakenBack():
+            earlier = row.started_at if row.sessions > 1 else None
+            return replace(row, status=x.status, started_at=earlier, working_since=None, sessions=max(0, row.sessions - 1))
         case e.TaskPaused():
             return replace(_rested(row, r.occurred_at), status="paused")
         case e.TaskBlocked():

@@ -1,13 +1,17 @@
-"""Undoing what happened to deals and pipelines. What was said to a client (notes, offers) stands: it can't be unsaid."""
+"""Undoing what happened to deals, their notes and offers, and pipelines.
+
+A step of an offer that is undone was recorded by mistake: the offer stands where it stood. What a client was really sent can't be unsent;
+cancel the offer then. An offer that was selected is cancelled, not removed.
+"""
 
 from typing import Any
 
 from commands.undo import NotTheWay, Undo, undoing
 from domain import deals, pipelines
-from domain.deals import DEAL
+from domain.deals import DEAL, offers
 from domain.pipelines import DEFAULT, PIPELINE, StageDraft, StageId, stage_in_use
 
-deal = undoing(DEAL, "deals:write", each=("parties",))
+deal = undoing(DEAL, "deals:write", each=("parties", "offers"))
 pipeline = undoing(PIPELINE, "pipelines:write")
 default = undoing(DEFAULT, "pipelines:write")
 
@@ -114,6 +118,82 @@ def archived(u: Undo) -> Any:
 @deal(deals.DealRestored)
 def restored(u: Undo) -> Any:
     return deals.archive(u.now, reason=u.reason)
+
+
+# --- notes and activities: what told them stays on the record
+
+
+def _stands(u: Undo, *kinds: type) -> list[Any]:
+    """What was told before and was not taken back."""
+    gone = {getattr(r.event, "note", None) or getattr(r.event, "activity", None) for r in u.past if isinstance(r.event, kinds[1:])}
+    return [r.event for r in u.past if isinstance(r.event, kinds[0]) and r.event_id not in gone and r.version != u.version]
+
+
+@deal(deals.DealNoted)
+def noted(u: Undo) -> Any:
+    mine = u.past[u.version - 1].event_id
+    if any(isinstance(r.event, deals.NoteTakenBack) and r.event.note == mine for r in u.past):
+        return []
+    before = _stands(u, deals.DealNoted, deals.NoteTakenBack)
+    return deals.take_back_note(u.now, note=mine, last=before[-1].note if before else None)
+
+
+@deal(deals.ActivityRecorded)
+def activity_recorded(u: Undo) -> Any:
+    mine = u.past[u.version - 1].event_id
+    if any(isinstance(r.event, deals.ActivityTakenBack) and r.event.activity == mine for r in u.past):
+        return []
+    before = _stands(u, deals.ActivityRecorded, deals.ActivityTakenBack)
+    if not before:
+        return deals.take_back_activity(u.now, activity=mine)
+    return deals.take_back_activity(u.now, activity=mine, name=before[-1].name, details=before[-1].details)
+
+
+def _told(u: Undo, id: Any) -> Any:
+    return next(r.event for r in u.past if r.event_id == id)
+
+
+@deal(deals.NoteTakenBack)
+def note_taken_back(u: Undo) -> Any:
+    told = _told(u, u.e.note)
+    return deals.note(u.now, text=told.note, performer=told.performer)
+
+
+@deal(deals.ActivityTakenBack)
+def activity_taken_back(u: Undo) -> Any:
+    told = _told(u, u.e.activity)
+    return deals.record_activity(u.now, name=told.name, details=told.details, performer=told.performer)
+
+
+# --- offers
+
+
+@deal(deals.OfferSelected, exact=False)
+def offer_selected(u: Undo) -> Any:
+    return offers.cancel(u.now, offer=u.e.offer, reason=u.reason)
+
+
+@deal(
+    deals.OfferCreated,
+    deals.OfferSent,
+    deals.OfferReturned,
+    deals.OfferAccepted,
+    deals.OfferDeclined,
+    deals.OfferCancelled,
+    deals.OfferExpired,
+    deals.OfferSetBack,
+)
+def offer_stepped(u: Undo) -> Any:
+    """Where it stood before, since when, and the day it was good until."""
+    steps = [r for r in u.past if r.version < u.version and getattr(r.event, "offer", None) == u.e.offer]
+    status = next(o.status for o in u.was.offers if o.id == u.e.offer)
+    valid_until = None
+    for r in steps:
+        said = getattr(r.event, "valid_until", None)
+        valid_until = said if isinstance(r.event, deals.OfferSetBack) else said or valid_until
+    last = steps[-1]
+    since = last.event.since if isinstance(last.event, deals.OfferSetBack) else last.occurred_at
+    return offers.set_back(u.now, offer=u.e.offer, status=status, since=since, valid_until=valid_until)
 
 
 # --- pipelines

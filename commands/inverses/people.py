@@ -3,7 +3,7 @@
 from typing import Any
 
 from commands.organisations import path_of
-from commands.undo import NotTheWay, Undo, undoing
+from commands.undo import NotTheWay, Undo, final, undoing
 from domain import contacts, fields, notes, organisations, relations
 from domain.contacts import CONTACT
 from domain.fields import FIELD
@@ -213,6 +213,31 @@ def note_unpinned(u: Undo) -> Any:
     return notes.pin(u.now)
 
 
+@note(notes.NoteRemoved)
+def note_removed(u: Undo) -> Any:
+    past = [r for r in u.past if r.version < u.version]
+    written, edited = past[0], next((r for r in reversed(past) if isinstance(r.event, notes.NoteEdited)), None)
+    return notes.reinstate(
+        u.now,
+        whole=notes.NoteReinstated(
+            about_type=written.event.about_type,
+            about=written.event.about,
+            kind=written.event.kind,
+            text=u.was.text,
+            happened_at=written.occurred_at,
+            written_by=written.actor,
+            edited_by=edited.actor if edited else None,
+            edited_at=edited.recorded_at if edited else None,
+            pinned=u.was.pinned,
+        ),
+    )
+
+
+@note(notes.NoteReinstated)
+def note_reinstated(u: Undo) -> Any:
+    return notes.remove(u.now)
+
+
 # --- fields
 
 
@@ -235,3 +260,9 @@ def field_retired(u: Undo) -> Any:
 @definition(fields.FieldReinstated)
 def field_reinstated(u: Undo) -> Any:
     return fields.retire(u.now, reason=u.reason)
+
+
+final(contacts.ContactReleased, "They are apart again. Merge them again if they are one.")
+final(contacts.ContactUnmerged, "They are apart again. Merge them again if they are one.")
+final(organisations.OrganisationReleased, "They are apart again. Merge them again if they are one.")
+final(organisations.OrganisationUnmerged, "They are apart again. Merge them again if they are one.")

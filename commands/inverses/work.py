@@ -1,14 +1,14 @@
 """Undoing what happened to tasks, projects, documents and folders.
 
-Holds, retention and discarding have no inverse here: they are decisions of their own, each with its reason. A file that was added stays in
-the record of its document; undoing it brings the content before it back as the latest.
+A file that was added stays in the record of its document; undoing it brings the content before it back as the latest. What was discarded is
+gone. Holds and retention are undone by whoever may set them, by the rules for setting them.
 """
 
 from typing import Any
 from uuid import UUID
 
 from commands.folders import path_up
-from commands.undo import NotTheWay, Undo, undoing
+from commands.undo import NotTheWay, Undo, final, undoing
 from domain import documents, folders, projects, tasks
 from domain.documents import DOCUMENT
 from domain.folders import FOLDER, FOLDER_TREE, FolderId
@@ -23,6 +23,7 @@ project = undoing(PROJECT, "projects:write")
 document = undoing(DOCUMENT, "documents:write", each=("links",))
 folder = undoing(FOLDER, "documents:write")
 tree = undoing(FOLDER_TREE, "documents:write")
+held = undoing(DOCUMENT, "holds:write", each=("links", "holds"))
 
 
 # --- tasks
@@ -104,7 +105,7 @@ async def task_assigned(u: Undo) -> Any:
 
 
 def _back_to(u: Undo, now: Any, status: str) -> list[Any]:
-    """From an open task to the status it had; a start can't be taken back otherwise than by what followed it."""
+    """From an open task to the status it had."""
     match status:
         case "open":
             return []
@@ -116,16 +117,26 @@ def _back_to(u: Undo, now: Any, status: str) -> list[Any]:
                 now = tasks.evolve(now, e)
             return [*started, *tasks.pause(now)]
         case "scheduled" if u.was.starts_at is not None:
-            raise NotTheWay
+            planless = tasks.unschedule(now)
+            for e in planless:
+                now = tasks.evolve(now, e)
+            return [*planless, *tasks.schedule(now, starts_at=u.was.starts_at, ends_at=u.was.ends_at)]
         case _:
             raise NotTheWay
 
 
 @task(told.TaskStarted)
 def started(u: Undo) -> Any:
-    if u.was.status != "paused":
+    if u.was.status == "paused":
+        return tasks.pause(u.now)
+    if u.was.status not in {"open", "scheduled"}:
         raise NotTheWay
-    return tasks.pause(u.now)
+    return tasks.take_back_start(u.now, status=u.was.status)
+
+
+@task(told.TaskStartTakenBack)
+def start_taken_back(u: Undo) -> Any:
+    return tasks.start(u.now)
 
 
 @task(told.TaskPaused)
@@ -343,6 +354,30 @@ def document_archived(u: Undo) -> Any:
 @document(documents.DocumentRestored)
 def document_restored(u: Undo) -> Any:
     return documents.archive(u.now, reason=u.reason)
+
+
+@held(documents.HoldPlaced)
+def hold_placed(u: Undo) -> Any:
+    return documents.lift_hold(u.now, hold=u.e.hold, reason=u.reason)
+
+
+@held(documents.HoldLifted)
+def hold_lifted(u: Undo) -> Any:
+    placed = next(e for e in (r.event for r in reversed(u.past)) if isinstance(e, documents.HoldPlaced) and e.hold == u.e.hold)
+    return documents.place_hold(u.now, hold=u.e.hold, name=placed.name or u.reason, reason=placed.reason or u.reason)
+
+
+@held(documents.RetentionSet)
+def retention_set(u: Undo) -> Any:
+    return documents.shorten_retention(u.now, until=u.was.retain_until, reason=u.reason)
+
+
+@held(documents.RetentionShortened)
+def retention_shortened(u: Undo) -> Any:
+    return documents.retain(u.now, until=u.e.previous, reason=u.reason)
+
+
+final(documents.DocumentDiscarded, "What was discarded is gone: nothing of it was kept that could be brought back.")
 
 
 @folder(folders.FolderCreated)

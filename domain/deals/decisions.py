@@ -9,6 +9,7 @@ from uuid import UUID
 
 from domain.deals.events import (
     ActivityRecorded,
+    ActivityTakenBack,
     DealAmended,
     DealArchived,
     DealAssigned,
@@ -23,6 +24,7 @@ from domain.deals.events import (
     DealWon,
     Event,
     Line,
+    NoteTakenBack,
     Party,
     PartyAdded,
     PartyRemoved,
@@ -220,6 +222,20 @@ def record_activity(
 ) -> list[Event]:
     """Whatever the state of the deal: it was done."""
     return [ActivityRecorded(name=name, contact=deal.contact, details=_attributes(dict(details or {})), performer=performer)]
+
+
+def take_back_note(deal: Deal, *, note: UUID, last: str | None) -> list[Event]:
+    """`note` is the event that told it, `last` the last note before it that stands."""
+    _not_archived(deal)
+    return [NoteTakenBack(note=note, contact=deal.contact, last=last)]
+
+
+def take_back_activity(
+    deal: Deal, *, activity: UUID, name: str | None = None, details: Mapping[str, str] | None = None
+) -> list[Event]:
+    """`activity` is the event that told it; the rest tells the last one before it that stands."""
+    _not_archived(deal)
+    return [ActivityTakenBack(activity=activity, contact=deal.contact, name=name, details=dict(details or {}))]
 
 
 def win(

@@ -6,7 +6,7 @@ deal's first contact; `contact` in the same event says who that was.
 """
 
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Literal, NewType
 from uuid import UUID
@@ -142,6 +142,27 @@ class DealNoted:
     contact: UUID | None = None
     note: Text = None
     performer: UUID | None = None
+
+
+@event("deals.NoteTakenBack.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoteTakenBack:
+    """A note was written by mistake. `note` is the id of the event that told it, `last` the note that is now the deal's last."""
+
+    note: UUID
+    contact: UUID | None = None
+    last: Text = None
+
+
+@event("deals.ActivityTakenBack.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivityTakenBack:
+    """What was said to be done was not. `activity` is the id of the event that told it; the rest is the deal's last activity now."""
+
+    activity: UUID
+    contact: UUID | None = None
+    name: str | None = None
+    details: Texts = field(default_factory=dict)
 
 
 @event("deals.ActivityRecorded.v1")
@@ -281,6 +302,18 @@ class OfferExpired:
     performer: UUID | None = None
 
 
+@event("deals.OfferSetBack.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfferSetBack:
+    """The last step of an offer was recorded by mistake: it stands again where it stood since `since`, good until the day it was."""
+
+    offer: OfferId
+    status: Literal["selected", "created", "sent", "returned", "accepted", "declined", "cancelled", "expired"]
+    since: datetime
+    valid_until: date | None = None
+    performer: UUID | None = None
+
+
 OfferEvent = (
     OfferSelected | OfferCreated | OfferSent | OfferReturned | OfferAccepted | OfferDeclined | OfferCancelled | OfferExpired
 )
@@ -300,5 +333,8 @@ Event = (
     | DealReopened
     | DealArchived
     | DealRestored
+    | NoteTakenBack
+    | ActivityTakenBack
+    | OfferSetBack
     | OfferEvent
 )

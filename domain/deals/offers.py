@@ -4,7 +4,7 @@ Each decision takes `imported=True` for what another system says happened: it is
 """
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Literal
 from uuid import UUID
@@ -21,6 +21,7 @@ from domain.deals.events import (
     OfferReturned,
     OfferSelected,
     OfferSent,
+    OfferSetBack,
 )
 from domain.deals.money import amount_of, money_of
 from domain.deals.refusals import (
@@ -177,6 +178,25 @@ def cancel(
 
 def expire(deal: Deal, *, offer: OfferId, performer: UUID | None = None, imported: bool = False) -> list[Event]:
     return _step(deal, OfferExpired(offer=offer, performer=performer), "expired", imported=imported)
+
+
+def set_back(
+    deal: Deal,
+    *,
+    offer: OfferId,
+    status: OfferStatus,
+    since: datetime,
+    valid_until: date | None = None,
+    performer: UUID | None = None,
+) -> list[Event]:
+    """The last step was recorded by mistake."""
+    known = _known(deal, offer)
+    if known.status == status:
+        return []
+    deal_in_use(deal, known)
+    if status == "accepted":
+        the_only_one_accepted(deal, known)
+    return [OfferSetBack(offer=offer, status=status, since=since, valid_until=valid_until, performer=performer)]
 
 
 def offer_meant(deal: Deal, step: Step) -> OfferId | None:

@@ -8,6 +8,7 @@ from uuid import UUID
 
 from domain.deals.events import (
     ActivityRecorded,
+    ActivityTakenBack,
     DealAmended,
     DealArchived,
     DealAssigned,
@@ -22,6 +23,7 @@ from domain.deals.events import (
     DealWon,
     Event,
     Line,
+    NoteTakenBack,
     OfferAccepted,
     OfferCancelled,
     OfferCreated,
@@ -32,6 +34,7 @@ from domain.deals.events import (
     OfferReturned,
     OfferSelected,
     OfferSent,
+    OfferSetBack,
     Party,
     PartyAdded,
     PartyRemoved,
@@ -162,8 +165,10 @@ def evolve(deal: Deal, e: Event) -> Deal:
             return replace(deal, archived=True)
         case DealRestored():
             return replace(deal, archived=False)
-        case DealNoted() | ActivityRecorded():
+        case DealNoted() | ActivityRecorded() | NoteTakenBack() | ActivityTakenBack():
             return deal
+        case OfferSetBack():
+            return replace(deal, offers=tuple(replace(o, status=e.status) if o.id == e.offer else o for o in deal.offers))
         case OfferSelected():
             return replace(deal, offers=(*deal.offers, Offer(id=e.offer)))
         case OfferCreated() | OfferSent() | OfferReturned() | OfferAccepted() | OfferDeclined() | OfferCancelled() | OfferExpired():

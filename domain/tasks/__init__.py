@@ -47,6 +47,7 @@ from domain.tasks.events import (
     TaskRetitled,
     TaskScheduled,
     TaskStarted,
+    TaskStartTakenBack,
     TaskTakenOut,
     TaskUnassigned,
     TaskUnblocked,
@@ -368,6 +369,16 @@ def start(task: Task) -> list[Event]:
     return [TaskStarted()]
 
 
+def take_back_start(task: Task, *, status: Literal["open", "scheduled"]) -> list[Event]:
+    """The work was not begun after all."""
+    if task.status == status:
+        return []
+    _workable(task)
+    if task.status != "in_progress":
+        raise TaskIsNotStarted
+    return [TaskStartTakenBack(status=status)]
+
+
 def pause(task: Task) -> list[Event]:
     if task.status == "paused":
         return []
@@ -567,6 +578,8 @@ def evolve(task: Task, e: Event) -> Task:
             return replace(task, assignee=None)
         case TaskStarted():
             return replace(task, status="in_progress")
+        case TaskStartTakenBack():
+            return replace(task, status=e.status)
         case TaskPaused():
             return replace(task, status="paused")
         case TaskBlocked():

@@ -141,6 +141,14 @@ class TaskStarted(Told):
     pass
 
 
+@event("tasks.StartTakenBack.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskStartTakenBack:
+    """It was not begun after all: it is as it was before."""
+
+    status: Literal["open", "scheduled"]
+
+
 @event("tasks.Paused.v1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskPaused(Told):
@@ -235,6 +243,7 @@ Event = (
     | TaskAssigned
     | TaskUnassigned
     | TaskStarted
+    | TaskStartTakenBack
     | TaskPaused
     | TaskBlocked
     | TaskUnblocked

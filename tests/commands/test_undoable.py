@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from commands.kernel import COMMANDS, CommandSpec
-from commands.undo import INVERSES
+from commands.undo import FINAL, INVERSES
 from domain.kernel import EVENTS
 from infra import registry
 
@@ -59,10 +59,18 @@ def test_a_command_says_that_it_can_be_undone_exactly_where_its_events_have_inve
     assert events, "the events of the command could not be found"
     # what a creation brought with it is taken back with it
     whole = {stored(e) for e in events if e in INVERSES} if COMMANDS[name].creates else set()
-    missing = sorted(e.__name__ for e in events if e not in INVERSES and stored(e) not in whole)
+    missing = sorted(e.__name__ for e in events if e in FINAL or (e not in INVERSES and stored(e) not in whole))
+    # what only follows another thing's undoing is no way back for a command of its own
+    missing += [e.__name__ for e in events if e in INVERSES and INVERSES[e].aside and INVERSES[e].stream is COMMANDS[name].target]
     assert COMMANDS[name].undoable == (not missing), f"without an inverse: {missing}"
 
 
 def test_every_inverse_is_for_an_event_of_its_own_stream() -> None:
     assert set(INVERSES) <= RECORDABLE
-    assert len(INVERSES) > 110
+    assert len(INVERSES) > 140
+
+
+def test_what_is_final_says_why_in_a_sentence_and_has_no_inverse() -> None:
+    assert set(FINAL) <= RECORDABLE
+    assert not set(FINAL) & set(INVERSES)
+    assert all(why[0].isupper() and why.endswith(".") for why in FINAL.values())

@@ -127,10 +127,6 @@ async def test_a_deal_goes_back_to_where_it_stood(house: House) -> None:
     await post(house, "/undo", {"command_id": moved})
     await house.settle()
     assert (await house.client.get(f"/v1{path}")).json()["stage_id"] == stages["One"]
-    await post(house, f"{path}:note", {"note": "Said"})
-    assert (await post(house, "/undo", {"command_id": await command_of(house, path)}, 409))[
-        "type"
-    ] == "urn:chancery:problem:cant-be-undone"
 
 
 async def test_who_may_not_do_it_may_not_undo_it_and_nobody_reaches_another_firm(house: House) -> None:
