@@ -374,7 +374,7 @@ class Logs:
 
             size, at = await asyncio.to_thread(ask)
         except (NoTimestamp, TimestampsUnusable) as e:
-            raise HttpProblem(502, "no-timestamp", str(e)) from e
+            raise HttpProblem(503, "no-timestamp", str(e), headers={"Retry-After": "60"}) from e
         return json_response({"size": size, "stamped_at": at})
 
 
@@ -501,7 +501,7 @@ DESCRIBED: dict[str, Any] = {
         **_described("log.timestamps", "The RFC 3161 timestamps of checkpoints", "application/json"),
         **_described(
             "log.stamp", "Ask for a timestamp over the newest checkpoint", "application/json", post=True,
-            more=("408", "409", "413", "415", "502"),
+            more=("408", "409", "413", "415"),
         ),
     },
     "/v1/log/timestamps/{size}": _described(
