@@ -70,8 +70,12 @@ ALL_PERMISSIONS = _READ_WORK | {
     "imports:write",
     "history:read",
     "personal:read",
+    "graph:cypher",
     "log:read",
     "log:write",
+    "privacy:read",
+    "privacy:write",
+    "privacy:approve",
 }
 
 PERMISSIONS: dict[Role, frozenset[str]] = {
@@ -105,12 +109,16 @@ PERMISSIONS: dict[Role, frozenset[str]] = {
         "personal:read",
         "log:read",
         "log:write",
+        "privacy:read",
+        "privacy:write",
+        "privacy:approve",
     },
     # Reads everything and changes nothing. Personal values too: an audit traces an entry to the person it is about, and a consent
     # without its person proves nothing. A firm that wants a masked audit issues the auditor's key without the scope personal:read.
-    Role.AUDITOR: _READ_WORK | {"keys:read", "imports:read", "history:read", "personal:read", "log:read"},
+    Role.AUDITOR: _READ_WORK | {"keys:read", "imports:read", "history:read", "personal:read", "log:read", "privacy:read"},
     # Counts and relates over time: needs the history, never the names. Imports keep their source rows, names and all, so not those.
-    Role.ANALYST: _READ_WORK | {"history:read"},
+    # Cypher shows no personal value to anybody.
+    Role.ANALYST: _READ_WORK | {"history:read", "graph:cypher"},
     # Sees the work as it stands, without names: a screen on the wall, a guest, a trial of another system.
     Role.READ_ONLY: _READ_WORK,
 }

@@ -9,14 +9,15 @@ from psycopg_pool import AsyncConnectionPool
 from infra import registry
 from infra.blobs import BlobStore, blobs
 from infra.database import Database, migrate
-from infra.graph.postgres import PostgresGraph
+from infra.graph.neo4j.cypher import Cypher
+from infra.graph.wiring import graph
 from infra.lists import Lists
 from infra.reading import Feed, Readers
 from infra.record.appender import Appender
 from infra.record.execute import Executor
 from infra.record.past import Past
 from infra.record.vault import Vault
-from infra.search.postgres import PostgresSearch
+from infra.search.wiring import search
 from infra.settings import Settings
 
 
@@ -39,11 +40,12 @@ class Chancery:
     blobs: BlobStore
     page_key: bytes
     head_at_start: int
+    cypher: Cypher | None = None
 
 
 @asynccontextmanager
-async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Chancery]:
-    """Everything a process needs, open; closed in order when done."""
+async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = False) -> AsyncIterator[Chancery]:
+    """Everything a process needs, open; closed in order when done. EngineUnusable when it is to serve and a set engine does not answer."""
     registry.load()
     database = Database.open(chosen)
     try:
@@ -65,19 +67,25 @@ async def opened(chosen: Settings, *, migrated: bool = True) -> AsyncIterator[Ch
             name="executor",
         )
         await pool.open()
-        readers = Readers(database, ports={"graph": PostgresGraph, "search": PostgresSearch})
+        graph_port = await graph(chosen, vault, serving=serving)
+        search_port = search(chosen)
+        if serving:
+            await search_port.check()
+        readers = Readers(database, ports={"graph": graph_port.made, "search": search_port.made})
         await readers.open()
-        feed = Feed(database, readers.check, pool.check)
+        feed = Feed(database, readers.check, pool.check, instead=graph_port.instead)
         await feed.open()
         executor = Executor(pool, appender, vault, ports={"blobs": contents, "past": Past(pool, vault), "lists": Lists()})
         page_key = vault.installation_key("page-tokens")
         async with await database.connect_async("app") as c:
             head_at_start = int((await (await c.execute("SELECT position FROM record.head")).fetchone() or (0,))[0])
         try:
-            yield Chancery(chosen, database, vault, appender, executor, readers, feed, contents, page_key, head_at_start)
+            yield Chancery(chosen, database, vault, appender, executor, readers, feed, contents, page_key, head_at_start, graph_port.cypher)
         finally:
             await feed.close()
             await readers.close()
+            search_port.close()
+            await graph_port.close()
             await pool.close()
             appender.close()
     finally:

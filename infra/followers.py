@@ -63,13 +63,21 @@ def _search(parts: Parts) -> Follower:
     return follower(parts)
 
 
+def _graph(parts: Parts) -> Follower | None:
+    if parts.settings.neo4j_url is None:
+        return None
+    from infra.graph.neo4j.follower import follower
+
+    return follower(parts)
+
+
 def _log(parts: Parts) -> Follower:
     from infra.proofs.follower import follower
 
     return follower(parts)
 
 
-MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log,)
+MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph)
 """One for each follower there can be; None where the settings ask for none."""
 
 

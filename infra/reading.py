@@ -170,8 +170,11 @@ class Feed:
     `away` says that the database does not answer; `epoch` changes when what is known of a firm's keys may be out of date.
     """
 
-    def __init__(self, database: Database, *returned: Callable[[], Awaitable[None]]) -> None:
-        """`returned` are called when the database is back after an interruption."""
+    def __init__(
+        self, database: Database, *returned: Callable[[], Awaitable[None]], instead: Mapping[str, str] | None = None
+    ) -> None:
+        """`returned` are called when the database is back after an interruption; `instead` names who serves what a view would."""
+        self._instead = instead or {}
         self._database = database
         self._returned = returned
         self.positions: dict[str, int] = {}
@@ -259,7 +262,11 @@ class Feed:
 
     def reached(self, views: Sequence[str]) -> int:
         """The position all of these views have reached."""
+        views = self._serving(views)
         return min((self.positions.get(v, 0) for v in views), default=self.head)
+
+    def _serving(self, views: Sequence[str]) -> Sequence[str]:
+        return tuple(dict.fromkeys(self._instead.get(v, v) for v in views)) if self._instead else views
 
     def shown(self) -> int:
         """The position all views show, those left out that an event has stopped."""
@@ -267,6 +274,7 @@ class Feed:
 
     async def wait(self, views: Sequence[str], position: int, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - callers differ
         """Return when these views have reached the position; `Behind` when they have not in time or have stopped before it."""
+        views = self._serving(views)
         if self.reached(views) >= position:
             return
         try:

@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
 from infra.embedded import keep
-from infra.http import batch, changes, commands, downloads, explain, openapi, pages, problems, reads, undo, whoami
+from infra.http import batch, changes, commands, cypher, downloads, explain, openapi, pages, problems, reads, undo, whoami
 from infra.http.commands import path_id
 from infra.http.connection import OVERLOADED, SECURITY_HEADERS, Crowd, named
 from infra.http.described import EXTRA
@@ -273,6 +273,7 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
     return [
         ("GET", "/v1/me", "me", me),
         ("GET", "/v1/changes", "changes", changes.route(service)),
+        ("POST", "/v1/graph:cypher", "graph.cypher", cypher.route(service)),
         ("POST", "/v1/uploads", "uploads.receive", upload),
         ("PUT", "/v1/uploads", "uploads.put", upload),
         ("GET", "/v1/documents/{id}/versions/{number}/content", "documents.content", content),

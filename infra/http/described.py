@@ -2,8 +2,11 @@
 
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from infra.http import openapi
 from infra.http.log import DESCRIBED
+from queries.graph.cypher import AskCypher
 
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
 WHO: dict[str, Any] = {
@@ -50,6 +53,17 @@ STATE: dict[str, Any] = {
             "description": "The process that carries each view, as `1/2`: the first of two.",
         },
         "catching_up": {"type": "array", "items": {"type": "string"}},
+    },
+}
+
+
+ROWS: dict[str, Any] = {
+    "type": "object",
+    "required": ["columns", "rows", "truncated"],
+    "properties": {
+        "columns": {"type": "array", "items": {"type": "string"}},
+        "rows": {"type": "array", "items": {"type": "array"}, "description": "Nodes and edges are objects with their kind."},
+        "truncated": {"type": "boolean", "description": "Whether there are more rows than were asked for, or than an answer holds."},
     },
 }
 
@@ -108,6 +122,20 @@ EXTRA: dict[str, Any] = {
                     "content": {"text/event-stream": {"schema": {"type": "string"}}},
                 },
                 **openapi.problems("400", "401", "403", "422", "429", "503"),
+            },
+        }
+    },
+    "/v1/graph:cypher": {
+        "post": {
+            "operationId": "graph.cypher",
+            "tags": ["graph"],
+            "summary": "Ask the graph in Cypher",
+            "description": "Read-only Cypher over what stands now, without a personal value. Values travel as parameters; what may do more than"
+            " read is refused with the reason; each run is recorded. Only with Neo4j, and where the database holds one firm.",
+            "requestBody": {"required": True, "content": {"application/json": {"schema": TypeAdapter(AskCypher).json_schema()}}},
+            "responses": {
+                "200": {"description": "The rows.", "content": {"application/json": {"schema": ROWS}}},
+                **openapi.problems("400", "401", "403", "408", "413", "415", "422", "429", "503"),
             },
         }
     },

@@ -18,6 +18,7 @@ import structlog
 from neo4j import READ_ACCESS, AsyncDriver, AsyncGraphDatabase, Driver, GraphDatabase, Query
 from neo4j.exceptions import AuthError, ConfigurationError, DriverError, Neo4jError, ServiceUnavailable, SessionExpired
 
+from infra.away import EngineUnusable
 from infra.settings import Settings
 
 log = structlog.get_logger()
@@ -31,10 +32,6 @@ UNREACHED = (ServiceUnavailable, SessionExpired, OSError, TimeoutError)
 SCHEMES = ("bolt", "bolt+s", "bolt+ssc", "neo4j", "neo4j+s", "neo4j+ssc")
 TIMED_OUT = re.compile(r"Neo\.\w+Error\.Transaction\.(TransactionTimedOut\w*|Terminated|LockAcquisitionTimeout)")
 TOO_LARGE = re.compile(r"Neo\.\w+Error\.General\.(MemoryPoolOutOfMemoryError|OutOfMemoryError|TransactionOutOfMemoryError)")
-
-
-class Neo4jUnusable(Exception):
-    """Neo4j can't be used; the message says why and what to do."""
 
 
 class Neo4jAway(Exception):
@@ -62,7 +59,9 @@ class Address:
         except ValueError:
             parts, port = urlsplit(""), 0
         if parts.scheme not in SCHEMES or not parts.hostname or parts.path not in {"", "/"} or parts.query or parts.fragment:
-            raise Neo4jUnusable("CHANCERY_NEO4J_URL can't be read. It looks like bolt://user:password@host:7687 or neo4j+s://host.")
+            raise EngineUnusable(
+                "CHANCERY_NEO4J_URL can't be read. It looks like bolt://user:password@host:7687 or neo4j+s://host."
+            )
         password = settings.neo4j_password.get_secret_value() if settings.neo4j_password else unquote(parts.password or "")
         user = unquote(parts.username or "") or settings.neo4j_user or ("neo4j" if password else "")
         host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
@@ -87,17 +86,17 @@ def driver(address: Address) -> Driver:
 
 
 def check(address: Address) -> None:
-    """Neo4jUnusable with what to do when it does not let us in."""
+    """EngineUnusable with what to do when it does not let us in."""
     try:
         with driver(address) as d:
             d.verify_connectivity()
     except (AuthError, ConfigurationError) as e:
-        raise Neo4jUnusable(
+        raise EngineUnusable(
             f"Neo4j at {address.uri} answers, but lets nobody in: {type(e).__name__}. Check user and password of CHANCERY_NEO4J_URL,"
             " CHANCERY_NEO4J_USER and CHANCERY_NEO4J_PASSWORD."
         ) from None
     except (DriverError, Neo4jError, OSError, ssl.SSLError, ValueError) as e:
-        raise Neo4jUnusable(
+        raise EngineUnusable(
             f"Neo4j does not answer at {address.uri} ({type(e).__name__}). Check that it runs and CHANCERY_NEO4J_URL; with that"
             " variable unset, the graph is served from PostgreSQL."
         ) from None
@@ -116,11 +115,13 @@ class Client:
     def away(self) -> bool:
         return self._gone.is_set()
 
-    async def open(self) -> None:
-        """Neo4jUnusable when it does not answer now."""
-        await asyncio.to_thread(check, self._address)
+    async def open(self, *, serving: bool = True) -> None:
+        """EngineUnusable when it is to serve and Neo4j does not answer now; other processes may never need it."""
+        if serving:
+            await asyncio.to_thread(check, self._address)
         self._driver = AsyncGraphDatabase.driver(self._address.uri, auth=self._address.auth, max_connection_pool_size=64, **_USUAL)
-        await self._run("RETURN 1", {}, PATIENCE)
+        if serving:
+            await self._run("RETURN 1", {}, PATIENCE)
         self._watcher = asyncio.create_task(self._watch(), name="neo4j")
 
     async def close(self) -> None:

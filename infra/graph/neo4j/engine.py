@@ -11,11 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from domain.kernel import FirmId
+from infra.away import EngineAway
 from infra.graph.neo4j.client import SECONDS, Client, Neo4jAway
 from infra.graph.neo4j.rows import Sealer
 from infra.graph.neo4j.rows import moment as time_of
 from infra.projector.tables import FOREVER
-from infra.reading import Behind, PgReader
+from infra.reading import PgReader
 from infra.record import wire
 from projections.graph_edges import ACTS, SEALED_KIND
 from queries.graph import walking
@@ -187,7 +188,7 @@ class Neo4jGraph:
         if self._build is None:
             found = await self._client.rows("MATCH (b:ChanceryBuild {live: true}) RETURN b.build, b.position", {})
             if not found:
-                raise Behind(NAME, await self._head(), 0)
+                raise await self._away(filling=True)
             known = self._reader.moment.known_at
             if known is not None and not isinstance(known, int):
                 row = await self._reader.one("SELECT chancery.position_at(%(at)s::timestamptz) AS position", at=known)
@@ -196,9 +197,8 @@ class Neo4jGraph:
             self._build = int(found[0][0])
         return self._build
 
-    async def _head(self) -> int:
-        row = await self._reader.one("SELECT position FROM record.head")
-        return int(row["position"]) if row else 0
+    async def _away(self, *, filling: bool = False) -> EngineAway:
+        return await away(self._reader, filling=filling)
 
     async def _all(self, name: str, scope: Scope, **params: object) -> list[Any]:
         try:
@@ -209,8 +209,7 @@ class Neo4jGraph:
         except TimeoutError:
             raise GraphTookTooLong(seconds=SECONDS) from None
         except Neo4jAway:
-            row = await self._reader.one("SELECT position FROM chancery.projections WHERE name = %(name)s", name=NAME)
-            raise GraphAway(await self._head(), int(row["position"]) if row else 0) from None
+            raise await self._away() from None
         return [row[0] for row in rows]
 
     async def nodes(self, ids: Collection[UUID], scope: Scope) -> Mapping[UUID, Node]:
@@ -282,14 +281,15 @@ class Neo4jGraph:
         return [Happening(e, e.last_at, e.last_event, e.last_event_id) for e in edges]
 
 
-class GraphAway(Exception):
-    """Neo4j, which holds the graph, does not answer now. Everything else works; the graph catches up by itself when Neo4j is back."""
-
-    def __init__(self, head: int, reached: int) -> None:
-        super().__init__(NAME)
-        self.view = NAME
-        self.position = head
-        self.reached = reached
+async def away(reader: PgReader, *, filling: bool = False) -> EngineAway:
+    """That Neo4j does not answer, or holds nothing yet, with how far it is behind."""
+    said = EngineAway("Neo4j", NAME, filling=filling)
+    row = await reader.one(
+        "SELECT position, (SELECT position FROM record.head) AS head FROM chancery.projections WHERE name = %(name)s", name=NAME
+    )
+    if row is not None:
+        said.reached, said.head = int(row["position"]), int(row["head"])
+    return said
 
 
 def _texts(ids: Collection[UUID]) -> list[str]:

@@ -7,6 +7,7 @@ N6  A graph that is ahead of the record (a restore lost events it has seen) stop
 Neo4j says where the graph stands; `chancery.projections` shows it to `status`, `/readyz` and the reads that wait for a position.
 """
 
+import random
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -73,6 +74,10 @@ class Filler:
         self._complete = False  # whether every row there is came through here
         self._out: set[Key] = set()  # rows that were let go of since
 
+    def serves(self) -> bool:
+        """Whether the build that is fed is still the one that serves."""
+        return bool(self.store.rows("MATCH (b:ChanceryBuild {build: $build, live: true}) RETURN 1", build=self.store.build))
+
     def forget(self) -> None:
         """What is remembered may not be so any more."""
         self._at = None
@@ -86,6 +91,14 @@ class Filler:
         """Apply everything there is; answers the position reached. Poisoned at an event that can't be applied, Outrun beside another writer."""
         try:
             return self._catch_up(c, stop, told or (lambda _: None))
+        except Poisoned:
+            begun = self._at
+            self.forget()
+            if (
+                self.store.position() != begun
+            ):  # rows of another position were folded: it may be that nothing is wrong with the event
+                raise Outrun from None
+            raise
         except BaseException:
             self.forget()
             raise
@@ -208,7 +221,12 @@ class Filler:
                 settled()
                 return self.store.believed(view, key)
 
-            said.append((view, folding.writing(folding.fold(touched, fetch, believed))))
+            try:
+                said.append((view, folding.writing(folding.fold(touched, fetch, believed))))
+            except Poisoned as e:
+                if isinstance(e.error, DriverError | Neo4jError | OSError | Outrun):
+                    raise e.error from e  # the engine failed, not the event
+                raise
         return self.store.batch(said)
 
 
@@ -293,6 +311,10 @@ class Neo4jFollower:
 
         try:
             filler.catch_up(c, stop, told=told)
+        except Outrun:
+            if filler.store.position() is None or not filler.serves():
+                raise
+            stop.wait(random.uniform(0.01, 0.1))  # noqa: S311 # nosec B311 - so that two do not go on meeting
         except Poisoned as e:
             self._stop(c, e.position or 0, type(e.error).__name__)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import structlog
 from neo4j import Driver
 
+from infra.graph.neo4j.statements import LABELS
+
 log = structlog.get_logger()
 
 BUILDS = (1, 2)
@@ -60,9 +62,14 @@ def _subjects() -> tuple[str, ...]:
     return tuple(out)
 
 
+def _open() -> tuple[str, ...]:
+    return tuple(f"CREATE INDEX chancery_open_{kind} IF NOT EXISTS FOR (n:{label}) ON (n.id)" for kind, label in LABELS.items())
+
+
 MIGRATIONS: Sequence[Migration] = (
     Migration(1, "the graph and its past, by firm and id", _graph()),
     Migration(2, "what concerns a person, by firm and person", _subjects()),
+    Migration(3, "nodes of the open graph, by id", _open()),
 )
 _FIRST = "CREATE CONSTRAINT chancery_migration IF NOT EXISTS FOR (m:ChanceryMigration) REQUIRE m.number IS UNIQUE"
 
