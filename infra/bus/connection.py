@@ -1,8 +1,13 @@
 """How every client of Kafka is set up here: where the brokers are, who signs in, over what."""
 
+import logging
 from typing import Any
 
 from infra.settings import Settings
+
+_SILENT = logging.getLogger("chancery.kafka")
+_SILENT.addHandler(logging.NullHandler())
+_SILENT.propagate = False  # what matters is raised to the caller, who logs it in words and without addresses
 
 
 class NoKafka(Exception):
@@ -28,7 +33,8 @@ def client(settings: Settings, **more: Any) -> dict[str, Any]:
         "security.protocol": f"{'sasl_' if signed else ''}{'ssl' if encrypted else 'plaintext'}",
         "socket.keepalive.enable": True,
         "reconnect.backoff.max.ms": 2_000,
-        "log_level": 0,  # what matters is raised to the caller, who logs it
+        "log_level": 0,
+        "logger": _SILENT,
     }
     if settings.kafka_password is not None:
         chosen |= {

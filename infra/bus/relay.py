@@ -17,7 +17,7 @@ from typing import Any
 
 import psycopg
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from infra.bus import topics
@@ -379,8 +379,7 @@ class Relay:
         found = topics.find(admin, [topic]).get(topic)
         if found is None:
             return
-        starts = [TopicPartition(topic, p, bounds(consumer, topic, p)[0]) for p in range(found.partitions)]
-        for message in read_all(consumer, starts):
+        for message in read_all(consumer, {(topic, p): bounds(consumer, topic, p) for p in range(found.partitions)}):
             try:
                 event = decode(message.headers(), message.value())
             except NotAnEvent as e:

@@ -110,23 +110,27 @@ def reading(settings: Settings) -> Iterator[Consumer]:
         consumer.close()
 
 
-def read_all(consumer: Consumer, starts: list[TopicPartition]) -> Iterator[Any]:
-    """Every committed message from these places to the end of each partition."""
-    open_ends = {(p.topic, p.partition) for p in starts}
-    if not open_ends:
+def read_all(consumer: Consumer, parts: Mapping[tuple[str, int], tuple[int, int]]) -> Iterator[Any]:
+    """The committed messages of partitions (topic, number), each between two offsets, or to the end of what is committed before the second."""
+    until = {part: high for part, (low, high) in parts.items() if high > low}
+    if not until:
         return
-    consumer.assign(starts)
+    consumer.assign([TopicPartition(*part, parts[part][0]) for part in until])
     try:
-        while open_ends:
+        while until:
             first = consumer.poll(PATIENCE)
             if first is None:
                 raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Kafka sent nothing"))  # noqa: SLF001 - a code of librdkafka's own
             for message in (first, *consumer.consume(1_000, timeout=0)):
-                error = message.error()
+                error, part, at = message.error(), (str(message.topic()), message.partition() or 0), message.offset() or 0
                 if error is None:
-                    yield message
+                    high = until.get(part, 0)
+                    if at < high:
+                        yield message
+                    if at >= high - 1:
+                        until.pop(part, None)
                 elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a code of librdkafka's own
-                    open_ends.discard((message.topic(), message.partition()))
+                    until.pop(part, None)
                 else:
                     raise KafkaException(error)
     finally:
@@ -143,10 +147,10 @@ def bounds(consumer: Consumer, topic: str, partition: int) -> tuple[int, int]:
 
 def read_control(consumer: Consumer, names: Names) -> Control:
     """The last record of each key."""
-    low, _ = bounds(consumer, names.control, 0)
+    part = (names.control, 0)
     live: int | None = None
     standings: dict[int, Standing] = {}
-    for message in read_all(consumer, [TopicPartition(names.control, 0, low)]):
+    for message in read_all(consumer, {part: bounds(consumer, *part)}):
         try:
             if message.key() == LIVE:
                 live = int(orjson.loads(message.value())["generation"])
@@ -167,8 +171,8 @@ def read_tails(consumer: Consumer, topic: str, partitions: int) -> dict[int, Tai
     wanted = {p for p, (low, high) in ends.items() if high > 0}
     look = _FIRST_LOOK
     while wanted:
-        starts = [TopicPartition(topic, p, max(ends[p][0], ends[p][1] - look)) for p in sorted(wanted)]
-        for message in read_all(consumer, starts):
+        parts = {(topic, p): (max(ends[p][0], ends[p][1] - look), ends[p][1]) for p in sorted(wanted)}
+        for message in read_all(consumer, parts):
             try:
                 event = decode(message.headers(), message.value())
             except NotAnEvent as e:

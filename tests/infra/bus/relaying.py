@@ -1,6 +1,6 @@
 """Events to publish, a relay as a process to be killed or stopped, and a look at what stands in Kafka.
 
-`python -m tests.infra.bus.relaying CONNINFO BOOTSTRAP PREFIX BATCH LEASE TRANSACTION`
+`python -m tests.infra.bus.relaying CONNINFO SETTINGS HOW`, the last two as JSON, runs a relay, or a rebuild.
 """
 
 import json
@@ -20,7 +20,6 @@ from typing import Any, Self
 from uuid import UUID
 
 import structlog
-from confluent_kafka import TopicPartition
 
 from commands.kernel import Made
 from infra import ids
@@ -123,7 +122,11 @@ def head(database: Database) -> int:
 def shown(database: Database) -> dict[str, Any]:
     with database.connect("record") as c:
         row = c.execute("SELECT position, stopped_at, error FROM chancery.projections WHERE name = 'relay'").fetchone()
-    return {"position": 0, "stopped_at": None, "error": None} if row is None else dict(zip(("position", "stopped_at", "error"), row, strict=True))
+    return (
+        {"position": 0, "stopped_at": None, "error": None}
+        if row is None
+        else dict(zip(("position", "stopped_at", "error"), row, strict=True))
+    )
 
 
 def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
@@ -144,8 +147,8 @@ def published(settings: Settings, topic: str | None = None) -> list[tuple[int, M
     assert topic is not None
     with reading(settings) as consumer:
         partitions = consumer.list_topics(topic, timeout=10).topics[topic].partitions
-        starts = [TopicPartition(topic, p, bounds(consumer, topic, p)[0]) for p in partitions]
-        return [(m.partition(), decode(m.headers(), m.value())) for m in read_all(consumer, starts)]
+        parts = {(topic, p): bounds(consumer, topic, p) for p in partitions}
+        return [(m.partition(), decode(m.headers(), m.value())) for m in read_all(consumer, parts)]
 
 
 def assert_published_once_and_in_order(settings: Settings, database: Database) -> int:
@@ -171,11 +174,19 @@ class Process:
     """A relay in a process of its own."""
 
     def __init__(
-        self, settings: Settings, database: Database, *, batch: int = 20, lease: float = 3.0, transaction: float = 10.0, **more: float
+        self,
+        settings: Settings,
+        database: Database,
+        *,
+        batch: int = 20,
+        lease: float = 3.0,
+        transaction: float = 10.0,
+        **more: float,
     ) -> None:
         self._said = tempfile.NamedTemporaryFile("w", prefix="relay-")  # noqa: SIM115 - a pipe would fill up and stop it
         how = {"batch": batch, "lease": lease, "transaction": transaction, "again": 1.0, **more}
-        given = [database.admin_conninfo(), settings.model_dump_json(include={"kafka_bootstrap", "kafka_prefix", "kafka_partitions"}), json.dumps(how)]
+        where = settings.model_dump_json(include={"kafka_bootstrap", "kafka_prefix", "kafka_partitions"})
+        given = [database.admin_conninfo(), where, json.dumps(how)]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.infra.bus.relaying", *given], stdout=self._said, cwd=Path(__file__).parents[3]
         )
@@ -218,7 +229,13 @@ def main() -> None:
     )
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    Relay(Settings(**json.loads(settings)), Database(conninfo), **json.loads(how)).run(stop)
+    chosen = json.loads(how)
+    rebuild = chosen.pop("rebuild", None)
+    relay = Relay(Settings(**json.loads(settings)), Database(conninfo), **chosen)
+    if rebuild:
+        relay.rebuild(progress=lambda done, whole: structlog.get_logger().info("progress", done=done, whole=whole))
+    else:
+        relay.run(stop)
 
 
 if __name__ == "__main__":

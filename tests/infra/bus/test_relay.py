@@ -9,7 +9,6 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from confluent_kafka import TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -84,7 +83,9 @@ def relayed(settings: Settings, database: Database) -> None:
 
 
 @pytest.mark.invariant("BUS9")
-def test_every_event_is_published_once_whole_and_in_its_firms_order(settings: Settings, fresh: Database, appender: Appender) -> None:
+def test_every_event_is_published_once_whole_and_in_its_firms_order(
+    settings: Settings, fresh: Database, appender: Appender
+) -> None:
     write(appender, 700, each=7, sealed=SEALED, origin="import/7")
     with relaying(settings, fresh):
         caught_up(fresh)
@@ -190,7 +191,7 @@ def test_a_rebuild_fills_the_next_generation_while_the_relay_works_and_loses_not
         until(lambda: shown(fresh)["position"] >= 400)
         before = published(settings)
         first = live_topic(settings)
-        reached = Relay(settings, fresh, batch=40).rebuild(progress=lambda done, whole: told.append((done, whole)))
+        reached = Relay(settings, fresh, batch=400).rebuild(progress=lambda done, whole: told.append((done, whole)))
         second = live_topic(settings)
         until(lambda: shown(fresh)["position"] > reached + 20)
     assert (first, second) == (f"{settings.kafka_prefix}.events.1", f"{settings.kafka_prefix}.events.2")
@@ -227,7 +228,7 @@ def test_what_was_deleted_is_noticed_and_published_again_with_the_same_ids(
     monkeypatch.setattr("infra.bus.relay.LOOK", 0.5)
     names = Names(settings.kafka_prefix)
     write(appender, 120)
-    with relaying(settings, fresh):
+    with relaying(settings, fresh, patience=3.0):
         caught_up(fresh)
         before = {m.position: m.event_id for _, m in published(settings)}
         gone = {"events": [names.events(1)], "control": [names.control], "made anew": [names.events(1)]}
@@ -314,7 +315,9 @@ def test_events_that_were_noted_and_are_not_there_are_published(
 
 
 @pytest.mark.invariant("BUS6")
-def test_transactions_that_were_given_up_are_looked_past(settings: Settings, fresh: Database, appender: Appender, admin: AdminClient) -> None:
+def test_transactions_that_were_given_up_are_looked_past(
+    settings: Settings, fresh: Database, appender: Appender, admin: AdminClient
+) -> None:
     write(appender, 30)
     relayed(settings, fresh)
     names = Names(settings.kafka_prefix)
@@ -417,11 +420,15 @@ def test_more_copies_than_brokers_are_refused_with_what_to_do(settings: Settings
         topics.ensure(admin, topics.events(settings.model_copy(update={"kafka_replication": 3}), 1))
 
 
-def test_a_relay_without_kafka_shows_why_and_catches_up_when_it_comes(fresh: Database, tmp_path: Path, appender: Appender, settings: Settings) -> None:
+def test_a_relay_without_kafka_shows_why_and_catches_up_when_it_comes(
+    settings: Settings, fresh: Database, appender: Appender, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(appender, 10)
+    monkeypatch.setattr(topics, "PATIENCE", 1.0)
     nowhere = settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:9"})
     with relaying(nowhere, fresh, patience=1.0):
         until(lambda: shown(fresh)["error"] is not None)
+    monkeypatch.undo()
     assert shown(fresh)["error"].startswith("Kafka:")
     relayed(settings, fresh)
     assert shown(fresh)["error"] is None
