@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -41,6 +41,7 @@ SMALL_BATCH = 4
 LOOK_AFTER = 8  # commands that a loop adds before it looks whether the server has answered
 
 Key = tuple[str, UUID]
+Result = TypeVar("Result")
 
 
 class Conflict(Exception):
@@ -174,6 +175,10 @@ UPSERT_FIRMS = wire.Statement(
     (U, N),
 )
 NOTIFY = wire.Statement(b"notify", f"SELECT pg_notify('{CHANNEL}', $1::bigint::text)".encode(), (wire.INT8,))
+_APPEND = (U, N, U, U, T, N, U, U, B, N, B, N, N, U, N, U, Z, Z, U, T, T, B, B, U, U, T, N, U, U, U, T, N, B)
+APPEND = wire.Statement(
+    b"append", f"SELECT record.append({', '.join(f'${n}' for n in range(1, len(_APPEND) + 1))})".encode(), _APPEND
+)  # migrations/0360_append.sql
 EXTEND = wire.Statement(b"extend", b"SELECT record.extend($1)", (wire.INT8,))
 COMMIT = wire.Statement(b"commit", b"COMMIT")
 ROLLBACK = wire.Statement(b"rollback", b"ROLLBACK")
@@ -185,8 +190,12 @@ def stream_key(firm: UUID, type: str, id: UUID) -> bytes:
 
 
 def ask_versions(pipe: wire.Pipe, keys: Sequence[bytes]) -> None:
-    pipe.add(
-        STREAMS,
+    pipe.add(STREAMS, *_streams(keys))
+
+
+def _streams(keys: Sequence[bytes]) -> tuple[bytes, bytes, bytes]:
+    """Firms, ids and types of streams by their keys."""
+    return (
         wire.uuids([k[:16] for k in keys]),
         wire.uuids([k[16:32] for k in keys]),
         wire.encoded_texts([k[32:] for k in keys]),
@@ -217,21 +226,18 @@ def read_commands(result: PGresult) -> dict[bytes, tuple[bytes, int, bytes]]:
 def add_heads(pipe: wire.Pipe, streams: Mapping[bytes, int], firms: Mapping[bytes, int], position: int) -> None:
     """Put in what moves with new events: versions of streams, positions of firms and of the record, one NOTIFY."""
     keys = list(streams)
-    pipe.add(
-        UPSERT_STREAMS,
-        wire.uuids([k[:16] for k in keys]),
-        wire.uuids([k[16:32] for k in keys]),
-        wire.encoded_texts([k[32:] for k in keys]),
-        wire.int8s(list(streams.values())),
-    )
+    pipe.add(UPSERT_STREAMS, *_streams(keys), wire.int8s(list(streams.values())))
     pipe.add(SET_HEAD, wire.int8(position))
     pipe.add(UPSERT_FIRMS, wire.uuids(list(firms)), wire.int8s(list(firms.values())))
     pipe.add(NOTIFY, wire.int8(position))
 
 
 def add_keys(pipe: wire.Pipe, keys: Sequence[NewKey]) -> None:
-    pipe.add(
-        INSERT_KEYS,
+    pipe.add(INSERT_KEYS, *_keys(keys))
+
+
+def _keys(keys: Sequence[NewKey]) -> tuple[bytes, ...]:
+    return (
         wire.uuids([k.firm.bytes for k in keys]),
         wire.uuids([k.key_id.bytes for k in keys]),
         wire.uuids([k.subject.bytes for k in keys]),
@@ -251,27 +257,71 @@ def flush(c: psycopg.Connection[Any], batch: Sequence[Append], *, again: bool = 
 
 
 def flushing(pipe: wire.Pipe, batch: Sequence[Append], *, again: bool) -> wire.Talk[list[Appended | BaseException]]:
-    """`flush` as a conversation."""
+    """`flush` as a conversation: in one round trip where everything is as its commands believe, else in two or three."""
+    if not again and sum([len(a.events) for a in batch]) < COPY_FROM:
+        believed = {key: version for a in reversed(batch) for key, version, _ in a.reads}  # as its first reader among them read it
+        results, accepted = _decide(batch, 0, dict(believed), {}, again=False)
+        if len(accepted) == len(batch):
+            start = yield from _in_a_transaction(pipe, _at_once(pipe, batch, believed))
+            if start is not None:
+                return [Appended(start + r.position, r.answer, False) for r in results if isinstance(r, Appended)]
+    return (yield from _in_a_transaction(pipe, _step_by_step(pipe, batch, again=again)))
+
+
+def _in_a_transaction(pipe: wire.Pipe, talk: wire.Talk[Result]) -> wire.Talk[Result]:
+    try:
+        return (yield from talk)
+    except psycopg.Error:
+        if pipe.pg.transaction_status == TransactionStatus.INERROR:
+            pipe.add(ROLLBACK)
+            yield from pipe.sending()
+        raise
+
+
+def _at_once(pipe: wire.Pipe, batch: Sequence[Append], believed: Mapping[bytes, int]) -> wire.Talk[int | None]:
+    """The position before a batch that was appended whole; None when something is not as believed, and nothing was written."""
+    rows = _Rows(batch)
+    reads = list(believed)
+    firms = list(rows.firms)
+    place = {firm: n for n, firm in enumerate(firms, 1)}
+    pipe.add(BEGIN)
+    pipe.add(LOCK)
+    pipe.add(
+        APPEND,
+        wire.uuids(firms),
+        wire.int8s(list(rows.firms.values())),
+        *_streams(reads),
+        wire.int8s(list(believed.values())),
+        *rows.of_commands(0),
+        wire.int8s([place[firm] for firm in rows.firm_of]),
+        wire.int8s(rows.in_firm),
+        *rows.of_events(),
+        *_streams(list(rows.touched)),
+        wire.int8s(list(rows.touched.values())),
+        *_keys(rows.keys),
+    )
+    pipe.add(COMMIT)
+    _, _, appended, _ = yield from pipe.sending()
+    start = appended.get_value(0, 0)
+    return None if start is None else wire.read_int8(start)
+
+
+def _step_by_step(pipe: wire.Pipe, batch: Sequence[Append], *, again: bool) -> wire.Talk[list[Appended | BaseException]]:
+    """Ask what is so, decide for each command, write what is accepted."""
     pipe.add(BEGIN)
     pipe.add(LOCK)
     pipe.add(HEAD)
     pipe.add(FIRM_HEADS, wire.uuids(list({a.firm_bytes: None for a in batch})))
     ask_versions(pipe, list({key: None for a in batch for key, _, _ in a.reads}))
     pipe.add(COMMANDS, wire.uuids([a.firm_bytes for a in batch]), wire.uuids([a.command_bytes for a in batch]))
-    try:
-        _, _, head, heads, versions, known = yield from pipe.sending()
-        start = wire.read_int8(head.get_value(0, 0))
-        results, accepted = _decide(batch, start, read_versions(versions), read_commands(known), again=again)
-        if accepted:
-            yield from _writing(pipe, accepted, start, read_firms(heads))
-        else:
-            pipe.add(ROLLBACK)
-            yield from pipe.sending()
-    except psycopg.Error:
-        if pipe.pg.transaction_status == TransactionStatus.INERROR:
-            pipe.add(ROLLBACK)
-            yield from pipe.sending()
-        raise
+    _, _, head, heads, versions, known = yield from pipe.sending()
+    start = wire.read_int8(head.get_value(0, 0))
+    results, accepted = _decide(batch, start, read_versions(versions), read_commands(known), again=again)
+    if accepted:
+        yield from _writing(pipe, accepted, start, read_firms(heads))
+    else:
+        pipe.add(ROLLBACK)
+        yield from pipe.sending()
     return results
 
 
@@ -307,81 +357,95 @@ def _decide(
     return results, accepted
 
 
+class _Rows:
+    """What accepted commands add: places are counted from where the record and each firm stand before them."""
+
+    def __init__(self, accepted: Sequence[Append]) -> None:
+        self.accepted = accepted
+        self.ends: list[int] = []
+        self.touched: dict[bytes, int] = {}
+        self.firms: dict[bytes, int] = {}
+        self.firm_of: list[bytes] = []
+        self.in_firm: list[int] = []
+        self.commands: list[bytes] = []
+        self.recorded: list[int] = []
+        self.events: list[Made] = []
+        self.sealed: list[bytes | None] = []
+        self.keys: list[NewKey] = []
+        position = 0
+        for a in accepted:
+            firm = a.firm_bytes
+            count = len(a.events)
+            if count:
+                at = self.firms.get(firm, 0)
+                self.firms[firm] = at + count
+                self.firm_of += [firm] * count
+                self.in_firm += range(at, at + count)
+                self.commands += [a.command_bytes] * count
+                self.recorded += [wire.micros(a.recorded_at)] * count
+                self.events += a.events
+                self.sealed += a.sealed
+                self.touched.update(a.writes)
+            self.keys += a.keys
+            position += count
+            self.ends.append(position)
+
+    def of_commands(self, start: int) -> tuple[bytes, ...]:
+        """As `INSERT_COMMANDS` wants them."""
+        accepted = self.accepted
+        return (
+            wire.uuids([a.firm_bytes for a in accepted]),
+            wire.uuids([a.command_bytes for a in accepted]),
+            wire.byteas([a.body_mac for a in accepted]),
+            wire.int8s([start + end for end in self.ends] if start else self.ends),
+            wire.byteas([a.answer for a in accepted]),
+        )
+
+    def of_events(self) -> tuple[bytes, ...]:
+        """From `stream_id` on, as `INSERT_EVENTS` wants them."""
+        events = self.events
+        return (
+            wire.uuids([e.stream_id.bytes for e in events]),
+            wire.int8s([e.stream_version for e in events]),
+            wire.uuids([e.event_id.bytes for e in events]),
+            wire.times(self.recorded),
+            wire.times([wire.micros(e.occurred_at) for e in events]),
+            wire.uuids(self.commands),
+            wire.texts([e.stream_type for e in events]),
+            wire.texts([e.type for e in events]),
+            wire.byteas([e.public for e in events]),
+            wire.byteas(self.sealed),
+        )
+
+
 def _writing(pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start: dict[bytes, int]) -> wire.Talk[None]:
     """Insert what was accepted, and commit."""
-    position = start
-    ends: list[int] = []
-    touched: dict[bytes, int] = {}
-    firms: dict[bytes, int] = {}
-    firm_of: list[bytes] = []
-    in_firm: list[int] = []
-    commands: list[bytes] = []
-    recorded: list[int] = []
-    events: list[Made] = []
-    sealed: list[bytes | None] = []
-    keys: list[NewKey] = []
-    for a in accepted:
-        firm = a.firm_bytes
-        count = len(a.events)
-        if count:
-            at = firms.get(firm)
-            if at is None:
-                at = firm_start.get(firm, 0)
-            firms[firm] = at + count
-            firm_of += [firm] * count
-            in_firm += range(at, at + count)
-            commands += [a.command_bytes] * count
-            recorded += [wire.micros(a.recorded_at)] * count
-            events += a.events
-            sealed += a.sealed
-            touched.update(a.writes)
-        keys += a.keys
-        position += count
-        ends.append(position)
+    rows = _Rows(accepted)
+    events = rows.events
+    position = start + len(events)
     if position // PARTITION_AHEAD != start // PARTITION_AHEAD:
         pipe.add(EXTEND, wire.int8(position + PARTITION_AHEAD))
         yield from pipe.sending()
     places = range(start + 1, position + 1)
+    numbers = [firm_start.get(firm, 0) + at for firm, at in zip(rows.firm_of, rows.in_firm, strict=True)]
     if len(events) >= COPY_FROM:
-        rows = [
+        packed = [
             wire.event_row(
                 at, firm, number, e.stream_id.bytes, e.stream_version, e.event_id.bytes, moment, wire.micros(e.occurred_at),
                 command, e.stream_type.encode(), e.type.encode(), e.public, s,
             )
             for at, firm, number, e, moment, command, s in zip(
-                places, firm_of, in_firm, events, recorded, commands, sealed, strict=True
+                places, rows.firm_of, numbers, events, rows.recorded, rows.commands, rows.sealed, strict=True
             )
         ]  # fmt: skip
-        yield from copying_rows(pipe, start, rows)
+        yield from copying_rows(pipe, start, packed)
     elif events:
-        pipe.add(
-            INSERT_EVENTS,
-            wire.int8s(places),
-            wire.uuids(firm_of),
-            wire.int8s(in_firm),
-            wire.uuids([e.stream_id.bytes for e in events]),
-            wire.int8s([e.stream_version for e in events]),
-            wire.uuids([e.event_id.bytes for e in events]),
-            wire.times(recorded),
-            wire.times([wire.micros(e.occurred_at) for e in events]),
-            wire.uuids(commands),
-            wire.texts([e.stream_type for e in events]),
-            wire.texts([e.type for e in events]),
-            wire.byteas([e.public for e in events]),
-            wire.byteas(sealed),
-        )
-    pipe.add(
-        INSERT_COMMANDS,
-        wire.uuids([a.firm_bytes for a in accepted]),
-        wire.uuids([a.command_bytes for a in accepted]),
-        wire.byteas([a.body_mac for a in accepted]),
-        wire.int8s(ends),
-        wire.byteas([a.answer for a in accepted]),
-    )
-    if keys:
-        add_keys(pipe, keys)
+        pipe.add(INSERT_EVENTS, wire.int8s(places), wire.uuids(rows.firm_of), wire.int8s(numbers), *rows.of_events())
+    pipe.add(INSERT_COMMANDS, *rows.of_commands(start))
+    if rows.keys:
+        add_keys(pipe, rows.keys)
     if events:
-        add_heads(pipe, touched, firms, position)
+        add_heads(pipe, rows.touched, {firm: firm_start.get(firm, 0) + count for firm, count in rows.firms.items()}, position)
     pipe.add(COMMIT)
     yield from pipe.sending()
 
@@ -421,6 +485,7 @@ class Appender:
         self._queue = _Queue(self.limits)
         self._wake = threading.Condition()
         self._loops: dict[asyncio.AbstractEventLoop, _LoopWriter] = {}
+        self._with_it: list[tuple[asyncio.AbstractEventLoop, Callable[[], None]]] = []
         self._thread: threading.Thread | None = None
 
     # --- submitting
@@ -470,14 +535,19 @@ class Appender:
             self._wake.notify()
         if self._thread is not None:
             self._thread.join()
-        for loop, writer in self._loops.items():
+        for loop, close in [*((loop, writer.close) for loop, writer in self._loops.items()), *self._with_it]:
             if not loop.is_running() or loop is _running():
-                writer.close()
+                close()
             else:
                 closed = threading.Event()
-                loop.call_soon_threadsafe(lambda w=writer, c=closed: (w.close(), c.set()))  # type: ignore[misc]
+                loop.call_soon_threadsafe(lambda close=close, c=closed: (close(), c.set()))  # type: ignore[misc]
                 closed.wait(self.patience)
         self._loops.clear()
+        self._with_it.clear()
+
+    def close_too(self, loop: asyncio.AbstractEventLoop, close: Callable[[], None]) -> None:
+        """Call this on its loop when the appender is closed."""
+        self._with_it.append((loop, close))
 
     # --- the thread
 

@@ -25,7 +25,7 @@ from domain.kernel import FirmId, Refused, Stream
 from infra import ids
 from infra.record import codec
 from infra.record.appender import Append, Appender, CommandIdReused, Conflict
-from infra.record.reader import read_stream_rows
+from infra.record.loading import Loading
 from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
 
 ATTEMPTS = 8
@@ -225,7 +225,7 @@ class Executor(Making):
         self._connections = connections
         self._appender = appender
         self._memory = Memory()
-        self._fresh = False
+        self._loading: dict[asyncio.AbstractEventLoop, Loading] = {}
         for name, port in (ports or {}).items():
             setattr(self, name, port)
 
@@ -236,17 +236,22 @@ class Executor(Making):
         return remembered if remembered is not None else await self._read(firm, stream, id)
 
     async def _read(self, firm: FirmId, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any]:
-        entity = Entity(stream, id, stream.initial)
-        last = b""
-        async with self._connections.connection() as c:
-            async for row, recorded in read_stream_rows(c, self._vault, firm, stream.type, id):
-                entity.state = stream.evolve(entity.state, recorded.event)
-                entity.version = recorded.version
-                last = row.public
+        loading = self._loading_here()
+        try:
+            entity = await loading.load(firm, stream, id)
+        except psycopg.OperationalError:  # a server that was started anew is asked once more
+            entity = await loading.load(firm, stream, id)
         if entity.version:
-            entity.leaf_hash = codec.leaf_hash(last)
             self._memory.put(firm, entity)
         return entity
+
+    def _loading_here(self) -> Loading:
+        loop = asyncio.get_running_loop()
+        loading = self._loading.get(loop)
+        if loading is None:
+            loading = self._loading[loop] = Loading(self._appender.database, self._vault, loop)
+            self._appender.close_too(loop, loading.close)
+        return loading
 
     def unremembered(self) -> Outside:
         """The outside of a command that is only thought through: states come from the database."""

@@ -118,7 +118,8 @@ def register(context: AdaptContext) -> None:
 # --- statements
 
 
-INT8, TIMESTAMPTZ, UUIDS, INT8S, TEXTS, BYTEAS, TIMES = 20, 1184, 2951, 1016, 1009, 1001, 1185
+INT8, TIMESTAMPTZ, UUID, TEXT, BYTEA = 20, 1184, 2950, 25, 17
+UUIDS, INT8S, TEXTS, BYTEAS, TIMES = 2951, 1016, 1009, 1001, 1185
 
 
 class Statement(NamedTuple):

@@ -1,0 +1,244 @@
+"""Reading streams into states on an event loop: what is asked in one turn goes to the server together, keys with events.
+
+A stream's events and the data keys of its subject come in one round trip, on one connection of the loop's own; psycopg's pool and
+cursors would cost more than the server. Keys of other subjects, where an event discloses some, are asked for in a second one.
+When the connection fails, whoever asked is told so (`psycopg.Error`), and the next to ask gets a new one.
+"""
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+import orjson
+import psycopg
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from psycopg.pq.abc import PGresult
+
+from commands.kernel import Entity
+from domain.kernel import Stream
+from infra.database import Database
+from infra.record import codec, wire
+from infra.record.vault import Vault, open_all
+
+TOGETHER = 32  # streams that are asked for in one pipeline
+
+_STREAM = wire.Statement(
+    b"load stream",
+    b"SELECT stream_version, event_id, type, public, sealed FROM record.events"
+    b" WHERE firm_id = $1 AND stream_id = $2 AND stream_type = $3 ORDER BY stream_version",
+    (wire.UUID, wire.UUID, wire.TEXT),
+)
+_SUBJECT = wire.Statement(
+    b"load subject",
+    b"SELECT firm_id, key_id, subject_id, purpose, epoch, wrapped FROM vault.data_keys WHERE firm_id = $1 AND subject_id = $2",
+    (wire.UUID, wire.UUID),
+)
+_KEYS = wire.Statement(
+    b"load keys",
+    b"SELECT k.firm_id, k.key_id, k.subject_id, k.purpose, k.epoch, k.wrapped FROM unnest($2) u(k),"
+    b" LATERAL (SELECT * FROM vault.data_keys d WHERE d.firm_id = $1 AND d.key_id = u.k OFFSET 0) k",
+    (wire.UUID, wire.UUIDS),
+)
+
+Rows = list[tuple[int, bytes, str, bytes, list[tuple[str, str]] | None]]  # version, event id, type, leaf, sealed items
+
+
+@dataclass(slots=True)
+class _Wanted:
+    firm: UUID
+    stream: Stream[Any, Any]
+    id: UUID
+    future: "asyncio.Future[Entity[Any, Any]]"
+    rows: Rows = field(default_factory=list)
+
+
+class Loading:
+    """Loads entities for the coroutines of one loop."""
+
+    def __init__(self, database: Database, vault: Vault, loop: asyncio.AbstractEventLoop) -> None:
+        self._database = database
+        self._vault = vault
+        self._loop = loop
+        self._waiting: deque[_Wanted] = deque()
+        self._asked: list[_Wanted] = []
+        self._talk: wire.Talk[None] | None = None
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._pipe: wire.Pipe | None = None
+        self._fd = -1
+        self._opening: asyncio.Task[None] | None = None
+        self._due = False
+        self._writing = False
+
+    def load(self, firm: UUID, stream: Stream[Any, Any], id: UUID) -> "asyncio.Future[Entity[Any, Any]]":
+        """The entity as the database says; version 0 when nothing was ever recorded."""
+        future: asyncio.Future[Entity[Any, Any]] = self._loop.create_future()
+        self._waiting.append(_Wanted(firm, stream, id, future))
+        if not self._due and self._talk is None and self._opening is None:
+            self._due = True
+            self._loop.call_soon(self._begin)
+        return future
+
+    def _begin(self) -> None:
+        self._due = False
+        while self._waiting and len(self._asked) < TOGETHER:
+            wanted = self._waiting.popleft()
+            if not wanted.future.done():  # whoever asked may have gone
+                self._asked.append(wanted)
+        if not self._asked:
+            return
+        if self._pipe is None:
+            self._opening = self._loop.create_task(self._open(), name="loading-open")
+        else:
+            self._talk = self._loading(self._pipe, self._asked)
+            self._go_on()
+
+    async def _open(self) -> None:
+        try:
+            c = await self._database.connect_async("record")
+        except BaseException as e:
+            self._opening = None
+            self._fail(e if isinstance(e, psycopg.Error) else psycopg.OperationalError("the connection was not opened"))
+            if not isinstance(e, psycopg.Error):
+                raise
+            return
+        self._opening = None
+        self._connection, self._pipe, self._fd = c, wire.Pipe(c.pgconn), c.pgconn.socket
+        self._loop.add_reader(self._fd, self._readable)
+        self._talk = self._loading(self._pipe, self._asked)
+        self._go_on()
+
+    def _readable(self) -> None:
+        if self._talk is not None:
+            self._go_on()
+        elif self._pipe is not None:
+            try:
+                self._pipe.pg.consume_input()
+            except psycopg.Error:
+                self._drop()
+
+    def _go_on(self) -> None:
+        assert self._talk is not None  # noqa: S101 # nosec B101 - there is a conversation
+        try:
+            wants = next(self._talk)
+        except StopIteration:
+            self._talk, self._asked = None, []
+            self._watch_room(False)
+            self._begin()
+        except Exception as e:
+            self._drop()
+            self._fail(e)
+            self._begin()
+        else:
+            self._watch_room(wants)
+
+    def _watch_room(self, wanted: bool) -> None:
+        if wanted != self._writing:
+            self._writing = wanted
+            if wanted:
+                self._loop.add_writer(self._fd, self._go_on)
+            else:
+                self._loop.remove_writer(self._fd)
+
+    def _fail(self, e: BaseException) -> None:
+        asked, self._asked, self._talk = self._asked, [], None
+        for wanted in asked:
+            if not wanted.future.done():
+                wanted.future.set_exception(e)
+
+    def _drop(self) -> None:
+        if self._pipe is not None:
+            self._watch_room(False)
+            with contextlib.suppress(RuntimeError):
+                self._loop.remove_reader(self._fd)
+            self._pipe.pg.finish()
+            self._pipe = self._connection = None
+
+    def close(self) -> None:
+        """Let the connection go; who still waits is told that it is gone."""
+        self._drop()
+        self._asked += self._waiting
+        self._waiting.clear()
+        with contextlib.suppress(RuntimeError):  # the loop was closed
+            self._fail(psycopg.OperationalError("the connection was closed"))
+
+    # --- the conversation
+
+    def _loading(self, pipe: wire.Pipe, asked: Sequence[_Wanted]) -> wire.Talk[None]:
+        vault = self._vault
+        answers: list[tuple[Callable[..., None], Any]] = []
+        for w in asked:
+            firm, id = w.firm.bytes, w.id.bytes
+            pipe.add(_STREAM, firm, id, w.stream.type.encode())
+            answers.append((_take_rows, w.rows))
+            if vault.known(w.firm, w.id, "relationship") is None:
+                pipe.add(_SUBJECT, firm, id)
+                answers.append((_take_keys, vault))
+        for (take, into), result in zip(answers, (yield from pipe.sending()), strict=True):
+            take(result, into)
+        ciphers: dict[tuple[UUID, str], AESGCM] = {}
+        missing: dict[UUID, set[str]] = {}
+        for w in asked:
+            for key in {key for row in w.rows for key, _ in row[4] or ()}:
+                cipher = vault.cipher(w.firm, UUID(key))
+                if cipher is None:
+                    missing.setdefault(w.firm, set()).add(key)
+                else:
+                    ciphers[w.firm, key] = cipher
+        if missing:
+            for firm_id, keys in missing.items():
+                pipe.add(_KEYS, firm_id.bytes, wire.uuids([bytes.fromhex(key) for key in keys]))
+            for (firm_id, keys), result in zip(missing.items(), (yield from pipe.sending()), strict=True):
+                _take_keys(result, vault)
+                for key in keys:
+                    cipher = vault.cipher(firm_id, UUID(key))
+                    if cipher is not None:  # else it was destroyed
+                        ciphers[firm_id, key] = cipher
+        for w in asked:
+            if not w.future.done():
+                try:
+                    w.future.set_result(_entity(w, ciphers))
+                except Exception as e:  # an event that can't be read fails those who need it
+                    w.future.set_exception(e)
+
+
+def _take_rows(result: PGresult, rows: Rows) -> None:
+    value = result.get_value
+    for r in range(result.ntuples):
+        sealed = value(r, 4)
+        rows.append(
+            (
+                int.from_bytes(value(r, 0) or b"", "big"),
+                value(r, 1) or b"",
+                (value(r, 2) or b"").decode(),
+                value(r, 3) or b"",
+                None if sealed is None else orjson.loads(sealed),
+            )
+        )
+
+
+def _take_keys(result: PGresult, vault: Vault) -> None:
+    value = result.get_value
+    for r in range(result.ntuples):
+        firm, key, subject = (UUID(bytes=value(r, n) or b"") for n in range(3))
+        vault.unwrap(
+            firm, key, subject, (value(r, 3) or b"").decode(), int.from_bytes(value(r, 4) or b"", "big"), value(r, 5) or b""
+        )
+
+
+def _entity(w: _Wanted, ciphers: dict[tuple[UUID, str], AESGCM]) -> Entity[Any, Any]:
+    stream, firm = w.stream, w.firm
+    bound = firm.bytes + w.id.bytes
+    state, evolve, decode = stream.initial, stream.evolve, codec.CODECS.decode
+    disclosed: dict[str, Any]
+    for _, event_id, name, public, items in w.rows:
+        disclosed = {} if items is None else open_all(items, bound + event_id, [ciphers.get((firm, key)) for key, _ in items])
+        state = evolve(state, decode(name, orjson.loads(public)["data"], disclosed))
+    entity = Entity(stream, w.id, state)
+    if w.rows:
+        entity.version = w.rows[-1][0]
+        entity.leaf_hash = codec.leaf_hash(w.rows[-1][3])
+    return entity
