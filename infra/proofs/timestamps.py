@@ -15,7 +15,6 @@ from urllib.parse import urlsplit
 import rfc3161_client
 from cryptography import x509
 from rfc3161_client import HashAlgorithm, TimestampRequestBuilder, TimeStampResponse, VerifierBuilder, decode_timestamp_response
-from rfc3161_client.errors import VerificationError
 
 from infra.proofs.errors import NotProved
 from infra.settings import Settings
@@ -55,7 +54,7 @@ class Chain:
 def verify(response: bytes, note: bytes, chain: Chain, *, nonce: int | None = None) -> datetime:
     """When the authority says that the note existed; NotProved when the response does not say so."""
     try:
-        decoded = decode_timestamp_response(response)
+        decoded = _decoded(response)
         builder = VerifierBuilder(roots=list(chain.roots), intermediates=_between(decoded, chain), nonce=nonce)
         tsa = _leaf(decoded, chain)
         if tsa is not None:
@@ -65,8 +64,54 @@ def verify(response: bytes, note: bytes, chain: Chain, *, nonce: int | None = No
             raise NotProved("the timestamp is not over a SHA-256")
         builder.build().verify(decoded, hashlib.sha256(note).digest())
         return decoded.tst_info.gen_time
-    except (VerificationError, ValueError) as e:
+    except NotProved:
+        raise
+    except Exception as e:  # the bytes are a stranger's, and the libraries that read them name what is wrong by many classes
         raise NotProved(f"the timestamp does not hold: {e}") from e
+
+
+def _decoded(response: bytes) -> TimeStampResponse:
+    """Widespread authorities (openssl's among them) do not sort the certificates they send, which DER asks for. They are not signed."""
+    try:
+        return decode_timestamp_response(response)
+    except ValueError as e:
+        if "SetOrdering" not in str(e):
+            raise
+        return decode_timestamp_response(_with_sorted_certificates(response))
+
+
+def _with_sorted_certificates(response: bytes) -> bytes:
+    """The response with its certificates in DER's order; ValueError when it is not one."""
+    _, begin, end = _element(response, 0)  # TimeStampResp
+    _, _, begin = _element(response, begin)  # status
+    _, begin, end = _element(response, begin)  # ContentInfo
+    _, _, begin = _element(response, begin)  # contentType
+    _, begin, end = _element(response, begin)  # content
+    _, begin, end = _element(response, begin)  # SignedData
+    while begin < end:
+        tag, inner, begin = _element(response, begin)
+        if tag == 0xA0:
+            certificates = []
+            at = inner
+            while at < begin:
+                _, _, after = _element(response, at)
+                certificates.append(response[at:after])
+                at = after
+            return response[:inner] + b"".join(sorted(certificates)) + response[begin:]
+    raise ValueError("no certificates")
+
+
+def _element(raw: bytes, at: int) -> tuple[int, int, int]:
+    """An element of DER: its tag, where its content begins, where it ends."""
+    if at + 2 > len(raw):
+        raise ValueError("cut short")
+    length, begin = raw[at + 1], at + 2
+    if length & 0x80:
+        begin += length & 0x7F
+        length = int.from_bytes(raw[at + 2 : begin], "big")
+    if begin + length > len(raw):
+        raise ValueError("cut short")
+    return raw[at], begin, begin + length
 
 
 def _carried(response: TimeStampResponse) -> list[x509.Certificate]:
