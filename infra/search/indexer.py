@@ -302,6 +302,8 @@ class Indexer:
                 return False
             if progress is not None:
                 progress(reached)
+            if stop is not None and stop.is_set():
+                return False
             if store.swap():
                 log.info("search.rebuilt", engine=self._index.engine, position=reached)
                 return True

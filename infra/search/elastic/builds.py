@@ -6,6 +6,7 @@ E3  A build is filled while another serves, and takes its place in one request. 
 
 import time
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import UUID
 
@@ -26,6 +27,7 @@ from projections.search import KINDS, Entry
 log = structlog.get_logger()
 
 PAGE = 500
+PURGE_SECONDS = 90.0
 
 
 class OthersIndex(Exception):
@@ -108,13 +110,14 @@ class ElasticIndex:
                     return ElasticStore(self, c, build, filling=True, shown=live is None, stopping=stopping)
                 self.drop(build)
         build = max([live or 0, *self._builds()]) + 1
-        for kind in INDICES:
-            body = {
-                "mappings": MAPPINGS[kind],
-                "settings": {**SETTINGS, **KEPT_SETTINGS},
-                "aliases": {self.names.filling(kind, build): {"is_write_index": True}},
-            }
+
+        def make(kind: str) -> None:
+            aliases = {self.names.filling(kind, build): {}}
+            body = {"mappings": MAPPINGS[kind], "settings": {**SETTINGS, **KEPT_SETTINGS}, "aliases": aliases}
             self._make(self.names.index(kind, build), body)
+
+        with ThreadPoolExecutor(len(INDICES)) as threads:  # the server takes those that come together in one step
+            list(threads.map(make, INDICES))
         about = {
             "build": build, "form": FORM, "version": version, "position": 0, "again": again, "installation": self._installation
         }  # fmt: skip
@@ -148,12 +151,23 @@ class ElasticIndex:
                             break
 
     def purge(self, _c: psycopg.Connection[Any]) -> None:
-        """Take what was replaced or deleted off the disk, with its words."""
-        for kind in INDICES:
-            for name in (self.names.read(kind),):
-                self.elastic.ask("POST", f"/{name}/_flush?force=true", fine=(404,))
+        """Take what was replaced or deleted off the disk, with its words. Unreachable when the server keeps some of it for too long."""
+        until = time.monotonic() + PURGE_SECONDS
+        left = [self.names.read(kind) for kind in INDICES]
+        while left:
+            for name in left:
+                self.elastic.ask("POST", f"/{name}/_flush?force=true", timeout=60.0, fine=(404,))
                 self.elastic.ask("POST", f"/{name}/_forcemerge?only_expunge_deletes=true", timeout=600.0, fine=(404,))
-                self.elastic.ask("POST", f"/{name}/_flush?force=true", fine=(404,))
+                self.elastic.ask("POST", f"/{name}/_refresh", timeout=60.0, fine=(404,))
+            left = [name for name in left if self._deleted(name)]
+            if left and time.monotonic() > until:
+                raise Unreachable("what was deleted is still kept")
+            if left:
+                time.sleep(1.0)  # it is kept for replicas until they are known to have it: the server asks every half minute
+
+    def _deleted(self, name: str) -> int:
+        found = self.elastic.ask("GET", f"/{name}/_stats/docs?filter_path=_all.total.docs.deleted", fine=(404,))
+        return int(found.get("_all", {}).get("total", {}).get("docs", {}).get("deleted", 0))
 
     def away(self, c: psycopg.Connection[Any]) -> None:
         """Show that the engine does not answer."""
@@ -228,7 +242,7 @@ class ElasticIndex:
             index = self.names.index(kind, build)
             actions += [
                 {"add": {"index": index, "alias": self.names.read(kind)}},
-                {"add": {"index": index, "alias": self.names.write(kind), "is_write_index": True}},
+                {"add": {"index": index, "alias": self.names.write(kind)}},
                 {"remove": {"index": index, "alias": self.names.filling(kind, build), "must_exist": False}},
             ]
         if live is not None:
@@ -240,8 +254,9 @@ class ElasticIndex:
 
     def drop(self, build: int) -> None:
         """Take a build away that nobody reads."""
-        for index in self._indices(build):
-            self.elastic.ask("DELETE", f"/{index}", fine=(404,))
+        indices = self._indices(build)
+        if indices:
+            self.elastic.ask("DELETE", f"/{','.join(indices)}", fine=(404,))
         self.elastic.ask("DELETE", f"/{self.names.state}/_doc/build-{build}?refresh=true", fine=(404,))
         self._known.pop(build, None)
 
@@ -256,7 +271,7 @@ class ElasticIndex:
         self.elastic.ask("POST", f"/{','.join(names)}/_refresh", timeout=60.0, fine=(404,))
 
     def _indices(self, build: int) -> list[str]:
-        found = self.elastic.ask("GET", f"/_alias/{self.names.prefix}-*-v*-{build}", fine=(404,))
+        found = self.elastic.ask("GET", f"/{self.names.prefix}-*-v*-{build}/_alias", fine=(404,))
         return sorted(i for i in found if self.names.build(i) == build) if "error" not in found else []
 
     def _whole(self, build: int) -> bool:
