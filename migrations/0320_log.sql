@@ -116,4 +116,5 @@ GRANT SELECT, INSERT, UPDATE ON chancery.logs TO chancery_record;
 GRANT SELECT, INSERT, DELETE ON chancery.log_tiles TO chancery_record;
 GRANT UPDATE (hashes) ON chancery.log_tiles TO chancery_record;
 GRANT SELECT, INSERT ON chancery.log_keys, chancery.log_checkpoints, chancery.log_cosignatures, chancery.log_timestamps TO chancery_record;
+GRANT UPDATE (line, cosigned_at) ON chancery.log_cosignatures TO chancery_record;
 GRANT SELECT, INSERT, DELETE ON chancery.log_seals, chancery.log_heads, chancery.log_head_tiles TO chancery_record;
