@@ -18,6 +18,7 @@ from psycopg_pool import AsyncConnectionPool
 from domain.kernel import EVENTS, FirmId
 from infra.database import Database
 from infra.projector.engine import VIEWS_CHANNEL
+from projections.kernel import VIEWS
 
 log = structlog.get_logger()
 
@@ -216,8 +217,8 @@ class Feed:
                     self._first.set()
                     pause = 0.05
                     while True:
-                        async for _ in c.notifies(timeout=1.0, stop_after=1):
-                            pass
+                        async for notice in c.notifies(timeout=1.0, stop_after=1):
+                            await self._told(notice.payload)
                         async with asyncio.timeout(LOOK_SECONDS):
                             await self._look(c)
             except (psycopg.Error, OSError, TimeoutError) as e:
@@ -228,6 +229,21 @@ class Feed:
                 log.warning("feed.interrupted", error=type(e).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
+
+    async def _told(self, payload: str) -> None:
+        """A projector says which views it has moved on, and where to: who waits for one of them need not wait for us to look.
+
+        What says who is let in is left to the looking, which finds first whose keys have changed.
+        """
+        position, _, names = payload.partition(" ")
+        moved = {
+            name: int(position) for name in names.split() if name not in IDENTITY and self.positions.get(name, 0) < int(position)
+        }
+        if moved:
+            self.positions = {**self.positions, **moved}
+            self.head = max(self.head, *moved.values())
+            async with self._moved:
+                self._moved.notify_all()
 
     async def _look(self, c: psycopg.AsyncConnection[Any]) -> None:
         rows = await (await c.execute(_WHERE)).fetchall()
@@ -269,8 +285,8 @@ class Feed:
         return tuple(dict.fromkeys(self._instead.get(v, v) for v in views)) if self._instead else views
 
     def shown(self) -> int:
-        """The position all views show, those left out that an event has stopped."""
-        return min((p for v, p in self.positions.items() if v not in self.stopped), default=0)
+        """The position all views show, those left out that an event has stopped; what else follows the record holds nobody back."""
+        return min((p for v, p in self.positions.items() if v in VIEWS and v not in self.stopped), default=0)
 
     async def wait(self, views: Sequence[str], position: int, timeout: float = 5.0) -> None:  # noqa: ASYNC109 - callers differ
         """Return when these views have reached the position; `Behind` when they have not in time or have stopped before it."""

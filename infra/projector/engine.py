@@ -30,6 +30,7 @@ log = structlog.get_logger()
 
 VIEWS_CHANNEL = "chancery_views"
 BATCH = 1_000
+LOOK_SECONDS = 1.0  # after so long it is asked whether a view has been stopped, resumed or made anew
 
 BEGIN = wire.Statement(b"projector_begin", b"BEGIN")
 COMMIT = wire.Statement(b"projector_commit", b"COMMIT")
@@ -40,8 +41,9 @@ MOVE = wire.Statement(  # locks in the order of names, so that two projectors ne
     b"WITH mine AS (SELECT p.name FROM chancery.projections p"
     b" JOIN unnest($1::text[], $2::bigint[], $3::bigint[]) u(name, position, version)"
     b" ON p.name = u.name AND p.position = u.position AND p.version = u.version"
-    b" WHERE p.stopped_at IS NULL ORDER BY p.name FOR UPDATE OF p)"
-    b" UPDATE chancery.projections p SET position = $4, updated_at = now() FROM mine WHERE p.name = mine.name",
+    b" WHERE p.stopped_at IS NULL ORDER BY p.name FOR UPDATE OF p), moved AS (UPDATE chancery.projections p"
+    b" SET position = $4, updated_at = now() FROM mine WHERE p.name = mine.name RETURNING p.name)"
+    b" SELECT 1 / (count(*) = cardinality($1))::int FROM moved",  # fails unless all were moved: then nothing behind it is done
     (1009, 1016, 1016, 20),
 )
 
@@ -70,6 +72,8 @@ class Projector:
         self._router = Router(self._views.values())
         self._batch = batch
         self._process = process
+        self._stands: dict[str, int] | None = None  # where the views stood last, by our own doing
+        self._looked = 0.0
 
     def run(self, stop: Event, *, progress: Callable[[int], None] | None = None) -> None:
         """Catch up and follow the record until told to stop; the database may go away and come back."""
@@ -83,12 +87,12 @@ class Projector:
                     self.forget()
                     self.prepare(c)
                     pause = 0.1
+                    woken = False
                     while not stop.is_set():
-                        reached = self.catch_up(c, stop)
+                        reached = self.catch_up(c, stop, fresh=not woken)
                         if progress is not None:
                             progress(reached)
-                        for _ in listening.notifies(timeout=0.5, stop_after=1):
-                            pass
+                        woken = bool(list(listening.notifies(timeout=0.5, stop_after=1)))
             except psycopg.Error as e:  # what an event causes is Poisoned; this is the connection or the server
                 log.warning("projector.interrupted", error=type(e).__name__)
                 stop.wait(pause)
@@ -127,15 +131,25 @@ class Projector:
 
     def forget(self) -> None:
         """Drop the rows in memory: it is not known any more that they are those of the database."""
+        self._stands = None
         self._held.clear()
         for folding in self._foldings.values():
             folding.forget()
 
-    def catch_up(self, c: psycopg.Connection[Any], stop: Event | None = None) -> int:
-        """Apply everything there is; answers the lowest position reached."""
+    def _standing(self, c: psycopg.Connection[Any]) -> dict[str, int]:
+        """Where the views stand, without asking when we moved them last: if another did since, our next move fails."""
+        if self._stands is None or time.monotonic() - self._looked > LOOK_SECONDS:
+            self._stands = self.positions(c)
+            self._looked = time.monotonic()
+        return dict(self._stands)
+
+    def catch_up(self, c: psycopg.Connection[Any], stop: Event | None = None, *, fresh: bool = True) -> int:
+        """Apply everything there is; answers the lowest position reached. Unless `fresh`, where the views stand may be known."""
         smooth = True
+        if fresh:
+            self._stands = None
         while stop is None or not stop.is_set():
-            positions = self.positions(c)
+            positions = self._standing(c)
             if not positions:
                 return 0
             lowest = min(positions.values())
@@ -144,6 +158,7 @@ class Projector:
                 return lowest
             if smooth and len(rows) == self._batch and lowest == max(positions.values()):
                 smooth = self._stream(c, positions, rows, stop)
+                self._stands = None
                 continue
             smooth = True
             events, unreadable = self._decode(c, rows)
@@ -221,6 +236,8 @@ class Projector:
         except BaseException:
             self.forget()
             raise
+        if self._stands is not None:
+            self._stands.update(dict.fromkeys(positions, reached))
 
     def _fold(
         self,
@@ -277,19 +294,16 @@ class Projector:
                 wire.int8s([self._views[n].version for n in names]),
                 wire.int8(reached),
             )
-            moved = pipe.send()[1].command_tuples
-            if moved != len(names):
-                raise Outrun
             for statement, values in writes:
                 pipe.add(statement, *values)
-            pipe.add(NOTIFY, VIEWS_CHANNEL.encode(), str(reached).encode())
+            pipe.add(NOTIFY, VIEWS_CHANNEL.encode(), f"{reached} {' '.join(names)}".encode())
             pipe.add(COMMIT)
             pipe.send()
         except (psycopg.OperationalError, psycopg.InterfaceError):
             raise
-        except Outrun:
+        except psycopg.errors.DivisionByZero:
             pipe.ask(ROLLBACK)
-            raise
+            raise Outrun from None
         except Exception as e:
             pipe.ask(ROLLBACK)
             raise Poisoned(names[0], None, e) from e
@@ -319,5 +333,6 @@ class Projector:
             "UPDATE chancery.projections SET stopped_at = %s, error = %s WHERE name = %s AND position = %s AND stopped_at IS NULL",
             (poison, type(error).__name__, name, position),
         )
+        self._stands = None
         if stopped.rowcount:
             log.error("projection.stopped", view=name, position=poison, error=type(error).__name__)

@@ -12,6 +12,7 @@ from psycopg.rows import dict_row
 from domain.kernel import FirmId
 from infra.database import Database
 from infra.ids import uuid7
+from infra.reading import Moment
 from queries.kernel import COLLECTIONS
 from queries.listing import compile_list
 from queries.listing.comparing import compile_comparison
@@ -61,18 +62,13 @@ def passed(plan: str) -> int:
     return max(int(float(rows) * int(loops)) for rows, loops in re.findall(r"actual rows=([0-9.]+) loops=(\d+)", plan))
 
 
-class At:
-    def __init__(self, as_of: datetime | None) -> None:
-        self.as_of = as_of
-
-
 @pytest.mark.parametrize("order", ["-created_at", "created_at", "id"])
 @pytest.mark.parametrize("hours", [1, 20, 29.5, 100], ids=["early", "amid", "mixed", "late"])
 def test_a_page_as_of_any_time_reads_no_more_than_its_rows_and_what_superseded_them(
     large: Database, order: str, hours: float
 ) -> None:
     as_of = FIRST + timedelta(hours=hours)
-    asked: Any = {"firm": FIRM, "permissions": ALL, "now": as_of, "key": KEY, "order_by": order, "moment": At(as_of)}
+    asked: Any = {"firm": FIRM, "permissions": ALL, "now": as_of, "key": KEY, "order_by": order, "moment": Moment(as_of)}
     token = ""
     for _ in range(2):
         listing = compile_list(COLLECTIONS["offers"], page_token=token, **asked)
@@ -88,7 +84,7 @@ def test_a_page_as_of_any_time_reads_no_more_than_its_rows_and_what_superseded_t
 def test_a_list_in_an_order_without_an_index_asks_each_row_once(large: Database) -> None:
     as_of = LAST
     listing = compile_list(
-        COLLECTIONS["offers"], firm=FIRM, permissions=ALL, now=as_of, key=KEY, order_by="amount desc", moment=At(as_of)
+        COLLECTIONS["offers"], firm=FIRM, permissions=ALL, now=as_of, key=KEY, order_by="amount desc", moment=Moment(as_of)
     )
     rows, plan = read(large, listing.sql, listing.params, as_of=as_of)
     assert [int(row["amount"]) for row in rows[:2]] == [ROWS, ROWS - 1]
