@@ -473,6 +473,21 @@ class Sequencer:
     def _root_at(self, c: psycopg.Connection[Any], entry: Log, size: int) -> bytes:
         return LogStore(c, entry.firm).root(entry, size)
 
+    def restart(self, c: psycopg.Connection[Any], old: Log) -> None:
+        """Begin the firm's next log, empty, in place of one that can't go on. Its checkpoints, cosignatures and timestamps are kept."""
+        origin = self.origin_of(old.firm, old.generation + 1)
+        with c.transaction():
+            moved = c.execute(
+                "UPDATE chancery.logs SET origin = %s, generation = generation + 1, size = 0, position = 0, vkey = %s, note = NULL,"
+                " signed_at = NULL, stopped = NULL WHERE firm_id = %s AND origin = %s",
+                (origin, str(self._keys.newest(origin).verifier), old.firm, old.origin),
+            )
+            if moved.rowcount == 1:
+                for table in ("log_tiles", "log_seals", "log_heads", "log_head_tiles"):
+                    c.execute(f"DELETE FROM chancery.{table} WHERE firm_id = %s".encode(), (old.firm,))
+        self._states.pop(old.firm, None)
+        log.warning("log.restarted", firm=str(old.firm), origin=origin)
+
     # --- all anew
 
     def rebuild(self, *, progress: Progress | None = None) -> int:
