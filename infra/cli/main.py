@@ -9,11 +9,12 @@ import typer
 
 from infra.bootstrap import Chancery
 from infra.bus import positions
-from infra.cli import bus, engines, firms, imports, projections, serve
+from infra.cli import bus, engines, firms, imports, log, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
 from infra.logs import configure
+from infra.proofs.doctor import first_finding
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -24,6 +25,7 @@ app = typer.Typer(
 app.add_typer(firms.firms, name="firm")
 app.add_typer(firms.keys, name="key")
 app.add_typer(projections.app, name="projection")
+app.add_typer(log.app, name="log")
 app.add_typer(imports.app, name="import")
 app.add_typer(engines.app, name="engines")
 app.add_typer(bus.app, name="bus")
@@ -150,6 +152,7 @@ CHECKS: list[tuple[str, Callable[[psycopg.Connection[Any]], str | None]]] = [
             " OR (leaf ->> 'time')::timestamptz <> occurred_at OR (leaf ->> 'recordedtime')::timestamptz <> recorded_at LIMIT 1",
         ),
     ),
+    ("every event is what its firm's log was built over", first_finding),
     (
         "no view is ahead of the record and none has stopped",
         lambda c: _first(
