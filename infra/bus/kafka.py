@@ -380,8 +380,14 @@ class KafkaBus:
             elif outcome.next is None:
                 self._resting[task.firm] = time.monotonic() + outcome.wait
             else:
+                held, late = len(task.sent), 0
                 while lane.waiting and (outcome.wait > 0 or lane.waiting[0].firm_position < outcome.next):
-                    self._handled(lane.waiting.popleft())
+                    sent = lane.waiting.popleft()
+                    late += held <= 0 and sent.firm_position < outcome.next
+                    held -= 1
+                    self._handled(sent)
+                if late:
+                    self._metrics.noticed(self._subscription.group, "duplicate", late)
                 if not task.sent:
                     lane.store = outcome.more
                 if outcome.wait > 0:

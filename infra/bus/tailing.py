@@ -149,6 +149,7 @@ def partitions(settings: Settings, groups: list[str]) -> list[dict[str, Any]]:
 
     names = Names(settings.kafka_prefix)
     admin = AdminClient(client(settings))
+    newest = cast("Any", OffsetSpec).latest()
     found: list[dict[str, Any]] = []
     for group in groups:
         asked = admin.list_consumer_group_offsets([ConsumerGroupTopicPartitions(names.group(group))])
@@ -157,9 +158,7 @@ def partitions(settings: Settings, groups: list[str]) -> list[dict[str, Any]]:
             for p in asked[names.group(group)].result(15).topic_partitions or []
             if names.generation(p.topic) is not None and p.offset >= 0
         ]
-        ends = (
-            admin.list_offsets({TopicPartition(p.topic, p.partition): OffsetSpec.latest() for p in committed}) if committed else {}
-        )
+        ends = admin.list_offsets({TopicPartition(p.topic, p.partition): newest for p in committed}) if committed else {}
         last_of = {(p.topic, p.partition): future.result(15).offset for p, future in ends.items()}
         found += [
             {

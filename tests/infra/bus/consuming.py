@@ -253,14 +253,18 @@ def until(condition: Callable[[], Any], seconds: float = 40) -> Any:
 class Topic:
     """A topic of events of its own prefix, written by the test as a relay would, or as none should."""
 
-    def __init__(self, bootstrap: str, prefix: str, partitions: int = 6) -> None:
+    def __init__(self, bootstrap: str, prefix: str, partitions: int = 6, generation: int = 1) -> None:
         self.bootstrap = bootstrap
-        self.name = Names(prefix).events(1)
+        self.name = Names(prefix).events(generation)
         self.partitions = partitions
         admin = AdminClient({"bootstrap.servers": bootstrap})
         admin.create_topics([NewTopic(self.name, partitions, 1)])[self.name].result(20)
         self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
         self.position = 0
+
+    def delete(self) -> None:
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.delete_topics([self.name])[self.name].result(20)
 
     def send(self, messages: Sequence[Encoded]) -> None:
         for m in messages:
@@ -305,7 +309,9 @@ def main() -> None:
     settings = Settings(
         data=Path(told["data"]), database_url=told["database"], kafka_bootstrap=told["kafka"], kafka_prefix=told["prefix"]
     )
-    consume(writing(told["group"], **told["how"]), settings)
+    how = told["how"]
+    chosen = frozenset(UUID(f) for f in how.pop("firms", ())) or None
+    consume(writing(told["group"], firms=chosen, **how), settings)
 
 
 if __name__ == "__main__":
