@@ -77,7 +77,13 @@ def _log(parts: Parts) -> Follower:
     return follower(parts)
 
 
-MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph)
+def _erasures(parts: Parts) -> Follower:
+    from infra.erasure.follower import follower
+
+    return follower(parts)
+
+
+MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph, _erasures)
 """One for each follower there can be; None where the settings ask for none."""
 
 

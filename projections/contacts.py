@@ -11,6 +11,7 @@ from domain.contacts import (
     ContactAbsorbed,
     ContactArchived,
     ContactCorrected,
+    ContactErased,
     ContactReleased,
     ContactRestored,
     Lifecycle,
@@ -20,7 +21,7 @@ from domain.kernel import Personal
 from domain.people import Address, Email, FieldValue, Issue, Link, Phone
 from projections.kernel import Recorded, View, of_stream, view
 
-Status = Literal["active", "archived", "merged"]
+Status = Literal["active", "archived", "merged", "erased"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,6 +125,7 @@ def _state(row: ContactRow) -> Contact:
         custom=row.custom,
         owner=row.owner,
         archived=row.archived,
+        erased=row.status == "erased",
         merged_into=row.merged_into,
     )
 
@@ -146,7 +148,7 @@ def _shown(row: ContactRow, c: Contact) -> ContactRow:
         tags=c.tags,
         custom=dict(c.custom),
         owner=c.owner,
-        status="merged" if c.merged_into else "archived" if c.archived else "active",
+        status="erased" if c.erased else "merged" if c.merged_into else "archived" if c.archived else "active",
         archived=c.archived,
         merged_into=c.merged_into,
         flagged=flagged(p.emails, p.phones, p.issues),
@@ -170,6 +172,8 @@ def fold(row: ContactRow | None, _key: UUID, r: Recorded) -> ContactRow | None:
         case ContactAbsorbed():
             merges = (*row.merges, Merge(other=e.other, through=e.through, at=r.recorded_at, reason=e.reason))
             return replace(row, merges=merges, absorbed=(*row.absorbed, e.other, *e.through))
+        case ContactErased():
+            return replace(row, archived_because=None, merges=(), parting=None, correction=None)
         case ContactReleased():
             merges = tuple(m for m in row.merges if m.other != e.other)
             absorbed = tuple(id for m in merges for id in (m.other, *m.through))

@@ -9,6 +9,7 @@ CT6  A contact merged into another is not changed; it is unmerged first.
 CT7  A contact is not merged into itself, into one that is merged or archived, or twice.
 CT8  Unmerging gives back exactly what was taken over, except what was changed since.
 CT9  After unmerging, the contact that had been absorbed is as it was before the merge.
+CT10 An erased contact is not changed, merged or restored: nobody is behind it any more.
 
 **Merging.** The survivor absorbs the other. Values the survivor lacks are taken over (the parts of a name, and those of a
 position, only all together), lists (emails, phones, tags …) gain the entries they do not have, never as the primary one; what
@@ -35,6 +36,7 @@ from domain.contacts.events import (
     ContactCorrected,
     ContactCreated,
     ContactCustomSet,
+    ContactErased,
     ContactId,
     ContactMergedInto,
     ContactOwnerAssigned,
@@ -61,6 +63,7 @@ __all__ = [
     "ContactCorrected",
     "ContactCreated",
     "ContactCustomSet",
+    "ContactErased",
     "ContactId",
     "ContactMergedInto",
     "ContactOwnerAssigned",
@@ -90,6 +93,7 @@ class Contact:
     custom: Mapping[str, FieldValue] = field(default_factory=dict)
     owner: UUID | None = None
     archived: bool = False
+    erased: bool = False
     merged_into: UUID | None = None
     absorptions: tuple[Absorption, ...] = ()
 
@@ -120,6 +124,10 @@ class Nameless(Invalid):
 
 class ContactIsArchived(Refused):
     """The contact is archived. Restore it before changing it."""
+
+
+class ContactIsErased(Refused):
+    """What identified this person was erased, and nothing is added to the contact any more. Create a new one if the person comes again."""
 
 
 class ContactIsMerged(Refused):
@@ -224,6 +232,17 @@ def restore(contact: Contact) -> list[Event]:
     return [ContactRestored()] if contact.archived else []
 
 
+def erase(contact: Contact) -> list[Event]:
+    """Those merged into it are erased with it; one that is merged into another is erased with that one."""
+    if contact.merged_into is not None:
+        raise ContactIsMerged(survivor=str(contact.merged_into))
+    return [] if contact.erased else [ContactErased()]
+
+
+def erase_with_survivor(contact: Contact) -> list[Event]:
+    return [] if contact.erased else [ContactErased()]
+
+
 def absorb(contact: Contact, other: Contact, *, id: UUID, other_id: UUID, reason: str | None = None) -> list[Event]:
     """What the survivor records; the other records `merge_into`."""
     _changeable(contact)
@@ -269,6 +288,8 @@ def _changeable(contact: Contact) -> None:
 
 
 def _unmerged(contact: Contact) -> None:
+    if contact.erased:
+        raise ContactIsErased
     if contact.merged_into is not None:
         raise ContactIsMerged(survivor=str(contact.merged_into))
 
@@ -309,6 +330,8 @@ def evolve(contact: Contact, e: Event) -> Contact:
             return _with(replace(contact, absorptions=remaining), _flat(e.kept))
         case ContactUnmerged():
             return replace(contact, merged_into=None)
+        case ContactErased():
+            return replace(contact, profile=Profile(), tags=(), custom={}, erased=True)
         case _:
             assert_never(e)
 

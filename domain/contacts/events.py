@@ -127,6 +127,12 @@ class ContactRestored:
     pass
 
 
+@event("contacts.Erased.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactErased:
+    """What identifies the person is destroyed from here on; the record of what happened stays, without it."""
+
+
 @event("contacts.Absorbed.v1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactAbsorbed:
@@ -171,6 +177,7 @@ Event = (
     | ContactOwnerAssigned
     | ContactArchived
     | ContactRestored
+    | ContactErased
     | ContactAbsorbed
     | ContactMergedInto
     | ContactReleased

@@ -39,12 +39,12 @@ NOTIFY = wire.Statement(b"projector_notify", b"SELECT pg_notify($1, $2)", (25, 2
 MOVE = wire.Statement(  # locks in the order of names, so that two projectors never wait for each other
     b"projector_move",
     b"WITH mine AS (SELECT p.name FROM chancery.projections p"
-    b" JOIN unnest($1::text[], $2::bigint[], $3::bigint[]) u(name, position, version)"
-    b" ON p.name = u.name AND p.position = u.position AND p.version = u.version"
+    b" JOIN unnest($1::text[], $2::bigint[], $3::bigint[], $5::bigint[]) u(name, position, version, edition)"
+    b" ON p.name = u.name AND p.position = u.position AND p.version = u.version AND p.edition = u.edition"
     b" WHERE p.stopped_at IS NULL ORDER BY p.name FOR UPDATE OF p), moved AS (UPDATE chancery.projections p"
     b" SET position = $4, updated_at = now() FROM mine WHERE p.name = mine.name RETURNING p.name)"
     b" SELECT 1 / (count(*) = cardinality($1))::int FROM moved",  # fails unless all were moved: then nothing behind it is done
-    (1009, 1016, 1016, 20),
+    (1009, 1016, 1016, 20, 1016),
 )
 
 
@@ -68,6 +68,7 @@ class Projector:
         self._vault = vault
         self._views = {v.name: v for v in (views if views is not None else VIEWS.values())}
         self._foldings: dict[str, Folding[Any]] = {name: Folding(v, Table(v)) for name, v in self._views.items()}
+        self._editions: dict[str, int] = {}
         self._held: dict[str, int] = {}  # the position at which a view's rows in memory are good
         self._router = Router(self._views.values())
         self._batch = batch
@@ -124,10 +125,17 @@ class Projector:
     def positions(self, c: psycopg.Connection[Any]) -> dict[str, int]:
         """Where each view of ours stands that has not stopped, in one order for all projectors, so that they never deadlock."""
         found = c.execute(
-            "SELECT name, position FROM chancery.projections WHERE name = ANY(%s) AND stopped_at IS NULL ORDER BY name",
+            "SELECT name, position, edition FROM chancery.projections WHERE name = ANY(%s) AND stopped_at IS NULL ORDER BY name",
             (list(self._views),),
-        )
-        return dict(found.fetchall())
+        ).fetchall()
+        for name, _, edition in found:
+            if (
+                self._editions.get(name) != edition
+            ):  # rows were made anew behind our back (an erasure): those in memory are worth nothing
+                self._foldings[name].forget()
+                self._held.pop(name, None)
+                self._editions[name] = edition
+        return {name: position for name, position, _ in found}
 
     def forget(self) -> None:
         """Drop the rows in memory: it is not known any more that they are those of the database."""
@@ -293,6 +301,7 @@ class Projector:
                 wire.int8s([positions[n] for n in names]),
                 wire.int8s([self._views[n].version for n in names]),
                 wire.int8(reached),
+                wire.int8s([self._editions.get(n, 0) for n in names]),
             )
             for statement, values in writes:
                 pipe.add(statement, *values)

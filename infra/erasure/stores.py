@@ -1,0 +1,123 @@
+"""The stores that may hold something of a person, each with what it lets go of. One that is not set does not exist here."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from domain.kernel import FirmId
+from infra.database import Database
+from infra.erasure import rows
+from infra.erasure.keys import null
+from infra.erasure.subjects import Subjects
+from infra.followers import Parts
+from infra.projector.rebuild import REBUILD_LOCK
+
+_STREAMS = "SELECT DISTINCT stream_type, stream_id FROM record.events WHERE position = ANY(%s)"
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a store is told: whose data goes, and the events that were sealed under their keys, with the sealed parts."""
+
+    parts: Parts
+    subjects: Subjects
+    found: Sequence[tuple[int, bytes]]
+
+    @property
+    def positions(self) -> list[int]:
+        return [p for p, _ in self.found]
+
+    @property
+    def database(self) -> Database:
+        return self.parts.database
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """`purge` lets go and answers how many things that were; it may be called again. `what` is what a person reads of it."""
+
+    name: str
+    what: str
+    purge: Callable[[Task], Awaitable[int]]
+
+
+def _on_record(work: Callable[[psycopg.Connection[Any], Task], int]) -> Callable[[Task], Awaitable[int]]:
+    def run(task: Task) -> int:
+        with task.database.connect("record") as c:
+            return work(c, task)
+
+    async def purge(task: Task) -> int:
+        return await asyncio.to_thread(run, task)
+
+    return purge
+
+
+def _record(c: psycopg.Connection[Any], task: Task) -> int:
+    return null(c, task.parts.vault, task.subjects.firm, task.found)
+
+
+def _views(c: psycopg.Connection[Any], task: Task) -> int:
+    c.execute("SELECT pg_advisory_lock(%s)", (REBUILD_LOCK,))  # a rebuild that began before may hold what it read: it ends first
+    try:
+        return rows.anew(c, task.parts.vault, task.subjects.firm, task.positions)
+    finally:
+        c.execute("SELECT pg_advisory_unlock(%s)", (REBUILD_LOCK,))
+
+
+def _search(c: psycopg.Connection[Any], task: Task) -> int:
+    from infra.search.follower import erased
+
+    firm = task.subjects.firm
+    streams = c.execute(_STREAMS, (task.positions,)).fetchall()
+    things = {(firm, type, id) for type, id in streams} | {(firm, "document", id) for id in task.subjects.documents}
+    c.execute("DELETE FROM chancery.search_contents WHERE firm_id = %s AND sha256 = ANY(%s)", (firm, list(task.subjects.contents)))
+    erased(task.parts, sorted(things))
+    return len(things)
+
+
+def _graph(_c: psycopg.Connection[Any], task: Task) -> int:
+    from infra.graph.neo4j.follower import follower
+
+    graph = follower(task.parts)
+    if graph is None:
+        return 0
+    return sum(graph.purge(task.subjects.firm, subject) for subject in task.subjects.ids)
+
+
+def _imports(c: psycopg.Connection[Any], task: Task) -> int:
+    firm, ids = task.subjects.firm, list(task.subjects.ids)
+    done = c.execute(
+        "UPDATE chancery.import_rows SET sealed = NULL WHERE firm_id = %s AND subject_id = ANY(%s) AND sealed IS NOT NULL",
+        (firm, ids),
+    ).rowcount
+    return done + c.execute("DELETE FROM chancery.import_names WHERE firm_id = %s AND stream_id = ANY(%s)", (firm, ids)).rowcount
+
+
+def _bus(c: psycopg.Connection[Any], task: Task) -> int:
+    return c.execute(
+        "DELETE FROM chancery.bus_dead_letters WHERE firm_id = %s AND position = ANY(%s)", (task.subjects.firm, task.positions)
+    ).rowcount
+
+
+async def _files(task: Task) -> int:
+    firm = FirmId(task.subjects.firm)
+    gone = [await task.parts.blobs.delete(firm, sha256) for sha256 in task.subjects.contents]
+    return sum(gone)
+
+
+def stores(parts: Parts) -> list[Store]:
+    """Every store of this installation, in the order in which they are purged."""
+    found = [
+        Store("record", "sealed values of events", _on_record(_record)),
+        Store("views", "rows of views and their history", _on_record(_views)),
+        Store("files", "contents of documents", _files),
+        Store("search", "entries of the search index", _on_record(_search)),
+        Store("imports", "rows as they were imported", _on_record(_imports)),
+        Store("bus", "dead letters", _on_record(_bus)),
+    ]
+    if parts.settings.neo4j_url is not None:
+        found.append(Store("graph", "nodes and edges of the graph", _on_record(_graph)))
+    return found
