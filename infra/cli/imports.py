@@ -49,6 +49,7 @@ app = typer.Typer(no_args_is_help=True, help="Imports: carry files of other syst
 FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm, by its id; `chancery firm list` shows them.")
 MAP = typer.Option(None, "--map", metavar="MAP.toml", help="Which column goes where; guessed when not given.")
 DRY = typer.Option(False, "--dry-run", help="Read everything, show the map, a sample and counts, write nothing.")
+OVERWRITE = typer.Option(False, "--overwrite", help="Replace also what somebody changed here since the rows were imported.")
 SOURCE = typer.Option(
     None,
     "--source",
@@ -71,11 +72,12 @@ def import_contacts(
     map: Path | None = MAP,
     source: str | None = SOURCE,
     dry_run: bool = DRY,
+    overwrite: bool = OVERWRITE,
     data: Path | None = DATA,
     json: bool = JSON,
 ) -> None:
     """Contacts and organisations from vCard 2.1, 3.0, 4.0, jCard, xCard or a table (CSV)."""
-    _import(file, "contacts", firm, map, source, dry_run, data, json)
+    _import(file, "contacts", firm, map, source, dry_run, data, json, overwrite=overwrite)
 
 
 @app.command("deals")
@@ -85,11 +87,12 @@ def import_deals(
     map: Path | None = MAP,
     source: str | None = SOURCE,
     dry_run: bool = DRY,
+    overwrite: bool = OVERWRITE,
     data: Path | None = DATA,
     json: bool = JSON,
 ) -> None:
     """Deals from a table (CSV)."""
-    _import(file, "deals", firm, map, source, dry_run, data, json)
+    _import(file, "deals", firm, map, source, dry_run, data, json, overwrite=overwrite)
 
 
 @app.command("tasks")
@@ -100,12 +103,13 @@ def import_tasks(
     source: str | None = SOURCE,
     project: str | None = PROJECT,
     dry_run: bool = DRY,
+    overwrite: bool = OVERWRITE,
     data: Path | None = DATA,
     json: bool = JSON,
 ) -> None:
     """Tasks from a table (CSV); a file of links between tasks becomes their dependencies."""
     kind: Kind = "dependencies" if map is None and looks_like_links(file) else "tasks"
-    _import(file, kind, firm, map, source, dry_run, data, json, project=project)
+    _import(file, kind, firm, map, source, dry_run, data, json, project=project, overwrite=overwrite)
 
 
 @app.command("event-log")
@@ -148,6 +152,7 @@ def _import(
     *,
     log: bool | None = None,
     project: str | None = None,
+    overwrite: bool = False,
 ) -> None:
     of = firm_id(firm)
     map: ImportMap | None = None
@@ -157,7 +162,9 @@ def _import(
         with Importer(c.database, c.vault, c.blobs, firm=known(c, of), actor=OPERATOR) as importer:
             if dry_run:
                 return importer.look(path, kind, map=map, log=log, source=source, progress=tell)
-            return importer.carry(path, kind, map=map, log=log, source=source, project=project, progress=tell, stop=stop)
+            return importer.carry(
+                path, kind, map=map, log=log, source=source, project=project, progress=tell, stop=stop, overwrite=overwrite
+            )
 
     async def work(c: Chancery) -> Plan | Report:
         loop = asyncio.get_running_loop()

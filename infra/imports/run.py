@@ -6,8 +6,8 @@
 
 RUN1  A row that can't be carried is reported and never stops the file; a file that can't be read is refused in one sentence.
 RUN2  Every source row is kept with what became of it, sealed under its subject's key.
-RUN3  Importing the same file again changes nothing. A row that says something else than before amends; a log that has grown adds
-      only what is new.
+RUN3  Importing the same file again changes nothing. A row that says something else than before amends, but for what a person changed
+      since: that stays and is reported. A log that has grown adds only what is new.
 RUN4  An import that was interrupted is taken up by importing the same file again in the same way: each row is carried once.
 RUN5  Every event of an import has its origin; those of the file have the file's own times.
 RUN6  Memory does not grow with the file.
@@ -40,6 +40,7 @@ from domain.members import ALL_PERMISSIONS
 from infra.blobs import BlobStore
 from infra.database import Database
 from infra.imports import ImportFile, open_import
+from infra.imports.edited import Edited
 from infra.imports.into.contacts import ContactCarrier
 from infra.imports.into.deals import DealCarrier
 from infra.imports.into.dependencies import DependencyCarrier, DependencyFile
@@ -226,8 +227,12 @@ class Importer:
         project: str | None = None,
         progress: Callable[[Progress], None] | None = None,
         stop: threading.Event | None = None,
+        overwrite: bool = False,
     ) -> Report:
-        """Carry the file. Raises FileDefect when it can't be opened at all, AlreadyRunning when another process carries it."""
+        """Carry the file. With `overwrite`, rows also replace what people changed since.
+
+        Raises FileDefect when it can't be opened at all, AlreadyRunning when another process carries it.
+        """
         began = time.monotonic()
         with ExitStack() as stack:
             stack.enter_context(_collected_seldom())
@@ -235,6 +240,7 @@ class Importer:
             named = source or source_name(path)
             toml = file.map_toml()
             options = {"source": named} | ({"project": project} if project else {}) | ({"log": str(log)} if log is not None else {})
+            options |= {"overwrite": "true"} if overwrite else {}
             sha256, size = (_sha256(path), path.stat().st_size) if path.is_file() else ("", 0)
             said = hashlib.sha256(json_of([kind, options, toml, sha256 or str(path.resolve())])).hexdigest()
             import_id, state = self._id(said, stack)
@@ -283,7 +289,16 @@ class Importer:
                 defect = e
             if defect is None:
                 rest = _Rows(
-                    self, file, carrier, names, import_id, toml, report, stop or threading.Event(), _Pace("importing", progress)
+                    self,
+                    file,
+                    carrier,
+                    names,
+                    import_id,
+                    toml,
+                    report,
+                    stop or threading.Event(),
+                    _Pace("importing", progress),
+                    overwrite=overwrite,
                 )
                 rest.run(bulk)
                 defect = rest.defect
@@ -413,7 +428,11 @@ class _Rows:
         report: Report,
         stop: threading.Event,
         pace: "_Pace",
+        *,
+        overwrite: bool,
     ) -> None:
+        self._overwrite = overwrite
+        self._edited = Edited(importer._c, importer._vault, importer._firm)  # noqa: SLF001
         self._file = file
         self._carrier = carrier
         self._names = names
@@ -468,21 +487,23 @@ class _Rows:
                     self._keep(m, "rejected", [*m.errors, refusal(m.line, "", "", _sentence(e))])
             self._names.flush()
             priors = self._store.latest([c.source_key for _, c in placed])
+            again = [(c.stream.type, c.id) for _, c in placed if (p := priors.get(c.source_key)) is not None and not p.undone]
+            edited = {} if self._overwrite else self._edited.of(again)
             for m, c in placed:
                 digest = self._vault.mac(
                     self._firm, "import-row", self._map + c.rests_on.encode(errors="replace") + json_of(m.source)
                 )
                 prior = priors.get(c.source_key)
-                if prior is not None and prior.digest == digest and not prior.undone:
+                if prior is not None and prior.digest == digest and not prior.undone and not self._overwrite:
                     self._keep(m, "unchanged", m.errors, _Row(m, c, digest, Carrying(m.line)))
                     continue
-                row = _Row(m, c, digest, Carrying(m.line, prior))
+                row = _Row(m, c, digest, Carrying(m.line, prior, edited=edited.get(c.id, frozenset())))
                 yield Task(run=self._runner(row), key=f"import/{self._import_id}/{m.number}", said=digest, reads=c.reads, label=row)
             self._pace.say(self._report.rows, self._file)
 
     def _runner(self, row: _Row) -> Callable[[Work], Awaitable[Mapping[str, object]]]:
         async def run(w: Work) -> Mapping[str, object]:
-            carrying = Carrying(row.carrying.line, row.carrying.prior)
+            carrying = Carrying(row.carrying.line, row.carrying.prior, edited=row.carrying.edited)
             try:
                 outcome = await row.carry.run(w, carrying)
             except ValidationError as bad:

@@ -114,12 +114,14 @@ class ContactCarrier:
             changes = {k: v for k, v in given.items() if v not in {None, ()}}
             own = {k: v for k, v in (await custom(w, "contact", command.custom, reading)).items() if v is not None}
             self._say(c, (*(Issue(field=i.field, value=i.value, reason=i.reason) for i in command.issues), *reading.issues))
+            changes = {k: v for k, v in changes.items() if not c.stays(k, getattr(entity.state.profile, k, None), v)}
+            own = {k: v for k, v in own.items() if not c.stays(f"custom.{k}", entity.state.custom.get(k), v)}
             w.record(entity, contacts.amend(entity.state, changes=changes))
             if own:
                 w.record(entity, contacts.set_custom(entity.state, values=own))
-            if command.tags:
-                w.record(entity, contacts.tag(entity.state, tags=tuple(command.tags)))
-            if owner is not None:
+            if (tags := tuple(command.tags or ())) and not c.stays("tags", {*entity.state.tags}, {*entity.state.tags, *tags}):
+                w.record(entity, contacts.tag(entity.state, tags=tags))
+            if owner is not None and not c.stays("owner", entity.state.owner, owner):
                 w.record(entity, contacts.assign(entity.state, owner=owner))
             outcome = "changed"
         if employer is not None and r.organisation:
@@ -185,15 +187,17 @@ class ContactCarrier:
             changes = {k: v for k, v in given.items() if v not in {None, ()}}
             own = {k: v for k, v in (await custom(w, "organisation", command.custom, reading)).items() if v is not None}
             self._say(c, (*(Issue(field=i.field, value=i.value, reason=i.reason) for i in command.issues), *reading.issues))
+            changes = {k: v for k, v in changes.items() if not c.stays(k, getattr(entity.state.profile, k, None), v)}
+            own = {k: v for k, v in own.items() if not c.stays(f"custom.{k}", entity.state.custom.get(k), v)}
             w.record(entity, organisations.amend(entity.state, changes=changes))
             if own:
                 w.record(entity, organisations.set_custom(entity.state, values=own))
-            if command.tags:
-                w.record(entity, organisations.tag(entity.state, tags=tuple(command.tags)))
+            if (tags := tuple(command.tags or ())) and not c.stays("tags", {*entity.state.tags}, {*entity.state.tags, *tags}):
+                w.record(entity, organisations.tag(entity.state, tags=tags))
             outcome = "changed"
-        if owner is not None:
+        if owner is not None and not c.stays("owner", entity.state.owner, owner):
             w.record(entity, organisations.assign(entity.state, owner=owner))
-        if parent is not None:
+        if parent is not None and not c.stays("parent", entity.state.parent, parent):
             try:
                 w.record(entity, organisations.place(entity.state, id=id, parent=parent, path=await path_of(w, parent)))
             except Refused as e:

@@ -187,12 +187,12 @@ class DealCarrier:
             await self._course(r, source, w, c, entity, given, owner, parties, work, tasks_of)
         elif new:
             self._open(r, w, entity, given, owner, parties)
-            self._stand(r, w, entity)
+            self._stand(r, w, c, entity)
             await self._note(r, w, c, entity)
         if not new:
-            self._amend(w, entity, given, owner, parties)
+            self._amend(w, c, entity, given, owner, parties)
             if not r.steps:
-                self._stand(r, w, entity)
+                self._stand(r, w, c, entity)
                 await self._note(r, w, c, entity)
         if len(w.made) == before:
             return "unchanged"
@@ -279,7 +279,7 @@ class DealCarrier:
         w.record(entity, opened, occurred_at=_past(at, w))
         return stage is not None
 
-    def _stand(self, r: DealRecord, w: Work, entity: Entity[Deal, Event]) -> None:
+    def _stand(self, r: DealRecord, w: Work, c: Carrying, entity: Entity[Deal, Event]) -> None:
         """Bring a deal of a table to where the table says it stands."""
         kind = _table_kind(r)
         stage = self._pipelines.stage(r.pipeline, r.stage, kind)
@@ -289,7 +289,7 @@ class DealCarrier:
             stage = self._pipelines.closing(r.pipeline, r.status)
             if stage is not None and entity.state.status == r.status:
                 return
-        if stage is None or here is None or stage.id == here.id:
+        if stage is None or here is None or stage.id == here.id or c.stays("stage", here.id, stage.id):
             return
         if stage.pipeline != here.pipeline and entity.state.status == "open" and stage.kind == "open":
             w.record(entity, deals.transfer(entity.state, target=stage))
@@ -309,18 +309,31 @@ class DealCarrier:
         )
 
     def _amend(
-        self, w: Work, entity: Entity[Deal, Event], given: Mapping[str, Any], owner: UUID | None, parties: Sequence[Party]
+        self,
+        w: Work,
+        c: Carrying,
+        entity: Entity[Deal, Event],
+        given: Mapping[str, Any],
+        owner: UUID | None,
+        parties: Sequence[Party],
     ) -> None:
-        """What the row says now; what it says nothing of stays."""
-        changes = {k: v for k, v in given.items() if k != "lines" and v is not None}
-        w.record(entity, deals.amend(entity.state, **changes))
-        if (given["lines"] and not entity.state.lines) or (
+        """What the row says now; what it says nothing of stays, and so does what a person changed since."""
+        now = entity.state
+        changes = {k: v for k, v in given.items() if k not in {"lines", "attributes"} and v is not None}
+        changes = {k: v for k, v in changes.items() if not c.stays(k, getattr(now, k), v)}
+        if not {"amount", "currency"} <= changes.keys():
+            changes = {k: v for k, v in changes.items() if k not in {"amount", "currency"}}
+        told = {k: v for k, v in given["attributes"].items() if not c.stays(f"attributes.{k}", now.attributes.get(k), v)}
+        w.record(entity, deals.amend(now, **changes, attributes=told))
+        if c.stays("lines", {x.product for x in now.lines}, {x.product for x in given["lines"]} or {x.product for x in now.lines}):
+            pass
+        elif (given["lines"] and not entity.state.lines) or (
             given["lines"] and {x.product for x in entity.state.lines} != {x.product for x in given["lines"]}
         ):
             w.record(entity, deals.itemise(entity.state, lines=given["lines"]))
-        if owner is not None:
+        if owner is not None and not c.stays("owner", entity.state.owner, owner):
             w.record(entity, deals.assign(entity.state, owner=owner))
-        for party in parties:
+        for party in () if c.stays("parties", {*entity.state.parties}, {*entity.state.parties, *parties}) else parties:
             w.record(entity, deals.add_party(entity.state, party=party))
 
     async def _note(self, r: DealRecord, w: Work, c: Carrying, entity: Entity[Deal, Event]) -> None:

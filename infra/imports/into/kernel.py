@@ -49,11 +49,21 @@ class Carrying:
     line: int
     prior: Prior | None = None
     issues: list[RowError] = field(default_factory=list)
+    edited: frozenset[str] = frozenset()
 
     @property
     def undone(self) -> bool:
         """Whether the record was made by an import that has been undone: then it is taken out of the archive again."""
         return self.prior is not None and self.prior.undone
+
+    def stays(self, name: str, before: object, now: object) -> bool:
+        """Whether somebody changed this field of the record since it was imported, and the row would change it: then it stays."""
+        if name not in self.edited or before == now:
+            return False
+        self.doubt(
+            name, "", "somebody changed it here since it was imported; their value stays. Import with --overwrite to replace it"
+        )
+        return True
 
     def doubt(self, name: str, value: object, reason: str) -> None:
         self.issues.append(doubt(self.line, name, value, reason))

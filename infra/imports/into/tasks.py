@@ -180,13 +180,13 @@ class TaskCarrier:
             )
             w.record(task, made, occurred_at=at if at is None or at <= w.now + FAR else None)
         else:
-            self._amend(r, w, task, priority, labels, assignee, organisation, contact)
+            self._amend(r, w, c, task, priority, labels, assignee, organisation, contact)
             if r.project and (task.state.project is None or c.undone):
                 await self._place(r.project, w, c, task)
         for i, s in enumerate(r.steps):
             if fresh is None or i in fresh:
                 self._told(s, w, task)
-        if not r.steps:
+        if not r.steps and not self._stays_where_it_is(r, c, task.state):
             self._stand(r, w, task)
         if len(w.made) == before:
             return "unchanged"
@@ -213,6 +213,7 @@ class TaskCarrier:
         self,
         r: TaskRecord,
         w: Work,
+        c: Carrying,
         task: Entity[Task, Event],
         priority: Priority | None,
         labels: tuple[str, ...],
@@ -220,19 +221,23 @@ class TaskCarrier:
         organisation: UUID | None,
         contact: UUID | None,
     ) -> None:
-        """What the row says now, as told; what it says nothing of stays."""
-        w.record(task, tasks.retitle(task.state, title=line_of(r.title, 300) or "Untitled"))
-        if (text := text_of(r.description, 10_000)) is not None:
+        """What the row says now, as told; what it says nothing of stays, and so does what a person changed since."""
+        now = task.state
+        title = line_of(r.title, 300) or "Untitled"
+        if not c.stays("title", now.title, title):
+            w.record(task, tasks.retitle(task.state, title=title))
+        if (text := text_of(r.description, 10_000)) is not None and not c.stays("description", now.description, text):
             w.record(task, tasks.describe(task.state, description=text))
-        if kind := line_of(r.type, 80):
+        if (kind := line_of(r.type, 80)) and not c.stays("kind", now.kind, kind):
             w.record(task, tasks.classify(task.state, kind=kind))
-        if priority is not None:
+        if priority is not None and not c.stays("priority", now.priority, priority):
             w.record(task, tasks.prioritise(task.state, priority=priority))
-        if new := tuple(x for x in labels if x not in task.state.labels):
+        new = tuple(x for x in labels if x not in task.state.labels)
+        if new and not c.stays("labels", now.labels, (*now.labels, *new)):
             w.record(task, tasks.label(task.state, labels=(*task.state.labels, *new)[:MOST_LABELS]))
-        if assignee is not None and assignee != task.state.assignee:
+        if assignee is not None and assignee != task.state.assignee and not c.stays("assignee", now.assignee, assignee):
             w.record(task, tasks.recount(task.state, step="assign", assignee=assignee))
-        if r.due is not None and not task.state.finished:
+        if r.due is not None and not task.state.finished and not c.stays("due_at", now.due_at, r.due):
             w.record(task, tasks.change_due(task.state, due_at=r.due))
         if organisation is not None and task.state.organisation is None:
             w.record(task, tasks.link(task.state, what="organisation", target=organisation))
@@ -251,6 +256,16 @@ class TaskCarrier:
             reason=text_of(s.reason, 1_000),
         )
         w.record(task, told, occurred_at=s.at)
+
+    def _stays_where_it_is(self, r: TaskRecord, c: Carrying, now: Task) -> bool:
+        """Whether somebody brought the task where it stands, and the row would bring it elsewhere."""
+        match r.status:
+            case "blocked":
+                return c.stays("blocked", now.blocked, True)
+            case "open":
+                return c.stays("status", now.finished, False)
+            case told:
+                return c.stays("status", now.status, "in_progress" if told == "started" else told)
 
     def _stand(self, r: TaskRecord, w: Work, task: Entity[Task, Event]) -> None:
         """Bring a task of a table to where the table says it stands."""
