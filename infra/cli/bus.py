@@ -53,6 +53,10 @@ def _start(text: str) -> int | datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _moment(at: datetime | None) -> str:
+    return "" if at is None else at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
 def _event(text: str) -> UUID:
     try:
         return UUID(text)
@@ -108,8 +112,7 @@ def tail(
                 leaf = orjson.loads(row.public)
                 out.file.write(orjson.dumps(leaf | {"position": row.position, "firmposition": row.firm_position}).decode() + "\n")
             else:
-                moment = row.recorded_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
-                line = f"{row.position:>9}  {moment}  {row.firm_id}  {row.type:<32} {row.stream_type}/{row.stream_id}"
+                line = f"{row.position:>9}  {_moment(row.recorded_at)}  {row.firm_id}  {row.type:<32} {row.stream_type}/{row.stream_id}"
                 out.print(line, markup=False)
             out.file.flush()
 
@@ -187,11 +190,16 @@ def lag(
     elif not found["groups"]:
         out.print("Nobody has consumed from the bus yet.")
     else:
-        show(found["groups"], ("group", "lag", "seconds", "dead_letters", "seen_at", "stopped"), json=False)
+        groups = [{**g, "seen_at": _moment(g["seen_at"])} for g in found["groups"]]
+        show(groups, ("group", "lag", "seconds", "dead_letters", "seen_at", "stopped"), json=False)
         behind = [f for f in found["firms"] if f["lag"] or f["attempts"]]
         if behind:
             out.print()
-            show(behind, ("group", "firm", "next", "head", "lag", "seconds", "attempts", "error", "retry_at"), json=False)
+            show(
+                [{**f, "retry_at": _moment(f["retry_at"])} for f in behind],
+                ("group", "firm", "next", "head", "lag", "seconds", "attempts", "error", "retry_at"),
+                json=False,
+            )
         if found["partitions"]:
             out.print()
             show(found["partitions"], ("group", "topic", "partition", "committed", "end", "lag"), json=False)
@@ -217,7 +225,7 @@ def forget(group: str = GROUP, data: Path | None = DATA) -> None:
 
 def _row(of: Letter) -> dict[str, Any]:
     return {
-        "event": str(of.event_id),
+        "id": str(of.event_id),
         "position": of.position,
         "firm": str(of.firm),
         "type": of.type,
@@ -247,8 +255,14 @@ def list_(
         return [_row(n) for n in dead_letters.letters(c, group, firm=chosen, most=most)], dead_letters.count(c, group)
 
     rows, total = _with(work, data)
-    if json or rows:
-        show(rows, ("event", "position", "type", "state", "attempts", "error", "reason", "died_at"), json=json)
+    if json:
+        show(rows, (), json=True)
+    elif rows:
+        show(
+            [{**r, "died_at": _moment(r["died_at"])} for r in rows],
+            ("id", "type", "state", "attempts", "error", "died_at"),
+            json=False,
+        )
     else:
         out.print(f"The group {group} has no dead letters.")
     if len(rows) < total and firm is None:

@@ -27,6 +27,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from infra.bus.consumer import Consumer, consume
 from infra.bus.messages import Encoded, encode
 from infra.bus.metrics import Metrics
+from infra.bus.standing import LIVE
 from infra.bus.subscription import Delivered, Retry, Subscription
 from infra.bus.topics import Names, partition_of
 from infra.database import Database
@@ -265,6 +266,14 @@ class Topic:
     def delete(self) -> None:
         admin = AdminClient({"bootstrap.servers": self.bootstrap})
         admin.delete_topics([self.name])[self.name].result(20)
+
+    def live(self) -> None:
+        """Say in the control topic, as the relay does, that this topic is the live one."""
+        names = Names(self.name.partition(".events.")[0])
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        admin.create_topics([NewTopic(names.control, 1, 1)])[names.control].result(20)
+        self._producer.produce(names.control, json.dumps({"generation": names.generation(self.name)}), LIVE)
+        assert self._producer.flush(20) == 0
 
     def send(self, messages: Sequence[Encoded]) -> None:
         for m in messages:
