@@ -9,6 +9,8 @@ from psycopg_pool import AsyncConnectionPool
 from infra import registry
 from infra.blobs import BlobStore, blobs
 from infra.database import Database, migrate
+from infra.erasure.restored import again_erased
+from infra.followers import Parts
 from infra.graph.neo4j.cypher import Cypher
 from infra.graph.wiring import graph
 from infra.lists import Lists
@@ -54,6 +56,8 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
         vault = Vault(chosen.keys_folder)
         contents = blobs(chosen)
         await contents.sweep()
+        if migrated:
+            await again_erased(Parts(chosen, database, vault, contents))
         appender = Appender(database)
         pool = AsyncConnectionPool(
             database.conninfo("record"),
@@ -80,7 +84,9 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
         async with await database.connect_async("app") as c:
             head_at_start = int((await (await c.execute("SELECT position FROM record.head")).fetchone() or (0,))[0])
         try:
-            yield Chancery(chosen, database, vault, appender, executor, readers, feed, contents, page_key, head_at_start, graph_port.cypher)
+            yield Chancery(
+                chosen, database, vault, appender, executor, readers, feed, contents, page_key, head_at_start, graph_port.cypher
+            )
         finally:
             await feed.close()
             await readers.close()

@@ -11,14 +11,9 @@ import structlog
 
 from domain.kernel import FirmId, Refused
 from infra.bootstrap import opened
-from infra.database import Database
 from infra.erasure.carry import carry_out
-from infra.erasure.keys import ErasedList, null, touched
-from infra.erasure.rows import anew
-from infra.erasure.stores import Task, stores
-from infra.erasure.subjects import Subjects
+from infra.erasure.restored import purge_again
 from infra.followers import Follower, Parts, Progress
-from infra.record.vault import Vault
 
 log = structlog.get_logger()
 
@@ -33,45 +28,6 @@ _SHOW = (
     "INSERT INTO chancery.projections (name, version, position) SELECT %s, 1, position FROM record.head ON CONFLICT (name) DO UPDATE"
     " SET position = excluded.position, stopped_at = %s, error = %s, updated_at = now()"
 )
-
-
-def replay(database: Database, vault: Vault) -> int:
-    """Destroy again what a restored database has brought back of people who were erased; answers how many keys that were (ER4).
-
-    Sealed values and rows of views go with them at once; search and the other derivatives are purged by `purge_again`.
-    """
-    done = 0
-    for erased in ErasedList(vault.folder):
-        with database.connect("record") as c:
-            found = c.execute(
-                "DELETE FROM vault.data_keys WHERE firm_id = %s AND subject_id = ANY(%s) AND NOT purpose = ANY(%s) AND key_id = ANY(%s)"
-                " RETURNING key_id",
-                (erased.firm, list(erased.subjects), list(erased.kept_purposes), list(erased.keys)),
-            ).fetchall()
-            if not found:
-                continue
-            done += len(found)
-            log.warning("erasure.replayed", firm=str(erased.firm), request=str(erased.request), keys=len(found))
-            for subject in erased.subjects:
-                vault.forget(erased.firm, subject)
-            events = list(touched(c, erased.firm, erased.keys))
-            null(c, vault, erased.firm, events)
-            anew(c, vault, erased.firm, [p for p, _ in events])
-    return done
-
-
-async def purge_again(parts: Parts) -> None:
-    """Let every store go, once more, of everyone on the list: after a restore."""
-    for erased in ErasedList(parts.vault.folder):
-        with parts.database.connect("record") as c:
-            streams = c.execute(
-                "SELECT position, coalesce(sealed, '[]') FROM record.events WHERE firm_id = %s AND stream_id = ANY(%s)",
-                (erased.firm, list(erased.subjects)),
-            ).fetchall()
-        subjects = Subjects(firm=erased.firm, people=erased.subjects, documents=(), kept=(), contents=erased.contents)
-        for store in stores(parts):
-            if store.name != "record":
-                await store.purge(Task(parts, subjects, streams))
 
 
 class Eraser:
