@@ -1,9 +1,9 @@
 """Events that a group could not handle: kept in a table, shown in a topic when there is Kafka, replayed to that one group.
 
-D1  A letter is written by the transaction that goes past its event, and taken away by the transaction that handles it.
-D2  It holds no personal value: what an exception said is kept only where the handler's author speaks to people (`Reject`, a refusal);
-    the event itself is read from the record when it is shown or replayed.
-D3  The topic follows the table (a letter, then a tombstone, under one key); it can be made anew from it at any time.
+CS16  A letter is written by the transaction that goes past its event, and taken away by the transaction that handles it.
+CS17  It holds no personal value: what an exception said is kept only where the handler's author speaks to people (`Reject`, a refusal);
+      the event itself is read from the record when it is shown or replayed.
+CS18  The topic follows the table (a letter, then a tombstone, under one key); it can be made anew from it at any time.
 """
 
 import traceback

@@ -1,7 +1,7 @@
 """One firm's events in their order: what is late is dropped, what is missing is read from the store before anything goes on.
 
-G1  From a place on, every event of the firm is seen exactly once and in order, whatever a topic sends: doubled, old, lost, mangled.
-G2  Of what nobody wants, the number alone is seen.
+CS7   From a place on, every event of the firm is seen exactly once and in order, whatever a topic sends: doubled, old, lost, mangled.
+CS8   Of what nobody wants, the number alone is seen.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,9 +1,8 @@
 """Handling a firm's next events for a group: one transaction, each event in a savepoint of its own, the place moved with them.
 
-H1  What handlers wrote and the place they reached are committed together, or not at all.
-H2  An event that fails is undone alone; what came before it stands, what comes after it waits until it is handled or dead.
-H3  A dead letter is written in the transaction that goes past it: none is lost, none comes twice.
-H4  A database that is away costs no attempt.
+CS9   An event that fails is undone alone; what came before it stands, what comes after it waits until it is handled or dead.
+CS10  A dead letter is written in the transaction that goes past it: none is lost, none comes twice.
+CS11  A database that is away costs no attempt.
 """
 
 import time

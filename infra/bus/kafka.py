@@ -1,11 +1,11 @@
 """The bus over Kafka: a consumer group that reads the topics of events; each firm's events wait in a lane of their own.
 
-T1  What a group has handled stands in the database (infra.bus.positions). Offsets in Kafka only say where reading starts: whatever is
-    delivered again is dropped, whatever never comes is read from the store.
-T2  What waits is bounded by count and bytes: beyond, all partitions pause until half of it is handled. A firm that rests after a failure
-    holds nothing: its events are read from the store when its time comes, and no other firm waits for it.
-T3  A partition is given up when the work on it has ended and its offset is committed. One that was lost is forgotten without a commit.
-T4  A firm that is behind while its topic has no more to give (a message was lost, the relay stands still) is read from the store.
+CS12  What a group has handled stands in the database (infra.bus.positions). Offsets in Kafka only say where reading starts: whatever is
+      delivered again is dropped, whatever never comes is read from the store.
+CS13  What waits is bounded by count and bytes: beyond, all partitions pause until half of it is handled. A firm that rests after a failure
+      holds nothing: its events are read from the store when its time comes, and no other firm waits for it.
+CS14  A partition is given up when the work on it has ended and its offset is committed. One that was lost is forgotten without a commit.
+CS15  A firm that is behind while its topic has no more to give (a message was lost, the relay stands still) is read from the store.
 """
 
 import threading

@@ -1,8 +1,8 @@
 """Where each group stands in each firm's sequence: one row per group and firm, moved under its lock in the handler's own transaction.
 
-P1  A place moves with what the handler wrote, so whatever is delivered again is known and dropped.
-P2  Who handles a firm for a group holds the row's lock; a rival passes by. A consumer that was stopped and woken has lost its transaction.
-P3  A group that is ahead of the store, or has handled an event that is not the store's, stops loudly.
+CS4   A place moves with what the handler wrote, so whatever is delivered again is known and dropped.
+CS5   Who handles a firm for a group holds the row's lock; a rival passes by. A consumer that was stopped and woken has lost its transaction.
+CS6   A group that is ahead of the store, or has handled an event that is not the store's, stops loudly.
 """
 
 from collections.abc import Sequence

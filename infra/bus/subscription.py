@@ -1,8 +1,8 @@
 """What a subscriber declares: its group, which events it wants, and who handles them.
 
-S1  An event goes to the first route that matches it, in the order of declaration, and to no other.
-S2  A handler works in a transaction of the framework, in which the group's place in the firm moves too: both are kept or neither.
-S3  Personal values stay sealed unless the subscriber asks for them and has the vault.
+CS1   An event goes to the first route that matches it, in the order of declaration, and to no other.
+CS2   A handler works in a transaction of the framework, in which the group's place in the firm moves too: both are kept or neither.
+CS3   Personal values stay sealed unless the subscriber asks for them and has the vault.
 
     billing = Subscription("billing")
 

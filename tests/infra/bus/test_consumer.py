@@ -149,6 +149,7 @@ def test_a_group_that_begins_now_hears_nothing_of_before(bus: Bus) -> None:
     assert len(heard) == 9
 
 
+@pytest.mark.invariant("CS1")
 def test_events_are_routed_by_type_and_stream_to_the_first_that_matches_and_firms_are_kept_apart(bus: Bus) -> None:
     ours, theirs = firms(2)
     subscription = Subscription(bus.group, firms=frozenset({ours}))
@@ -173,6 +174,7 @@ def test_events_are_routed_by_type_and_stream_to_the_first_that_matches_and_firm
     assert heard == {"won": ["tests.Won.v1"] * 2, "context": ["tests.Lost.v1"] * 2, "stream": []}
 
 
+@pytest.mark.invariant("CS8")
 def test_types_that_nobody_wants_cost_the_store_nothing_and_the_place_moves_past_them(bus: Bus) -> None:
     one = firms(1)
     bus.write(one, 300, type="tests.Common.v1")
@@ -200,6 +202,7 @@ def test_one_stream_alone_can_be_followed(bus: Bus) -> None:
     assert heard == [2, 3]
 
 
+@pytest.mark.invariant("CS9")
 def test_what_a_failed_attempt_wrote_is_undone_and_the_next_attempt_comes_after_a_rest(bus: Bus) -> None:
     one = firms(1)
     subscription = Subscription(bus.group, firms=frozenset(one), retry=Retry(tries=5, first=0.1, most=1.0))
@@ -224,6 +227,7 @@ def test_what_a_failed_attempt_wrote_is_undone_and_the_next_attempt_comes_after_
     assert handled_digest(bus.database, bus.group) == record_digest(bus.database, one)
 
 
+@pytest.mark.invariant("CS13")
 def test_a_firm_that_fails_keeps_no_other_waiting(bus: Bus) -> None:
     stuck, *others = firms(4)
     subscription = Subscription(
@@ -247,6 +251,7 @@ def test_a_firm_that_fails_keeps_no_other_waiting(bus: Bus) -> None:
     assert scalar(bus.database, attempts, bus.group, stuck) == 1
 
 
+@pytest.mark.invariant("CS9")
 @pytest.mark.parametrize("how", ["swallows", "leaves", "hangs"])
 def test_a_handler_that_spoils_its_transaction_fails_alone(bus: Bus, how: str) -> None:
     one = firms(1)
@@ -296,6 +301,7 @@ def test_a_handler_can_not_end_the_transaction_it_works_in(bus: Bus) -> None:
     )
 
 
+@pytest.mark.invariant("CS3")
 @pytest.mark.parametrize("personal", [True, False])
 async def test_personal_values_are_opened_for_those_who_ask(bus: Bus, personal: bool) -> None:
     vault, firm = Vault(bus.settings.keys_folder), FirmId(uuid4())
@@ -329,6 +335,7 @@ def test_who_asks_for_personal_values_needs_the_vault(bus: Bus) -> None:
         Consumer(subscription, bus.settings, bus.database)
 
 
+@pytest.mark.invariant("CS6")
 def test_a_consumer_ahead_of_the_store_stops_and_says_so(bus: Bus) -> None:
     one = firms(1)
     bus.write(one, 5)
@@ -347,6 +354,7 @@ def test_a_consumer_ahead_of_the_store_stops_and_says_so(bus: Bus) -> None:
     assert handled_digest(bus.database, bus.group) == record_digest(bus.database, one)
 
 
+@pytest.mark.invariant("CS6")
 def test_a_consumer_whose_last_event_is_not_the_stores_stops_and_says_so(bus: Bus) -> None:
     one = firms(1)
     bus.write(one, 5)
@@ -361,6 +369,7 @@ def test_a_consumer_whose_last_event_is_not_the_stores_stops_and_says_so(bus: Bu
     assert issubclass(Forked, Halted)
 
 
+@pytest.mark.invariant("CS13")
 def test_what_waits_is_bounded_and_everything_is_handled_nevertheless(bus: Bus) -> None:
     bus.write(firms(4), 150)
     metrics, most, paused = Metrics(), 0.0, 0.0

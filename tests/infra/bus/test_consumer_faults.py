@@ -93,6 +93,7 @@ def workers(bus: Bus) -> set[int]:
     )
 
 
+@pytest.mark.invariant("CS2")
 def test_a_consumer_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(bus: Bus) -> None:
     bus.write(firms(6), 60)
     with a_process(bus, slow=0.004) as killed:
@@ -105,6 +106,7 @@ def test_a_consumer_killed_in_the_middle_of_a_batch_loses_and_doubles_nothing(bu
     assert handled_digest(bus.database, bus.group) == record_digest(bus.database)
 
 
+@pytest.mark.invariant("CS14")
 def test_a_consumer_that_is_told_to_end_hands_over_at_once(bus: Bus) -> None:
     known = firms(8)
     with Load(bus, known, 3) as load, a_process(bus, slow=0.002) as first, a_process(bus, slow=0.002) as second:
@@ -118,6 +120,7 @@ def test_a_consumer_that_is_told_to_end_hands_over_at_once(bus: Bus) -> None:
     assert handled_digest(bus.database, bus.group) == record_digest(bus.database)
 
 
+@pytest.mark.invariant("CS14")
 def test_consumers_killed_and_added_under_load_lose_and_double_nothing(bus: Bus) -> None:
     known = firms(12)
     with ExitStack() as stack, Load(bus, known, 5) as load:
@@ -132,6 +135,7 @@ def test_consumers_killed_and_added_under_load_lose_and_double_nothing(bus: Bus)
     assert handled_digest(bus.database, bus.group) == record_digest(bus.database)
 
 
+@pytest.mark.invariant("CS5")
 def test_a_consumer_stopped_and_woken_beside_its_replacement_changes_nothing(bus: Bus) -> None:
     bus.write(firms(5), 60)
     with a_process(bus, slow=0.01, seconds=2.0) as stopped:
@@ -166,6 +170,7 @@ def kill(engines: Engines) -> None:
     until(lambda: not any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in pids))
 
 
+@pytest.mark.invariant("CS12")
 def test_a_broker_killed_under_consumers_loses_and_doubles_nothing(
     settings: Settings, database: Database, own_kafka: tuple[Engines, str]
 ) -> None:
@@ -199,6 +204,7 @@ def own_postgres() -> Iterator[Cluster]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.mark.invariant("CS11")
 def test_a_database_killed_under_consumers_costs_no_attempt_and_no_event(own_postgres: Cluster, settings: Settings) -> None:
     database = own_postgres.database
     tables(database)

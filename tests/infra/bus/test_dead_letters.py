@@ -88,6 +88,7 @@ def shown(bus: Bus) -> dict[str, dict[str, str]]:
     return found
 
 
+@pytest.mark.invariant("CS10")
 def test_an_event_that_fails_too_often_is_put_aside_with_all_that_is_needed_and_the_others_go_on(bus: Bus) -> None:
     one = firms(1)
     bus.write(one, 4)
@@ -113,6 +114,7 @@ def test_an_event_that_fails_too_often_is_put_aside_with_all_that_is_needed_and_
     assert kept == [0, 1, 2, 3, 5, 6, 7, 8]
 
 
+@pytest.mark.invariant("CS16")
 def test_a_poisoned_handler_that_was_mended_is_given_its_dead_letters_again_and_nobody_else_is(bus: Bus) -> None:
     known = firms(2)
     other = f"{bus.group}-other"
@@ -203,6 +205,7 @@ def test_letters_of_what_is_handled_when_the_group_is_set_back_are_settled(bus: 
     assert kept == [0, 1, 0, 1, 2, 3]
 
 
+@pytest.mark.invariant("CS18")
 def test_the_dead_letter_topic_says_what_the_table_says(settings: Settings, database: Database, kafka: str) -> None:
     tables(database)
     prefix, group, one = a_prefix(), f"g{uuid4().hex[:8]}", firms(1)
@@ -255,6 +258,7 @@ def test_a_replayed_letter_that_hangs_its_handler_dies_again(bus: Bus) -> None:
         until(lambda: [(n.state, n.attempts) for n in letters(bus)] == [("dead", 2)])
 
 
+@pytest.mark.invariant("CS17")
 def test_a_dead_letter_holds_no_value_of_the_event() -> None:
     with pytest.raises(ValueError, match="Ada") as raised:
         raise ValueError("Ada Lovelace")

@@ -57,6 +57,7 @@ def sent(rows: list[EventRow], mangled: frozenset[int] = frozenset()) -> list[Se
     return out
 
 
+@pytest.mark.invariant("CS7")
 @trying(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), start=st.integers(0, 60), exact=st.booleans())
 def test_any_delivery_is_put_in_order_without_loss_or_doubling(
@@ -96,6 +97,7 @@ def noticed(metrics: Metrics, bus: Bus, what: str) -> float:
     return metrics.registry.get_sample_value("chancery_bus_noticed_events_total", {"group": bus.group, "what": what}) or 0.0
 
 
+@pytest.mark.invariant("CS7")
 def test_events_that_the_topic_lost_are_read_from_the_store_and_the_metrics_say_so(bus: tuple[Bus, Topic]) -> None:
     b, topic = bus
     known, metrics = firms(3), Metrics()
@@ -112,6 +114,7 @@ def test_events_that_the_topic_lost_are_read_from_the_store_and_the_metrics_say_
     )
 
 
+@pytest.mark.invariant("CS15")
 def test_the_last_events_that_the_topic_lost_are_read_from_the_store_though_nothing_follows_them(
     bus: tuple[Bus, Topic], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,6 +129,7 @@ def test_the_last_events_that_the_topic_lost_are_read_from_the_store_though_noth
     assert handled_digest(b.database, b.group) == record_digest(b.database, known)
 
 
+@pytest.mark.invariant("CS4")
 def test_doubled_old_and_mangled_messages_and_strangers_do_no_harm(bus: tuple[Bus, Topic]) -> None:
     b, topic = bus
     known, metrics = firms(3), Metrics()
@@ -142,6 +146,7 @@ def test_doubled_old_and_mangled_messages_and_strangers_do_no_harm(bus: tuple[Bu
     assert (noticed(metrics, b, "mangled"), noticed(metrics, b, "foreign")) == (1, 1)
 
 
+@pytest.mark.invariant("CS6")
 def test_a_message_of_an_event_that_the_store_does_not_have_stops_the_group(bus: tuple[Bus, Topic]) -> None:
     b, topic = bus
     known = firms(1)
@@ -155,6 +160,7 @@ def test_a_message_of_an_event_that_the_store_does_not_have_stops_the_group(bus:
     assert handled(b.database, b.group) <= 5
 
 
+@pytest.mark.invariant("CS12")
 def test_a_topic_that_is_deleted_and_filled_anew_changes_nothing(bus: tuple[Bus, Topic]) -> None:
     b, topic = bus
     known = firms(4)
