@@ -414,7 +414,7 @@ def undo_import(
     data: Path | None = DATA,
     json: bool = JSON,
 ) -> None:
-    """Take an import back: archive what it created and nobody has changed since; list what stays and why."""
+    """Take an import back: archive what it created, put back what it amended; list what stays, changed since, and why."""
 
     def carry(preview: bool) -> UndoReport:
         async def work(c: Chancery) -> UndoReport:
@@ -428,7 +428,7 @@ def undo_import(
     ask = out.is_terminal and sys.stdin.isatty() and not (dry_run or yes or json)
     done = carry(dry_run or ask)
     _show_undo(id, done, json)
-    if ask and done.taken_back:
+    if ask and (done.taken_back or done.put_back):
         typer.confirm("Take it back?", abort=True)
         _show_undo(id, carry(False), json)
 
@@ -437,12 +437,21 @@ def _show_undo(id: UUID, done: UndoReport, json: bool) -> None:
     kept = [{"record": f"{k.stream_type}/{k.stream_id}", "why": k.why, "event": k.event, "by": k.by, "at": k.at} for k in done.kept]
     if json:
         print_json(
-            {"import_id": id, "done": done.done, "taken_back": done.taken_back, "kept": done.kept_counts, "kept_records": kept}
+            {
+                "import_id": id,
+                "done": done.done,
+                "taken_back": done.taken_back,
+                "put_back": done.put_back,
+                "kept": done.kept_counts,
+                "kept_records": kept,
+            }
         )
         return
-    kinds = sorted({*done.taken_back, *done.kept_counts})
-    counts = [{"kind": k, "taken_back": done.taken_back[k], "kept": done.kept_counts[k]} for k in kinds]
-    show(counts, ("kind", "taken_back", "kept"), json=False)
+    kinds = sorted({*done.taken_back, *done.put_back, *done.kept_counts})
+    counts = [
+        {"kind": k, "taken_back": done.taken_back[k], "put_back": done.put_back[k], "kept": done.kept_counts[k]} for k in kinds
+    ]
+    show(counts, ("kind", "taken_back", "put_back", "kept"), json=False)
     later = [k for k in kept if k["event"]]
     if later:
         out.print("\nChanged since, and kept as they are:")

@@ -69,6 +69,7 @@ async def _import(service: Service, principal: Principal, c: UndoCommand) -> dic
         "import_id": report.import_id,
         "done": report.done,
         "taken_back": dict(report.taken_back),
+        "put_back": dict(report.put_back),
         "kept_counts": dict(report.kept_counts),
         "kept": [dataclasses.asdict(k) for k in report.kept],
     }

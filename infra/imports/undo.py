@@ -1,13 +1,14 @@
 """Taking an import back: by new events, and only what nobody has touched since.
 
 U1  What the import created and nobody else has changed since is archived (notes and relations are removed, fields retired).
-U2  What somebody changed later is kept, and listed with the later event. So is what was there before the import and was amended by it.
+U2  What was there before the import and was amended by it is put back, row by row, the last first; all that a row did, or none of it.
+    What somebody changed later is kept, and listed with the later event.
 U3  An undo that was interrupted goes on where it stood when it is begun again; a second undo is refused.
 U4  The kept rows stay, marked; the same file can be imported again and takes its records out of the archive.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,6 +19,7 @@ import psycopg
 
 from commands.imports import finish_undo, start_undo
 from commands.kernel import Actor, Work
+from commands.undo import ChangedSince, Done, plan
 from domain import contacts, deals, documents, fields, folders, notes, organisations, pipelines, projects, relations, tasks
 from domain.contacts import CONTACT
 from domain.deals import DEAL
@@ -25,7 +27,7 @@ from domain.documents import DOCUMENT
 from domain.fields import FIELD
 from domain.folders import FOLDER
 from domain.imports import IMPORT, ImportIsUndone, ImportRuns
-from domain.kernel import FirmId, NotFound, Stream
+from domain.kernel import FirmId, NotFound, Refused, Stream
 from domain.members import ALL_PERMISSIONS
 from domain.notes import NOTE
 from domain.organisations import ORGANISATION
@@ -36,7 +38,9 @@ from domain.tasks import TASK
 from infra.database import Database
 from infra.imports.run import lock_of, origin_bytes, run_alone
 from infra.record.bulk import Bulk, Task
+from infra.record.reader import SELECT_STREAM, EventRow, decode, fetch_keys
 from infra.record.vault import Vault
+from projections.kernel import Recorded
 
 PAGE = 1_000
 LISTED = 1_000
@@ -71,11 +75,12 @@ class Kept:
 
 @dataclass(slots=True, kw_only=True)
 class UndoReport:
-    """What an undo takes back and keeps, by kind of record; `kept` lists the first thousand."""
+    """What an undo takes back, puts back to what it was, and keeps, by kind of record; `kept` lists the first thousand."""
 
     import_id: UUID
     done: bool = False
     taken_back: Counter[str] = field(default_factory=Counter)
+    put_back: Counter[str] = field(default_factory=Counter)
     kept_counts: Counter[str] = field(default_factory=Counter)
     kept: list[Kept] = field(default_factory=list)
 
@@ -98,14 +103,59 @@ def undo(
     """Take an import back, or say what that would do. Raises NotFound, ImportRuns, ImportIsUndone."""
     with (
         database.connect("record") as c,
-        Bulk(database, vault, firm=firm, actor=actor, origin=f"import/{import_id}/undo", permissions=ALL_PERMISSIONS) as bulk,
+        database.connect("record") as looking,
+        Bulk(
+            database,
+            vault,
+            firm=firm,
+            actor=actor,
+            origin=f"import/{import_id}/undo",
+            permissions=ALL_PERMISSIONS,
+            ports={"past": (past := _Past(looking, vault))},
+        ) as bulk,
     ):
-        return _Undo(c, bulk, firm, import_id).run(reason, preview=preview)
+        return _Undo(c, bulk, firm, import_id, past).run(reason, preview=preview)
+
+
+class OnlyLooking(Refused):
+    """Nothing is recorded by looking."""
+
+
+class _Past:
+    """The record as `commands.undo` looks back on it, read at once: what a bulk run awaits may not wait."""
+
+    def __init__(self, connection: psycopg.Connection[Any], vault: Vault) -> None:
+        self._c = connection
+        self._vault = vault
+        self.done: dict[UUID, Sequence[Done]] = {}
+
+    async def of_command(self, _firm: UUID, command_id: UUID) -> Sequence[Done]:
+        return self.done.get(command_id, ())
+
+    async def stream(self, firm: UUID, type: str, id: UUID) -> Sequence[Recorded]:
+        rows = [EventRow(*r) for r in self._c.execute(SELECT_STREAM, (firm, id, type, 0), binary=True).fetchall()]
+        keys = fetch_keys(self._c, self._vault, rows)
+        return [decode(row, self._vault, keys) for row in rows]
+
+
+def _kept(stream_type: str, id: UUID, refused: Refused) -> Kept:
+    """A refusal of an undo, as the report says it."""
+    about = refused.about
+    at = about.get("occurred_at")
+    return Kept(
+        stream_type=stream_type,
+        stream_id=id,
+        why="it was changed since" if isinstance(refused, ChangedSince) else str(about.get("because") or refused.why),
+        event=str(about["event"]) if "event_id" in about and "actor" in about else None,
+        by=str(about["actor"]) if "actor" in about else None,
+        at=datetime.fromisoformat(at) if isinstance(at, str) else None,
+    )
 
 
 class _Undo:
-    def __init__(self, c: psycopg.Connection[Any], bulk: Bulk, firm: FirmId, import_id: UUID) -> None:
+    def __init__(self, c: psycopg.Connection[Any], bulk: Bulk, firm: FirmId, import_id: UUID, past: _Past) -> None:
         self._c = c
+        self._past = past
         self._bulk = bulk
         self._firm = firm
         self._id = import_id
@@ -135,6 +185,7 @@ class _Undo:
         if not preview:
             run_alone(self._bulk, lambda w: start_undo(w, self._id, reason=reason))
         why = reason or "The import was undone"
+        self._put_back(first, end, why, preview=preview)
         # pipelines come last: one stays where a deal stays in it
         for late in (False, True):
             for created in self._created(first, end, late=late):
@@ -143,10 +194,71 @@ class _Undo:
                 else:
                     self._take_back(created, why)
         if not preview:
-            taken, kept = self._report.taken_back.total(), self._report.kept_counts.total()
+            taken, kept = (self._report.taken_back + self._report.put_back).total(), self._report.kept_counts.total()
             run_alone(self._bulk, lambda w: finish_undo(w, self._id, taken_back=taken, kept=kept))
             self._report.done = True
         return self._report
+
+    def _put_back(self, first: int, end: int, why: str, *, preview: bool) -> None:
+        """Undo what rows did to records that were there before."""
+        for commands in self._amending(first, end):
+            tasks = []
+            for command, done in commands:
+                self._past.done[command] = [d for d, _ in done]
+                label = next((d.stream_type, d.stream_id) for d, before in done if before)
+                key = None if preview else f"import/{self._id}/undo/{command}"
+                tasks.append(Task(run=self._putting_back(command, why, preview=preview), key=key, label=label))
+            back: list[UUID] = []
+            stay: list[tuple[UUID, str]] = []
+            for outcome in self._bulk.run(tasks):
+                stream_type, id = outcome.task.label
+                if outcome.failed is not None:
+                    raise outcome.failed
+                if outcome.refused is None or isinstance(outcome.refused, OnlyLooking):
+                    self._report.put_back[stream_type] += 1
+                    back.append(id)
+                else:
+                    kept = _kept(stream_type, id, outcome.refused)
+                    self._report.keep(kept)
+                    stay.append((id, f"{kept.why}: {kept.event}" if kept.event else kept.why))
+            self._past.done.clear()
+            if not preview:
+                self._mark(back, stay)
+
+    def _putting_back(self, command: UUID, why: str, *, preview: bool) -> Callable[[Work], Awaitable[Mapping[str, object]]]:
+        async def run(w: Work) -> Mapping[str, object]:
+            await plan(w, command, reason=why)
+            if preview:
+                raise OnlyLooking
+            return {}
+
+        return run
+
+    def _amending(self, first: int, end: int) -> Iterator[list[tuple[UUID, list[tuple[Done, bool]]]]]:
+        """The commands of the import that changed records it had not created, the last first, some at a time; of each all events,
+        in order, and whether each was such a change."""
+        before = end + 1
+        open_: list[Any] = []
+        while True:
+            rows = self._c.execute(
+                "SELECT e.firm_position, e.command_id, e.stream_type, e.stream_id, e.stream_version, e.stream_version > 1"
+                " AND e.stream_type <> ALL(%s) AND NOT EXISTS (SELECT 1 FROM record.events f WHERE f.firm_id = e.firm_id"
+                " AND f.stream_id = e.stream_id AND f.stream_type = e.stream_type AND f.stream_version = 1"
+                " AND position(%s::bytea IN f.public) > 0) FROM record.events e WHERE e.firm_id = %s AND e.firm_position < %s"
+                " AND e.firm_position >= %s AND position(%s::bytea IN e.public) > 0 ORDER BY e.firm_position DESC LIMIT %s",
+                (list(ASIDE), self._mine[0], self._firm, before, first, self._mine[0], PAGE),
+            ).fetchall()
+            if rows:
+                before = rows[-1][0]
+            open_ += rows
+            whole: dict[UUID, list[tuple[Done, bool]]] = {}
+            for _, command, type, id, version, amends in open_:
+                whole.setdefault(command, []).insert(0, (Done(stream_type=type, stream_id=id, version=version), amends))
+            last = open_[-1][1] if rows else None  # it may go on in the next page
+            open_ = [r for r in open_ if r[1] == last]
+            yield [(c, done) for c, done in whole.items() if c != last and any(amends for _, amends in done)]
+            if not rows:
+                return
 
     def _created(self, first: int, end: int, *, late: bool) -> Iterator[list[tuple[str, UUID]]]:
         """Records the import created and nobody else has changed since, page by page; the others go to the report."""
@@ -162,8 +274,7 @@ class _Undo:
             after = rows[-1][0]
             wanted = [r for r in rows if r[1] not in ASIDE and (r[1] == "pipeline") == late]
             created = [(t, i) for _, t, i, v in wanted if v == 1]
-            amended = {(t, i) for _, t, i, v in wanted if v > 1}
-            later = self._later([i for _, i in {*created, *amended}])
+            later = self._later([i for _, i in created])
             stays: set[UUID] = set(later)
             for t, i in created:
                 if i in later:
@@ -171,12 +282,6 @@ class _Undo:
                 elif t == "pipeline" and self._in_use(i):
                     self._report.keep(Kept(stream_type=t, stream_id=i, why="deals stand in it"))
                     stays.add(i)
-            # what the import amended was there before it, unless the import had created it on an earlier page
-            for t, i in sorted(amended - set(created), key=str):
-                if i in later and later[i][0] == 1 and not any(k.stream_id == i for k in self._report.kept):
-                    self._report.keep(
-                        Kept(stream_type=t, stream_id=i, why="it was there before the import, which amended it; amendments stay")
-                    )
             yield [(t, i) for t, i in created if i not in stays]
 
     def _later(self, ids: Sequence[UUID]) -> dict[UUID, tuple[int, str, datetime, bytes]]:
@@ -216,12 +321,18 @@ class _Undo:
             else:
                 self._report.taken_back[stream_type] += 1
                 taken.append(id)
+        said = ((k.stream_id, f"{k.why}: {k.event}" if k.event else k.why) for k in self._report.kept[-PAGE:])
+        self._mark(taken, [*refused, *said], of_all=True)
+
+    def _mark(self, undone: Sequence[UUID], kept: Sequence[tuple[UUID, str]], *, of_all: bool = False) -> None:
+        """Say it in the kept rows: of this import, or of all that led to these records."""
         with self._c.transaction():
             self._c.execute(
-                "UPDATE chancery.import_rows SET undone = true WHERE firm_id = %s AND stream_id = ANY(%s) AND NOT undone",
-                (self._firm, taken),
+                "UPDATE chancery.import_rows SET undone = true WHERE firm_id = %s AND stream_id = ANY(%s) AND NOT undone"
+                " AND (%s OR import_id = %s)",
+                (self._firm, list(undone), of_all, self._id),
             )
-            for k in [*refused, *((k.stream_id, f"{k.why}: {k.event}" if k.event else k.why) for k in self._report.kept[-PAGE:])]:
+            for k in kept:
                 self._c.execute(
                     "UPDATE chancery.import_rows SET kept_for = %s WHERE firm_id = %s AND import_id = %s AND stream_id = %s"
                     " AND kept_for IS NULL",

@@ -7,6 +7,7 @@ import pytest
 
 from commands.contacts import AmendContact
 from commands.deals import OpenDeal
+from domain.contacts import CONTACT
 from domain.imports import IMPORT, ImportIsUndone
 from domain.kernel import NotFound
 from tests.infra.imports.importing import Firm
@@ -82,7 +83,7 @@ def test_what_somebody_changed_since_is_kept_and_named_with_the_event(firm: Firm
     ]
 
 
-def test_what_was_there_before_stays_and_is_named(firm: Firm, tmp_path: Path) -> None:
+def test_what_was_there_before_is_put_back(firm: Firm, tmp_path: Path) -> None:
     other = firm.another()
     table = people(tmp_path)
     other.carry(table, "contacts")
@@ -91,8 +92,7 @@ def test_what_was_there_before_stays_and_is_named(firm: Firm, tmp_path: Path) ->
     assert (second.created, second.changed) == (1, 1)
     done = other.undo(second.import_id)
     assert dict(done.taken_back) == {"contact": 1}
-    assert [(k.stream_type, k.event) for k in done.kept] == [("contact", None)]
-    assert "before the import" in done.kept[0].why
+    assert (dict(done.put_back), done.kept) == ({"contact": 1}, [])
 
 
 def test_deals_go_with_their_tasks_and_a_pipeline_somebody_uses_stays(firm: Firm) -> None:
@@ -118,3 +118,39 @@ def test_an_import_of_another_firm_is_not_there(firm: Firm, tmp_path: Path) -> N
     with pytest.raises(NotFound):
         theirs.undo(report.import_id)
     assert mine.state(IMPORT, report.import_id).status == "finished"
+
+
+def test_what_the_import_amended_is_put_back_unless_it_was_changed_since(firm: Firm, tmp_path: Path) -> None:
+    other = firm.another()
+    head = "id,first name,last name,title,nickname\n"
+    table = tmp_path / "people.csv"
+    table.write_text(f"{head}1,Ann,Lee,Clerk,Annie\n2,Bob,Ray,Clerk,Bobby\n3,Cy,Poe,Clerk,\n")
+    other.carry(table, "contacts")
+    ann, bob, cy = (
+        i
+        for (i,) in other.all(
+            "SELECT stream_id FROM record.events WHERE firm_id = %s AND type = 'contacts.Created.v1' ORDER BY position", other.id
+        )
+    )
+    table.write_text(
+        f"{head}1,Ann,Lee,Partner,Annie\n2,Bob,Ray,Partner,Rob\n3,Cy,Poe,Clerk,\n4,Di,May,Clerk,\n1,Ann,Lee,Chair,Annie\n"
+    )
+    second = other.carry(table, "contacts")
+    other.do(AmendContact(id=bob, job_title="Director"))
+    preview = other.undo(second.import_id, preview=True)
+    assert dict(preview.taken_back) == {"contact": 1}
+    done = other.undo(second.import_id)
+    assert (dict(done.taken_back), dict(done.put_back), dict(done.kept_counts)) == ({"contact": 1}, {"contact": 2}, {"contact": 1})
+    (kept,) = done.kept
+    assert (kept.stream_id, kept.why, kept.event, kept.by) == (
+        bob,
+        "it was changed since",
+        "contacts.Amended.v1",
+        "member/an owner",
+    )
+    titles = {i: other.state(CONTACT, i).profile.job_title for i in (ann, bob, cy)}
+    assert titles == {ann: "Clerk", bob: "Director", cy: "Clerk"}
+    assert other.state(CONTACT, bob).profile.nickname == "Rob"  # all that a row did, or none of it
+    again = other.carry(table, "contacts")
+    assert again.rejected == 0
+    assert other.state(CONTACT, ann).profile.job_title == "Chair"
