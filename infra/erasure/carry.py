@@ -15,12 +15,12 @@ from domain.kernel import FirmId, Refused
 from domain.privacy import PRIVACY, Request, RequestId
 from infra.bootstrap import Chancery
 from infra.cli.console import execute
+from infra.erasure.addresses import suppress_addresses
 from infra.erasure.keys import EVIDENCE, ErasedList, destroy, kept_purposes, touched
-from infra.erasure.stores import Store, Task, stores
+from infra.erasure.stores import Task, stores
 from infra.erasure.subjects import Subjects, of_contact
 from infra.followers import Parts
 from infra.proofs.certificates import certify
-from infra.record.vault import Vault
 
 log = structlog.get_logger()
 
@@ -155,30 +155,4 @@ def _statement(asked: Request, contact: UUID, subjects: Subjects, keys: int) -> 
     }
 
 
-# --- addresses that nobody is imported under again
-
-
-def address_digest(vault: Vault, firm: UUID, address: str) -> bytes:
-    """The keyed digest of an email address or a phone number, in one spelling."""
-    digits = "".join(ch for ch in address if ch.isdigit())
-    plain = address.strip().casefold() if "@" in address else digits
-    return vault.mac(firm, "suppressed-address", plain.encode())
-
-
-def suppress_addresses(connection: Any, vault: Vault, firm: UUID, people: tuple[UUID, ...]) -> int:
-    """Keep the digests of all addresses of these people, as the view of contacts has them."""
-    digests = set()
-    for emails, phones in connection.execute(
-        "SELECT emails, phones FROM views.contacts WHERE firm_id = %s AND id = ANY(%s)", (firm, list(people))
-    ).fetchall():
-        digests |= {address_digest(vault, firm, e["address"]) for e in emails or () if e.get("address")}
-        digests |= {address_digest(vault, firm, n) for p in phones or () if (n := p.get("number") or p.get("raw"))}
-    connection.execute(
-        "INSERT INTO chancery.suppressed_addresses (firm_id, digest, since) SELECT %s, d, now() FROM unnest(%s::bytea[]) d"
-        " ON CONFLICT DO NOTHING",
-        (firm, sorted(digests)),
-    )
-    return len(digests)
-
-
-__all__ = ["Store", "WouldGo", "address_digest", "carry_out", "would_go"]
+__all__ = ["WouldGo", "carry_out", "would_go"]

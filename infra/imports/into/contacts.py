@@ -30,6 +30,10 @@ from infra.imports.rows import Mapped
 MOST_FIELDS = 200
 
 
+class ErasedPerson(Refused):
+    """This is an address of a person whose data was erased at their wish, and nobody is imported under it again."""
+
+
 class ContactCarrier:
     """`source` is the namespace of the file's own ids."""
 
@@ -86,7 +90,11 @@ class ContactCarrier:
         self._contacts.claim(id, r.display_name, tuple(e.value for e in r.emails))
         employer = self._organisations.named(r.organisation) if r.organisation else None
 
+        erased = not found and self._names.erased([*(e.value for e in r.emails), *(p.value for p in r.phones)])
+
         async def contact(w: Work, c: Carrying) -> Outcome:
+            if erased:
+                raise ErasedPerson
             return await self._contact(r, w, c, id, owner, employer)
 
         reads = [(CONTACT, id), *([(ORGANISATION, employer)] if employer else [])]

@@ -10,6 +10,7 @@ import psycopg
 
 from commands.kernel import Work
 from domain.kernel import FirmId, Refused, Stream
+from infra.erasure.addresses import any_suppressed
 from infra.imports.rows import Mapped, RowError, doubt
 from infra.record.vault import Vault
 
@@ -118,6 +119,7 @@ class Names:
         self._firm = firm
         self._known: dict[UUID, tuple[UUID, UUID | None]] = {}
         self._claims: dict[UUID, tuple[UUID, UUID | None]] = {}
+        self._nobody_erased: bool | None = None
 
     def key(self, kind: str, name: str) -> UUID:
         return self._vault.derive_id(self._firm, "import-name", kind, folded(name))
@@ -141,6 +143,15 @@ class Names:
 
     def find(self, key: UUID) -> tuple[UUID, UUID | None] | None:
         return self._known.get(key)
+
+    def erased(self, addresses: Iterable[str]) -> bool:
+        """Whether one of these addresses was that of a person who was erased and is not imported again."""
+        if self._nobody_erased is None:
+            found = self._c.execute(
+                "SELECT FROM chancery.suppressed_addresses WHERE firm_id = %s LIMIT 1", (self._firm,)
+            ).fetchone()
+            self._nobody_erased = found is None
+        return not self._nobody_erased and any_suppressed(self._c, self._vault, self._firm, addresses)
 
     def claim(self, key: UUID, id: UUID, by: UUID | None = None) -> None:
         if self._known.get(key) != (id, by):

@@ -13,9 +13,11 @@ from uuid import UUID
 import psycopg
 import pytest
 
+from commands.kernel import Actor
 from infra.erasure.carry import would_go
 from infra.erasure.keys import ErasedList
 from infra.erasure.restored import replay
+from infra.imports.run import Importer
 from infra.proofs.certificates import read
 from infra.proofs.notes import Verifier
 from tests.house import House
@@ -232,3 +234,18 @@ async def test_proofs_made_before_an_erasure_verify_after_it(house: House) -> No
     with psycopg.connect(uri) as c:
         after = c.execute(sql, (contact,)).fetchall()
     assert after[: len(leaves)] == leaves
+
+
+async def test_nobody_is_imported_again_under_the_address_of_an_erased_person(house: House, tmp_path: Path) -> None:
+    contact, _ = await a_person(house, "Unwanted")
+    await erased(house, contact)
+    people = tmp_path / "people.csv"
+    people.write_text("id,first name,last name,email\n1,Some,One,UNWANTED@example.org\n2,Some,Other,welcome@example.org\n")
+
+    def carry() -> Any:
+        c = house.chancery
+        with Importer(c.database, c.vault, c.blobs, firm=house.firm, actor=Actor("system", "operator")) as importer:
+            return importer.carry(people, "contacts")
+
+    report = await asyncio.to_thread(carry)
+    assert (report.created, report.rejected) == (1, 1)
