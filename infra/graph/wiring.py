@@ -35,10 +35,15 @@ async def graph(settings: Settings, vault: Vault, *, serving: bool = True) -> Gr
         return GraphPort(PostgresGraph)
     client = Client(address)
     await client.open(serving=serving)
-    opens = sealer(vault)
+    opens, cypher = sealer(vault), Cypher(client, address)
+
+    async def close() -> None:
+        await cypher.close()
+        await client.close()
+
     return GraphPort(
         made=lambda reader: Neo4jGraph(client, opens, reader),
         instead={"graph_nodes": NAME, "graph_edges": NAME},
-        cypher=Cypher(client),
-        close=client.close,
+        cypher=cypher,
+        close=close,
     )

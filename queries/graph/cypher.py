@@ -33,12 +33,11 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,60}$")]
 
 class AskCypher(Query):
     query: Annotated[str, Field(min_length=1, max_length=MOST_TEXT, description="Cypher that only reads; values as $parameters.")]
-    parameters: Annotated[
-        dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=10_000)]],
-        Field(
-            max_length=50, description="The values of the query's $parameters: text, numbers, true, false, null, or lists of them."
-        ),
-    ]
+    parameters: dict[Name, Scalar | Annotated[list[Scalar], Field(max_length=10_000)]] = Field(
+        default_factory=dict,
+        max_length=50,
+        description="The values of the query's $parameters: text, numbers, true, false, null, or lists of them.",
+    )
     max_rows: Annotated[
         int, Field(ge=1, le=MOST_ROWS, description="So many rows at most; `truncated` says that there are more.")
     ] = 1_000
@@ -49,11 +48,11 @@ class _Explained(Invalid):
 
     def __init__(self, why: str = "", **about: object) -> None:
         super().__init__(**about)
-        self._why = why
+        self.said = why
 
     @property
     def why(self) -> str:
-        return self._why or super().why
+        return self.said or super().why
 
 
 class CypherRefused(_Explained):

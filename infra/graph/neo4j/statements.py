@@ -56,6 +56,8 @@ def open_edge(key: Key, row: GraphEdgeRow) -> Plain:
     """An edge as Cypher sees it."""
     said: dict[str, str | int | datetime | None] = {
         "id": str(key[1]),
+        "source": str(row.source),
+        "target": str(row.target),
         "count": row.count,
         "last_at": row.last_at,
         "last_event": row.last_event,
