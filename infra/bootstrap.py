@@ -58,6 +58,10 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
         await contents.sweep()
         if migrated:
             await again_erased(Parts(chosen, database, vault, contents))
+        search_port = search(chosen)
+        if serving:  # before anything is opened that would have to be closed again
+            await search_port.check()
+        graph_port = await graph(chosen, vault, serving=serving)
         appender = Appender(database)
         pool = AsyncConnectionPool(
             database.conninfo("record"),
@@ -71,10 +75,6 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
             name="executor",
         )
         await pool.open()
-        graph_port = await graph(chosen, vault, serving=serving)
-        search_port = search(chosen)
-        if serving:
-            await search_port.check()
         readers = Readers(database, ports={"graph": graph_port.made, "search": search_port.made})
         await readers.open()
         feed = Feed(database, readers.check, pool.check, instead=graph_port.instead)
