@@ -81,7 +81,9 @@ def checkpoint(
 
 
 def _note(connection: psycopg.Connection[Any], log: Log) -> str:
-    return str(log.note) + "".join(line for (line,) in connection.execute(_LINES, (log.firm, log.origin, log.size)).fetchall())
+    if log.note is None:
+        fail(f"This log has no checkpoint: {log.stopped or 'nothing was signed yet'}.")
+    return log.note + "".join(line for (line,) in connection.execute(_LINES, (log.firm, log.origin, log.size)).fetchall())
 
 
 @app.command()

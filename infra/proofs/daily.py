@@ -26,7 +26,7 @@ LOOK_SECONDS = 60.0
 _TO_SEAL = (
     "SELECT l.firm_id FROM chancery.logs l LEFT JOIN LATERAL (SELECT s.as_of_size, s.made_at FROM chancery.log_seals s"
     " WHERE s.firm_id = l.firm_id ORDER BY s.as_of_size DESC LIMIT 1) s ON true WHERE l.stopped IS NULL"
-    " AND (s.made_at IS NULL OR s.made_at < %s) AND l.size > coalesce(s.as_of_size, 0) + 1"
+    " AND (s.made_at IS NULL OR s.made_at < %s) AND l.size > coalesce(s.as_of_size, -1) + 1"
     " AND EXISTS (SELECT FROM record.events e WHERE e.firm_id = l.firm_id AND e.stream_type = 'consent')"
 )
 _TO_STAMP = (

@@ -127,8 +127,7 @@ class _Step:
 class _Leaves:
     hashes: list[bytes] = field(default_factory=list)
     position: int = 0
-    rotation: bytes | None = None
-    rotated_at: int = 0
+    rotation: dict[str, str] | None = None
 
 
 @contextmanager
@@ -286,7 +285,9 @@ class Sequencer:
             leaves.hashes.append(hash)
             leaves.position = position
             if rotation is not None:
-                leaves.rotation, leaves.rotated_at = rotation, place
+                data = orjson.loads(rotation)["data"]
+                if data["new_vkey"].partition("+")[0] == states[firm].log.origin:  # one of a log before this one is history
+                    leaves.rotation = data
         return found
 
     def _step(self, state: State, found: _Leaves, head: int) -> _Step:
@@ -308,10 +309,9 @@ class Sequencer:
         signer, also = state.signer, []
         handed_over = entry.note is None
         if found.rotation is not None:
-            data = orjson.loads(found.rotation)["data"]
-            signer = self._key(entry.origin, data["new_vkey"])
-            handed_over = signer != state.signer
-            if data["reason"] == "scheduled":
+            signer = self._key(entry.origin, found.rotation["new_vkey"])
+            handed_over = handed_over or signer != state.signer
+            if found.rotation["reason"] == "scheduled" and signer != state.signer:
                 also = [state.signer]
         checkpoint = Checkpoint(entry.origin, growing.size, root(growing.size, growing.node))
         note = str(checkpoint.signed([signer, *also]))
