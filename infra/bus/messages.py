@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from itertools import combinations
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -47,9 +48,8 @@ BESIDE_LEAF = ("position", "firmposition", "leafhash", "sealed")
 _NAMES = {name: f"ce_{name}" for name in (*IN_LEAF, *BESIDE_LEAF)}
 _ATTRIBUTES = {header: name for name, header in _NAMES.items()}
 _REQUIRED = frozenset(IN_LEAF) - OPTIONAL | {"position", "firmposition", "leafhash"}
-_HEADERS = {name.encode(): header for name, header in _NAMES.items()}
 _DATA, _ID, _QUOTE, _BACKSLASH = b',"data":{', b'},"id":"', b'"', b"\\"
-_JSON = ("content-type", CONTENT_TYPE.encode())
+_JSON = CONTENT_TYPE.encode()
 
 
 class NotAnEvent(Exception):
@@ -68,53 +68,60 @@ class Encoded(NamedTuple):
 def encode(row: EventRow) -> Encoded:
     """The message of a row of the record. ValueError when its public part is no leaf."""
     value, headers = pack(row.position, row.firm_position, row.public, row.sealed)
-    return Encoded(key_of(row.firm_id), value, headers, int(row.recorded_at.timestamp() * 1000))
+    return Encoded(key_of(row.firm_id), value, list(headers.items()), int(row.recorded_at.timestamp() * 1000))
 
 
-def pack(position: int, firm_position: int, public: bytes, sealed: bytes | None) -> tuple[bytes, list[tuple[str, bytes]]]:
+def pack(position: int, firm_position: int, public: bytes, sealed: bytes | None) -> tuple[bytes, dict[str, bytes]]:
     """The value and the headers of an event.
 
     The leaf's keys are sorted and a quote inside a text is escaped, so what stands before and after `data` is found without reading it;
     and where no backslash stands, members are what stands between quotes.
     """
     begin, end = public.index(_DATA), public.rindex(_ID)
-    before, after = public[:begin], public[end + 2 :]
+    around = public[:begin] + public[end + 2 :]
     try:
-        headers = _split(before, after) if _BACKSLASH not in before and _BACKSLASH not in after else _read(before, after)
+        headers = _split(around) if _BACKSLASH not in around else _read(public[:begin], public[end + 2 :])
     except (LookupError, TypeError) as e:
         raise ValueError("the public part is no leaf") from e
-    headers += (
-        ("ce_position", b"%d" % position),
-        ("ce_firmposition", b"%d" % firm_position),
-        ("ce_leafhash", b2a_base64(sha256(b"\x00" + public).digest(), newline=False)),
-        _JSON,
-    )
+    headers["ce_position"] = b"%d" % position
+    headers["ce_firmposition"] = b"%d" % firm_position
+    headers["ce_leafhash"] = b2a_base64(sha256(b"\x00" + public).digest(), newline=False)
+    headers["content-type"] = _JSON
     if sealed is not None:
-        headers.append(("ce_sealed", sealed))
+        headers["ce_sealed"] = sealed
     return public[begin + 8 : end + 1], headers
 
 
-def _split(before: bytes, after: bytes) -> list[tuple[str, bytes]]:
-    """The headers of a leaf that has no escaped characters but in its data."""
-    first, last = before.split(_QUOTE), after.split(_QUOTE)
-    at = 21 if last[5] == b"origin" else 17
-    if len(last) != at + 14 or last[at] != b"streamversion" or last[at + 2] != b"subject":
+def _split(around: bytes) -> dict[str, bytes]:
+    """The headers of a leaf without its data that has no escaped characters: texts stand at every fourth place between quotes, up to the
+    version of the stream, which has no quotes."""
+    parts = around.split(_QUOTE)
+    version = len(parts) - 14
+    if parts[version + 2] != b"subject":
         raise ValueError("the public part is no leaf")
-    headers = [(_HEADERS[name], text) for name, text in zip(first[1::4], first[3::4], strict=True)]
-    headers += [(_HEADERS[name], text) for name, text in zip(last[1:at:4], last[3:at:4], strict=True)]
-    headers += (
-        ("ce_streamversion", last[at + 1][1:-1]),
-        ("ce_subject", last[at + 4]),
-        ("ce_time", last[at + 8]),
-        ("ce_type", last[at + 12]),
-    )
-    return headers
+    texts = parts[3:version:4]
+    texts += (parts[version + 1][1:-1], parts[version + 4], parts[version + 8], parts[version + 12])
+    return dict(zip(_SHAPES[tuple(parts[1 : version + 1 : 4])], texts, strict=True))
 
 
-def _read(before: bytes, after: bytes) -> list[tuple[str, bytes]]:
+def _read(before: bytes, after: bytes) -> dict[str, bytes]:
     """The headers of a leaf whose texts have escaped characters."""
     members: dict[str, Any] = orjson.loads(before + b"}") | orjson.loads(b"{" + after)
-    return [(_NAMES[name], str(value).encode()) for name, value in members.items()]
+    return {_NAMES[name]: str(value).encode() for name, value in members.items()}
+
+
+def _shapes() -> dict[tuple[bytes, ...], tuple[str, ...]]:
+    """For each choice of optional members: the names up to `streamversion`, and the headers of all."""
+    found = {}
+    for count in range(len(OPTIONAL) + 1):
+        for chosen in combinations(sorted(OPTIONAL), count):
+            names = [n for n in IN_LEAF if n not in OPTIONAL or n in chosen]
+            ahead = [n for n in names if n < "subject"]
+            found[tuple(n.encode() for n in ahead)] = tuple(_NAMES[n] for n in names)
+    return found
+
+
+_SHAPES = _shapes()
 
 
 @functools.lru_cache(maxsize=100_000)

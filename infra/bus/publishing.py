@@ -4,11 +4,12 @@ BUS7  A transaction holds events of consecutive positions and the record of how 
 BUS8  An event that a partition ends behind is not written again, whatever the record of progress says.
 """
 
-from collections.abc import Iterable
+import threading
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 from uuid import UUID
 
 import orjson
@@ -35,15 +36,8 @@ _NEXT = (
 )
 
 
-class Ready(NamedTuple):
-    """An event ready to be sent."""
-
-    value: bytes
-    headers: Any  # pairs of a name and its bytes
-    key: bytes
-    partition: int
-    millis: int
-    position: int
+Ready = tuple[bytes, Any, bytes, int, int, int]
+"""An event ready to be sent: value, headers, key, partition, milliseconds, position."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,11 @@ class Gap(Exception):
 
 
 class Batches:
-    """Reads the record for so many partitions, the next batch while the last one is being sent. Close it."""
+    """Reads the record for so many partitions, the next batch while Kafka takes the last one. Close it.
+
+    Two threads of one interpreter hinder each other: the next batch is asked for at once, and made ready only when the last one has been
+    handed over and its transaction is waited for (`waiting`).
+    """
 
     def __init__(self, database: Database, partitions: int, *, most: int = BATCH, most_bytes: int = BATCH_BYTES) -> None:
         self._partitions = partitions
@@ -79,25 +77,34 @@ class Batches:
         self._connection = database.connect("record")
         self._thread = ThreadPoolExecutor(1, "relay-reader")
         self._coming: tuple[int, Future[Batch]] | None = None
+        self._free = threading.Event()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
+        self._free.set()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._connection.close()
 
     def after(self, position: int) -> Batch:
         """The events after a position; empty when there are none yet."""
+        self._free.set()
         coming, self._coming = self._coming, None
         batch = coming[1].result() if coming is not None and coming[0] == position else self._read(position)
         if batch.full and batch.poison is None:
+            self._free.clear()
             self._coming = (batch.reached, self._thread.submit(self._read, batch.reached))
         return batch
+
+    def waiting(self) -> None:
+        """Nothing else is to be done now than to make the next batch ready."""
+        self._free.set()
 
     def _read(self, after: int) -> Batch:
         cursor = self._connection.cursor(binary=True)
         cursor.execute(_NEXT, (FOREIGN, after, self._most, self._most_bytes, after + 1))
+        self._free.wait()
         rows = cursor.fetchall()
         if rows and rows[-1][0] != after + len(rows):
             raise Gap(Gap.__doc__)
@@ -113,7 +120,7 @@ class Batches:
                     poison = Poison(position, e)
                     break
                 key, partition = firms.get(firm) or self._firm(firm)
-                ready.append(Ready(value, headers, key, partition, millis, position))
+                ready.append((value, headers, key, partition, millis, position))
             reached, last = position, public
         return Batch(ready, reached, leaf_hash(last) if reached > after else "", len(rows) > 1 and self._more(rows), poison)
 
@@ -187,14 +194,17 @@ class Publisher:
             tails=self._floors,
         )
 
-    def publish(self, batch: Batch, *, noted: bool = True, live: bool = False) -> None:
-        """One transaction: the batch, where it reaches when that is to be noted, and that this generation is the live one when it is to be."""
+    def publish(self, batch: Batch, *, noted: bool = True, live: bool = False, waiting: Callable[[], None] | None = None) -> None:
+        """One transaction: the batch, where it reaches when that is to be noted, and that this generation is the live one when it is to be.
+
+        `waiting` is called when all that is left is to wait for Kafka.
+        """
         producer, produce, topic = self._producer, self._producer.produce, self.topic.name
         producer.begin_transaction()
         floors = self._floors
         ready = batch.ready
         if self.position < self._highest_floor:
-            ready = [r for r in ready if r.position > floors.get(r.partition, 0)]
+            ready = [r for r in ready if r[5] > floors.get(r[3], 0)]
         for value, headers, key, partition, millis, position in ready:
             produce(topic, value, key, partition, timestamp=millis, headers=headers)
             floors[partition] = position
@@ -205,6 +215,8 @@ class Publisher:
             produce(self._control, standing.dump(), standing.key, 0)
         if live:
             produce(self._control, orjson.dumps({"generation": self.generation}), LIVE, 0)
+        if waiting is not None:
+            waiting()
         producer.commit_transaction(self._patience)
 
     def forget(self, generations: Iterable[int]) -> None:

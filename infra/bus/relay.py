@@ -110,7 +110,7 @@ class Relay:
             try:
                 with self._database.connect("record") as c:
                     c.execute("SET synchronous_commit = off")  # only shows what Kafka knows
-                    _enter(c)
+                    enter(c)
                     pause = 0.2
                     try:
                         self._work(c, stop)
@@ -163,7 +163,7 @@ class Relay:
         admin = self._admin()
         topics.ensure(admin, topics.control(self._settings))
         producer = producer_of(self._settings, self._names.relay, self._transaction, self._patience)
-        publisher = self._stand(c, admin, producer)
+        publisher = self.stand(c, admin, producer)
         with (
             Batches(self._database, publisher.topic.partitions, **self._batch) as batches,
             self._database.connect("record") as listening,
@@ -188,10 +188,10 @@ class Relay:
                 self._look(publisher)
             batch = batches.after(publisher.position)
             if batch.reached > publisher.position:
-                publisher.publish(batch)
+                publisher.publish(batch, waiting=batches.waiting)
             if publisher.position != shown:
                 shown = publisher.position
-                _show(c, shown)
+                show(c, shown)
             if batch.poison is not None:
                 raise Poisoned(
                     f"The event at position {batch.poison.position} can't be published: {batch.poison.error}. Run `chancery doctor`."
@@ -212,7 +212,7 @@ class Relay:
 
     # --- where it stands
 
-    def _stand(self, c: psycopg.Connection[Any], admin: AdminClient, producer: Producer) -> Publisher:
+    def stand(self, c: psycopg.Connection[Any], admin: AdminClient, producer: Producer) -> Publisher:
         """Where to go on, as Kafka has it; the next generation from its beginning where it has lost something."""
         head = _head(c)
         with reading(self._settings) as consumer:
@@ -276,7 +276,7 @@ class Relay:
         """
         alone = Lease(f"{NAME}.rebuild", self._lease.seconds)
         with self._database.connect("record") as c:
-            _enter(c)
+            enter(c)
             if not alone.take(c):
                 raise AlreadyRebuilding(AlreadyRebuilding.__doc__)
             try:
@@ -323,7 +323,7 @@ class Relay:
                 if not batch.full:
                     break
             last.forget(g for g in control.standings if g not in (generation, control.live))
-        _show(c, last.position)
+        show(c, last.position)
         told(last.position)
         log.info("relay.rebuilt", generation=generation, position=last.position)
         return last.position
@@ -344,7 +344,7 @@ class Relay:
                 while True:
                     batch = batches.after(publisher.position)
                     if batch.reached > publisher.position:
-                        publisher.publish(batch, noted=False)
+                        publisher.publish(batch, noted=False, waiting=batches.waiting)
                         failed = 0
                     told(publisher.position)
                     if batch.poison is not None or not batch.full:
@@ -445,11 +445,11 @@ def _head(c: psycopg.Connection[Any]) -> int:
     return int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
 
 
-def _enter(c: psycopg.Connection[Any]) -> None:
+def enter(c: psycopg.Connection[Any]) -> None:
     c.execute("INSERT INTO chancery.projections (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", (NAME, VERSION))
 
 
-def _show(c: psycopg.Connection[Any], position: int) -> None:
+def show(c: psycopg.Connection[Any], position: int) -> None:
     c.execute(
         "UPDATE chancery.projections SET position = %s, stopped_at = NULL, error = NULL, updated_at = now() WHERE name = %s",
         (position, NAME),

@@ -302,9 +302,9 @@ def test_events_that_were_noted_and_are_not_there_are_published(
     with Batches(fresh, found.partitions) as batches:
         lost = Publisher(producer, names, 1, found, standing.position, dict(standing.tails), 10)
         batch = batches.after(60)
-        kept = [r for r in batch.ready if r.partition == 0]
+        kept = [r for r in batch.ready if r[3] == 0]
         lost.publish(Batch(kept, 120, batch.leaf_hash, full=False), noted=False)
-        whole = {r.partition: r.position for r in batch.ready}
+        whole = {r[3]: r[5] for r in batch.ready}
         lost._floors.update(whole)
         lost.publish(Batch([], 120, batch.leaf_hash, full=False))
     del producer, lost
