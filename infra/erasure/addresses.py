@@ -16,10 +16,12 @@ def address_digest(vault: Vault, firm: UUID, address: str) -> bytes:
 
 
 def suppress_addresses(connection: psycopg.Connection[Any], vault: Vault, firm: UUID, people: tuple[UUID, ...]) -> int:
-    """Keep the digests of all addresses of these people, as the view of contacts has them; answers how many."""
+    """Keep the digests of all addresses these people ever had, as the view of contacts and its history have them; answers how many."""
     digests = set()
     for emails, phones in connection.execute(
-        "SELECT emails, phones FROM views.contacts WHERE firm_id = %s AND id = ANY(%s)", (firm, list(people))
+        "SELECT emails, phones FROM views.contacts WHERE firm_id = %(firm)s AND id = ANY(%(people)s)"
+        " UNION ALL SELECT emails, phones FROM history.contacts WHERE firm_id = %(firm)s AND id = ANY(%(people)s)",
+        {"firm": firm, "people": list(people)},
     ).fetchall():
         digests |= {address_digest(vault, firm, e["address"]) for e in emails or () if e.get("address")}
         digests |= {address_digest(vault, firm, n) for p in phones or () if (n := p.get("number") or p.get("raw"))}
