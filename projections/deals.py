@@ -1,6 +1,6 @@
 """Deals as they stand: stage, money, parties, offers, and the times from which rest in a stage and in all is worked out."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
@@ -42,6 +42,7 @@ from domain.deals import (
 from domain.deals.state import amended, first_contact, offer_status
 from domain.kernel import Personal
 from projections.kernel import Recorded, View, of_stream, view
+from projections.rows import replace
 
 Text = Annotated[str | None, Personal(subject="contact_id")]
 Texts = Annotated[dict[str, str], Personal(subject="contact_id")]

@@ -7,10 +7,11 @@ G4  An event that comes late changes what an edge counts, not what it says of it
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
 from typing import Annotated
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from domain.consent.events import (
     AboutPurposes,
@@ -55,6 +56,7 @@ from domain.tasks.events import (
 )
 from projections.graph_nodes import purpose_id
 from projections.kernel import Recorded, View, view
+from projections.rows import derived, remembered, replace
 
 ACTED_ON = frozenset({"contact", "organisation", "deal", "document", "task", "project", "member"})
 ACTS = ("acted_on", "authored", "noted")
@@ -114,10 +116,10 @@ def fold(row: GraphEdgeRow | None, key: UUID, r: Recorded) -> GraphEdgeRow | Non
     return row
 
 
-def touches(r: Recorded) -> Iterator[Touch]:
+@remembered
+def touches(r: Recorded) -> tuple[Touch, ...]:
     """Every edge an event says something of, but a relation's own."""
-    yield from _links(r)
-    yield from _acts(r)
+    return (*_links(r), *_acts(r))
 
 
 def _said(row: GraphEdgeRow, r: Recorded) -> GraphEdgeRow:
@@ -224,7 +226,7 @@ def _relation(row: GraphEdgeRow | None, r: Recorded) -> GraphEdgeRow | None:
 
 def _one(kind: str, source: tuple[str, UUID], target_kind: str, target: UUID | None) -> Touch:
     """An edge of which there is one at a time; without a target it ends."""
-    key = uuid5(source[1], kind)
+    key = derived(source[1], kind)
     if target is None:
         return Touch(key=key, kind=kind, ends=True)
     return Touch(key=key, kind=kind, source=source, target=(target_kind, target))
@@ -234,7 +236,7 @@ def _many(
     kind: str, source: tuple[str, UUID], target: tuple[str, UUID], *, ends: bool = False, role: str | None = None, by: str = ""
 ) -> Touch:
     """An edge of which there are as many as there are far ends; `by` tells two between the same ends apart."""
-    key = uuid5(source[1], f"{kind}/{target[1]}/{by}")
+    key = derived(source[1], f"{kind}/{target[1]}/{by}")
     return Touch(key=key, kind=kind, source=source, target=target, ends=ends, role=role)
 
 
@@ -337,7 +339,7 @@ def _task(e: TaskCreated, id: UUID) -> Iterator[Touch]:
 
 
 def _about_one(project: UUID, what: str, target: UUID | None) -> Touch:
-    key = uuid5(project, f"about/{what}")
+    key = derived(project, f"about/{what}")
     if target is None:
         return Touch(key=key, kind="about", ends=True)
     return Touch(key=key, kind="about", source=("project", project), target=(what, target))
@@ -368,7 +370,12 @@ def _actor(r: Recorded) -> tuple[str, UUID] | None:
     performer = getattr(r.event, "performer", None)
     if performer is not None:
         return "member", performer
-    kind, _, text = r.actor.partition("/")
+    return _named(r.actor)
+
+
+@lru_cache(maxsize=10_000)
+def _named(actor: str) -> tuple[str, UUID] | None:
+    kind, _, text = actor.partition("/")
     id = _uuid(text) if kind in {"member", "key"} else None
     return None if id is None else (kind, id)
 

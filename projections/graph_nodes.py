@@ -4,7 +4,7 @@ A node keeps what an analyst reads off it without asking another view: what to c
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from typing import Annotated
@@ -57,6 +57,7 @@ from domain.tasks.events import (
     TaskRetitled,
 )
 from projections.kernel import Recorded, View, view
+from projections.rows import replace
 
 STREAMS = frozenset({"contact", "organisation", "deal", "document", "task", "project", "member", "key"})
 

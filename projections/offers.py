@@ -1,7 +1,7 @@
 """The offers made in deals, each a row of its own."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -22,6 +22,7 @@ from domain.deals import (
 from domain.deals.state import LIVE
 from domain.kernel import Personal
 from projections.kernel import Recorded, View, view
+from projections.rows import replace
 
 Text = Annotated[str | None, Personal(subject="contact_id")]
 

@@ -1,6 +1,6 @@
 """The view of tasks: one row each, with what was planned, what happened, and how long it was worked on."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from domain.kernel import Personal
 from domain.tasks import events as e
 from projections.kernel import Recorded, View, of_stream, view
+from projections.rows import replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

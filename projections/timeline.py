@@ -13,10 +13,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
 from typing import Annotated, Any
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from domain.kernel import Personal
 from projections.kernel import Recorded, View, view
+from projections.rows import derived, remembered
 
 OWN = "self"
 MOST_NAMED = 50  # things one event touches besides its own; a roll of more is on the timeline of its project alone
@@ -154,19 +155,26 @@ def _all(event: Any, names: Iterable[str], told: Callable[[Any], str | None]) ->
 
 def subject_key(event: UUID, subject: UUID) -> UUID:
     """The row of something an event names."""
-    return uuid5(event, str(subject))
+    return derived(event, str(subject))
+
+
+@remembered
+def rows(r: Recorded) -> Mapping[UUID, tuple[UUID, str]]:
+    """The rows of an event: what each is about, and its role."""
+    return {
+        r.event_id: (r.stream_id, OWN),
+        **{subject_key(r.event_id, subject): (subject, role) for subject, role in named(r).items()},
+    }
 
 
 def keys(r: Recorded) -> Iterable[UUID]:
-    return [r.event_id, *(subject_key(r.event_id, s) for s in named(r))]
+    return list(rows(r))
 
 
 def fold(row: TimelineRow | None, key: UUID, r: Recorded) -> TimelineRow | None:
     own = key == r.event_id
     p = plan(type(r.event))
-    touched = (
-        (r.stream_id, OWN) if own else next(((s, role) for s, role in named(r).items() if subject_key(r.event_id, s) == key), None)
-    )
+    touched = rows(r).get(key)
     if touched is None:
         return row
     texts = _all(r.event, p.texts, _told) if own else {}
