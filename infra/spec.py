@@ -1,4 +1,4 @@
-"""`python -m infra.spec` writes spec/events: for each declared event its schema and samples of its stored form.
+"""`python -m infra.spec` writes spec/events, for each declared event its schema and samples of its stored form, and spec/asyncapi.json.
 
 The files are append-only. A field may be added when it is optional; whatever else changes an event is refused, because the record
 has events of the old form: declare the next version and an upcaster instead. Every sample ever committed decodes for ever.
@@ -23,6 +23,7 @@ import orjson
 import spec
 from domain.kernel import EVENTS, Personal
 from infra import registry
+from infra.bus import asyncapi
 from infra.record.codec import CODECS, MAX_INTEGER, b64url, disclose
 
 FOLDER = Path(spec.__file__).parent / "events"
@@ -215,18 +216,31 @@ def files() -> dict[Path, str]:
     return out
 
 
+def published(wanted: Mapping[Path, str]) -> str:
+    """What should stand in spec/asyncapi.json, given what should stand in spec/events; `Changed` when a consumer would miss something."""
+    stored = {path: path.read_text() for path in FOLDER.glob("*.json")}  # retired versions too: they are on the record
+    after = {path.stem: json.loads(text) for path, text in (stored | dict(wanted)).items()}
+    if asyncapi.FILE.exists():
+        missed = asyncapi.incompatible(json.loads(asyncapi.FILE.read_text()), asyncapi.document(after))
+        if missed:
+            raise Changed("\n".join(missed))
+    return asyncapi.text(after)
+
+
 def main() -> int:
     """Write what is new; answers 1 when an event was changed."""
     FOLDER.mkdir(exist_ok=True)
     try:
         wanted = files()
+        events = len(wanted)
+        wanted[asyncapi.FILE] = published(wanted)
     except Changed as e:
         sys.stderr.write(f"{e}\n{Changed.__doc__}\n")
         return 1
     written = [path for path, text in wanted.items() if not path.exists() or path.read_text() != text]
     for path in written:
         path.write_text(wanted[path])
-    sys.stdout.write(f"{len(wanted)} events, {len(written)} files written\n")
+    sys.stdout.write(f"{events} events, {len(written)} files written\n")
     return 0
 
 
