@@ -83,7 +83,15 @@ def _erasures(parts: Parts) -> Follower:
     return follower(parts)
 
 
-MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph, _erasures)
+def _relay(parts: Parts) -> Follower | None:
+    if parts.settings.kafka_bootstrap is None:
+        return None
+    from infra.bus.relay import Relay
+
+    return Relay(parts.settings, parts.database)
+
+
+MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph, _erasures, _relay)
 """One for each follower there can be; None where the settings ask for none."""
 
 
