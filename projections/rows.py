@@ -12,7 +12,7 @@ from projections.kernel import Recorded
 
 Said = TypeVar("Said")
 __all__ = ["derived", "remembered", "replace"]
-REMEMBERED = 8_192  # events: more than are folded at a time
+REMEMBERED = 12_288  # events: more than are folded at a time
 
 _make = object.__new__
 _set = object.__setattr__

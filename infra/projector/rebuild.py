@@ -34,6 +34,7 @@ BATCH = 5_000
 ALONE = 20_000  # up to so many events one process fills everything
 REBUILD_LOCK = 7_020_240_003
 ATTEMPTS = 10
+MOST_PROCESSES = 6  # beyond that all wait for the largest view
 
 
 class AlreadyRebuilding(Exception):
@@ -45,16 +46,26 @@ class RebuildFailed(Exception):
 
 
 def rebuild(
-    database: Database, vault: Vault, views: Sequence[View[Any]], *, progress: Callable[[int, int], None] | None = None
+    database: Database,
+    vault: Vault,
+    views: Sequence[View[Any]],
+    *,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> int:
-    """Rebuild these views from the first event; answers the position they reached. The old ones serve until the last moment."""
+    """Rebuild these views from the first event; answers the position they reached. The old ones serve until the last moment.
+
+    As many processes fill them as are asked for; by itself one where the record is short, else nearly as many as there are cores.
+    """
     with _alone(database) as owner, database.connect("record") as record:
         wire.register(owner)
         names = {v.name: v.table.removeprefix("views.") for v in views}
         head = _head(record)
         groups: Sequence[Sequence[View[Any]]] = [views]
-        if head > ALONE and all(_declared(v) for v in views):
-            groups = divided(record, views, max(1, min(4, (os.cpu_count() or 1) // 2)))
+        if processes is None:
+            processes = _processes() if head > ALONE else 1
+        if processes > 1 and all(_declared(v) for v in views):
+            groups = divided(record, views, processes)
         for name in names.values():
             shadows.make(owner, name)
         if len(groups) == 1:
@@ -69,6 +80,11 @@ def rebuild(
                 return _swap(owner, late, views, names, position)
             late.forget()
         raise RebuildFailed
+
+
+def _processes() -> int:
+    """As many as there are cores but one, which is for the database and for who reads meanwhile."""
+    return max(1, min(MOST_PROCESSES, (os.cpu_count() or 1) - 1))
 
 
 def _declared(view: View[Any]) -> bool:

@@ -45,6 +45,27 @@ async def test_a_rebuilt_view_has_the_digest_of_the_live_one(house: House, datab
     assert digests(database) != before
 
 
+async def test_views_filled_by_several_processes_have_the_digests_of_those_filled_by_one(
+    house: House, database: Database, settings: Settings
+) -> None:
+    await work(house, 10)
+    await house.settle()
+    before = digests(database)
+    reached: list[tuple[int, int]] = []
+    head = await asyncio.to_thread(
+        rebuild,
+        database,
+        Vault(settings.keys_folder),
+        list(VIEWS.values()),
+        processes=3,
+        progress=lambda position, of: reached.append((position, of)),
+    )
+    assert reached[-1] == (head, head)
+    assert digests(database) == before
+    await asyncio.to_thread(rebuild, database, Vault(settings.keys_folder), list(VIEWS.values()), processes=1)
+    assert digests(database) == before
+
+
 async def test_the_old_view_serves_until_the_new_one_is_whole(house: House, database: Database, settings: Settings) -> None:
     await work(house, 5)
     await house.settle()
