@@ -29,6 +29,7 @@ from infra.bus.standing import Control, Standing, Tail, Unreadable, bounds, read
 from infra.bus.topics import Found, Names, TopicUnfit
 from infra.database import Database
 from infra.followers import Progress
+from infra.projector import rebuild as of_views
 from infra.record.appender import CHANNEL
 from infra.record.codec import leaf_hash
 from infra.record.reader import FOREIGN
@@ -67,8 +68,12 @@ class Divided(Stopped):
     """Somebody has changed the number of partitions of the live topic, so that firms would go to other partitions than before."""
 
 
-class AlreadyRebuilding(Exception):
+class AlreadyRebuilding(of_views.AlreadyRebuilding):
     """Another rebuild of the bus runs. Wait until it is done; one that was killed lets go of it after some seconds."""
+
+
+class RebuildInterrupted(of_views.RebuildFailed):
+    """Kafka did not answer or refused, so the live topic stays as it is. See `chancery projection list`, and try again when Kafka answers."""
 
 
 class _Elsewhere(Exception):
@@ -281,6 +286,9 @@ class Relay:
                 raise AlreadyRebuilding(AlreadyRebuilding.__doc__)
             try:
                 return self._rebuild(c, alone, progress)
+            except (KafkaException, BufferError) as e:
+                log.warning("relay.rebuild_failed", error=_said(e))
+                raise RebuildInterrupted(_said(e)) from e
             finally:
                 with contextlib.suppress(psycopg.Error):
                     alone.release(c)
