@@ -40,6 +40,7 @@ COMMIT = 1.0  # seconds between commits of offsets
 SWEEP = 10.0  # seconds between looks at the store for what the topic never brought
 SESSION_MS = 10_000  # a consumer that says nothing for so long has lost its partitions
 DRAIN = 20.0  # seconds that work on a partition may take to end when it is given up
+MOMENT = 0.5  # seconds to wait for handlers before partitions pause
 AT_ONCE = 500
 
 Part = tuple[str, int]
@@ -198,13 +199,16 @@ class KafkaBus:
             self._ready.append(lane)
 
     def _press(self, consumer: Consumer) -> None:
-        """Pause everything when too much waits, go on when half of it is gone; a partition that came meanwhile is paused too."""
-        most, most_bytes = self._subscription.waiting, self._subscription.waiting_bytes
+        """When too much waits, fetch nothing for a moment; when it still does, pause everything until half of it is gone.
+
+        A pause throws away what the client has fetched ahead, so it is for handlers that are slow; a moment is short enough for
+        a rebalance to wait. A partition that came during a pause is paused too.
+        """
         with self._turn:
             assigned = set(self._offsets)
-            share = 2 if self._paused else 1
-            full = self._count * share > most or self._bytes * share > most_bytes
-            wanted = assigned if full else set()
+            if not self._paused and self._full(1):
+                self._turn.wait_for(lambda: not self._full(2), MOMENT)
+            wanted = assigned if self._full(2 if self._paused else 1) else set()
             pause, resume = wanted - self._paused, (self._paused & assigned) - wanted
             self._paused = wanted
             self._metrics.waits(self._subscription.group, self._count, self._bytes, len(wanted))
@@ -212,6 +216,10 @@ class KafkaBus:
             consumer.pause([TopicPartition(*p) for p in pause])
         if resume:
             consumer.resume([TopicPartition(*p) for p in resume])
+
+    def _full(self, share: int) -> bool:
+        """Whether more waits than so big a part of what may."""
+        return self._count * share > self._subscription.waiting or self._bytes * share > self._subscription.waiting_bytes
 
     def _commit(self, consumer: Consumer, parts: Iterable[Part] | None = None) -> None:
         with self._turn:

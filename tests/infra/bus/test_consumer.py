@@ -371,9 +371,9 @@ def test_a_consumer_whose_last_event_is_not_the_stores_stops_and_says_so(bus: Bu
 
 @pytest.mark.invariant("CS13")
 def test_what_waits_is_bounded_and_everything_is_handled_nevertheless(bus: Bus) -> None:
-    bus.write(firms(4), 150)
+    bus.write(firms(4), 60)
     metrics, most, paused = Metrics(), 0.0, 0.0
-    subscription = writing(bus.group, slow=0.001, waiting=60, batch=10)
+    subscription = writing(bus.group, slow=0.02, waiting=60, batch=5)
     with consuming(subscription, bus.settings, bus.database, metrics=metrics):
         while not caught_up(bus):
             most = max(most, metrics.registry.get_sample_value("chancery_bus_waiting_events", {"group": bus.group}) or 0)
