@@ -112,7 +112,7 @@ class ElasticIndex:
         build = max([live or 0, *self._builds()]) + 1
 
         def make(kind: str) -> None:
-            aliases = {self.names.filling(kind, build): {}}
+            aliases: dict[str, Any] = {self.names.filling(kind, build): {}}
             body = {"mappings": MAPPINGS[kind], "settings": {**SETTINGS, **KEPT_SETTINGS}, "aliases": aliases}
             self._make(self.names.index(kind, build), body)
 

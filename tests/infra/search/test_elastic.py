@@ -27,7 +27,7 @@ from infra.search.elastic.client import Elastic, Unreachable
 from infra.search.elastic.documents import document_id, mark, number
 from infra.search.elastic.engine import ElasticSearch
 from infra.search.elastic.guard import Guard
-from infra.search.elastic.store import ROOM
+from infra.search.elastic.store import ROOM, ElasticStore
 from infra.search.follower import SearchFollower, take_turn
 from infra.search.indexer import PgIndex
 from infra.search.pgstore import Key, Outrun
@@ -163,14 +163,14 @@ def rows(firm: Firm, position: int) -> Any:
 def test_an_entry_the_server_refuses_stops_the_index_before_its_event_and_nothing_else(
     firm: Firm, index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from infra.search.elastic import store
+    from infra.search.elastic import documents, store
 
     up_to_date(firm, index)
     before = head(firm)
     firm.do(CreateContact(given="Fine", family="Before"))
     firm.do(CreateContact(given="Poison", family="Unmappable"))
     firm.do(CreateContact(given="Fine", family="After"))
-    true = store.written
+    true = documents.written
 
     def broken(e: Any) -> Any:
         made = true(e)
@@ -280,7 +280,7 @@ def test_a_first_filling_is_taken_up_where_it_was_left_and_nothing_is_found_befo
     stop = threading.Event()
     with connect(firm) as c:
         first = indexing(firm, index, 5)
-        apply = builds.ElasticStore.apply
+        apply = ElasticStore.apply
         count = 0
 
         def some(self: Any, *args: Any) -> None:
@@ -291,7 +291,7 @@ def test_a_first_filling_is_taken_up_where_it_was_left_and_nothing_is_found_befo
                 stop.set()
 
         with pytest.MonkeyPatch.context() as m:
-            m.setattr(builds.ElasticStore, "apply", some)
+            m.setattr(ElasticStore, "apply", some)
             first.prepare(c, stop)
     assert index.live_build() is None
     reached = row(firm, index)["position"]
