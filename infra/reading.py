@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import UUID
 
 import psycopg
@@ -64,6 +64,16 @@ async def enter(c: psycopg.AsyncConnection[Any], moment: Moment, prefix: str = "
     )
 
 
+class Caller(Protocol):
+    """Who reads: the actor as the record names it, and the member it is, if it is one."""
+
+    @property
+    def actor(self) -> object: ...
+
+    @property
+    def member(self) -> UUID | None: ...
+
+
 Ports = Mapping[str, Callable[["PgReader"], object]]
 """What else a reader has at hand, by name: each is made for the reader, so that it sees the same firm at the same moment."""
 
@@ -78,7 +88,10 @@ class PgReader:
         permissions: frozenset[str],
         moment: Moment = NOW,
         ports: Ports | None = None,
+        by: Caller | None = None,
     ) -> None:
+        self.actor = str(by.actor) if by is not None else ""
+        self.member = by.member if by is not None else None
         self._connection = connection
         self._moment = moment
         self.firm = firm
@@ -140,16 +153,24 @@ class Readers:
 
     @asynccontextmanager
     async def reading(
-        self, firm: FirmId, permissions: frozenset[str] = frozenset(), moment: Moment = NOW, versus: Moment = NOW
+        self,
+        firm: FirmId,
+        permissions: frozenset[str] = frozenset(),
+        moment: Moment = NOW,
+        versus: Moment = NOW,
+        by: Caller | None = None,
     ) -> AsyncIterator[PgReader]:
         """One read-only transaction in one firm, as it is or as of another moment; `before.x` shows it as of `versus`."""
         async with self._pool.connection() as c, c.pipeline():
             await c.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            await c.execute("SELECT set_config('chancery.firm', %s, true)", (str(firm),))
+            actor = str(by.actor) if by is not None else ""
+            await c.execute(
+                "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true)", (str(firm), actor)
+            )
             await enter(c, moment)
             await enter(c, versus, "vs_")
             try:
-                yield PgReader(c, firm, permissions, moment, self._ports)
+                yield PgReader(c, firm, permissions, moment, self._ports, by)
             finally:
                 with suppress(psycopg.OperationalError, psycopg.InterfaceError):
                     await c.execute("ROLLBACK")

@@ -41,6 +41,10 @@ SET ROLE chancery_owner;
 CREATE FUNCTION chancery.firm() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAFE
     RETURN nullif(current_setting('chancery.firm', true), '')::uuid;
 
+-- Who reads, as the record names actors (`member/…`, `key/…`); nobody when it was not said.
+CREATE FUNCTION chancery.actor() RETURNS text LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN nullif(current_setting('chancery.actor', true), '');
+
 -- Row-level security as every table of a firm has it: an application session sees its own firm, the record's writer all.
 CREATE PROCEDURE chancery.fence(target regclass) LANGUAGE plpgsql AS $$
 BEGIN
@@ -88,6 +92,17 @@ BEGIN
 END
 $$;
 
+-- A view whose rows have an owner, an actor, and say whether they are shared: the others are for the owner alone to see.
+CREATE PROCEDURE chancery.keep_own(target regclass) LANGUAGE plpgsql AS $$
+BEGIN
+    IF (SELECT count(*) FROM pg_attribute WHERE attrelid = target AND NOT attisdropped
+        AND (attname, atttypid) IN (('owner', 'text'::regtype), ('shared', 'boolean'::regtype))) = 2 THEN
+        EXECUTE format('CREATE POLICY own_or_shared ON %s AS RESTRICTIVE FOR SELECT TO chancery_app'
+            ' USING (shared OR owner = (SELECT chancery.actor()))', target);
+    END IF;
+END
+$$;
+
 -- Lets a view's tables be read as they are and as of any moment; called again when a rebuild has put new tables in their place.
 CREATE PROCEDURE chancery.serve_view(name text) LANGUAGE plpgsql AS $$
 DECLARE
@@ -108,6 +123,8 @@ BEGIN
     END LOOP;
     CALL chancery.fence(format('views.%I', name)::regclass);
     CALL chancery.fence(format('history.%I', name)::regclass);
+    CALL chancery.keep_own(format('views.%I', name)::regclass);
+    CALL chancery.keep_own(format('history.%I', name)::regclass);
     EXECUTE format('GRANT SELECT ON views.%I, history.%I TO chancery_app', name, name);
     EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON views.%I, history.%I TO chancery_record', name, name);
 END

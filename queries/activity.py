@@ -1,14 +1,14 @@
 """How much happened when: counts of events per hour, day, week or month, over business or recorded time."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Annotated, Literal
 from uuid import UUID
 
 from pydantic import Field
 
 from domain.kernel import Invalid
-from queries.figures import Answer, Time, month, sql
+from queries.figures import Answer, Time, TimeZone, month, sql, zone
 from queries.kernel import Query, Reader, query
 from queries.timeline import Names, names_of, streams_for
 
@@ -37,9 +37,7 @@ class UnknownStreamKind(Invalid):
 class ReadActivity(Query):
     since: Time
     until: Annotated[Time | None, Field(description="The end, which is not in it; without it, the moment asked.")] = None
-    bucket: Annotated[
-        Bucket, Field(description="Buckets begin at the full hour, at midnight, on Monday, on the first, by UTC.")
-    ] = "day"
+    bucket: Annotated[Bucket, Field(description="Buckets begin at the full hour, at midnight, on Monday, on the first.")] = "day"
     clock: Annotated[Literal["business", "recorded"], Field(description="When it happened, or when it was recorded.")] = "business"
     by: Annotated[
         Literal["none", "type", "stream", "actor"], Field(description="Tell the counts apart by this, the twenty most frequent.")
@@ -50,11 +48,12 @@ class ReadActivity(Query):
     )
     member: UUID | None = None
     origin: Annotated[UUID | None, Field(description="Only what this import recorded.")] = None
+    time_zone: TimeZone = None
 
 
-def floor(moment: datetime, bucket: Bucket) -> datetime:
+def floor(moment: datetime, bucket: Bucket, tz: tzinfo = UTC) -> datetime:
     """The beginning of the bucket a moment lies in."""
-    at = moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    at = moment.astimezone(tz).replace(minute=0, second=0, microsecond=0)
     if bucket == "hour":
         return at
     at = at.replace(hour=0)
@@ -63,41 +62,42 @@ def floor(moment: datetime, bucket: Bucket) -> datetime:
     return at - timedelta(days=at.weekday()) if bucket == "week" else at.replace(day=1)
 
 
-def buckets(since: datetime, until: datetime, bucket: Bucket) -> Iterator[datetime]:
-    """The beginnings of all buckets of a period, that of its first moment first."""
-    at = floor(since, bucket)
+def buckets(since: datetime, until: datetime, bucket: Bucket, tz: tzinfo = UTC) -> Iterator[datetime]:
+    """The beginnings of all buckets of a period, that of its first moment first. Days may have 23 or 25 hours."""
+    at = floor(since, bucket, tz)
     while at < until:
         yield at
         match bucket:
             case "hour":
-                at += timedelta(hours=1)
+                at = (at.astimezone(UTC) + timedelta(hours=1)).astimezone(tz)
             case "day":
                 at += timedelta(days=1)
             case "week":
                 at += timedelta(weeks=1)
             case "month":
                 following = month(at.date(), 1)
-                at = datetime(following.year, following.month, 1, tzinfo=UTC)
+                at = datetime(following.year, following.month, 1, tzinfo=tz)
 
 
-def _bounded(since: datetime, until: datetime, bucket: Bucket) -> list[datetime]:
+def _bounded(since: datetime, until: datetime, bucket: Bucket, tz: tzinfo) -> list[datetime]:
     """All buckets of a period; TooManyBuckets when they are more than 400."""
     if until <= since:
         raise PeriodEndsBeforeItBegins
     found: list[datetime] = []
-    for at in buckets(since, until, bucket):
+    for at in buckets(since, until, bucket, tz):
         if len(found) == MOST_BUCKETS:
             raise TooManyBuckets(most=MOST_BUCKETS, bucket=bucket)
         found.append(at)
     return found
 
 
-@query("activity", "GET /activity", permission="history:read", title="How much happened when", views=("timeline",))
+@query("activity", "GET /activity", permission="history:read", title="How much happened when", views=("timeline", "firms"))
 async def activity(q: ReadActivity, r: Reader) -> Answer:
     """Counts of events per bucket, empty ones included, at most 400 of them; of streams the caller may read. For finding one's way, not for
     counting business: an event may say much or little."""
     until = q.until or r.now + timedelta(microseconds=1)
-    starts = _bounded(q.since, until, q.bucket)
+    tz = await zone(r, q.time_zone)
+    starts = _bounded(q.since, until, q.bucket, tz)
     allowed = streams_for(r.permissions)
     streams = [s.strip() for s in q.stream.split(",") if s.strip()] or allowed
     for s in streams:
@@ -106,6 +106,7 @@ async def activity(q: ReadActivity, r: Reader) -> Answer:
     rows = await r.all(
         COUNTS.replace("{clock}", CLOCKS[q.clock]).replace("{group}", GROUPS[q.by]),
         bucket=q.bucket,
+        zone=tz.key,
         since=q.since,
         until=until,
         streams=streams,
@@ -119,18 +120,19 @@ async def activity(q: ReadActivity, r: Reader) -> Answer:
     told = sorted(totals, key=lambda k: (-totals[k], str(k)))[:MOST_KEYS]
     counts: dict[datetime, dict[str, int]] = {}
     for row in rows:
-        of = counts.setdefault(row["start"], {})
+        of = counts.setdefault(row["start"].astimezone(UTC), {})
         key = row["key"] if row["key"] in told else OTHERS
         of[key] = of.get(key, 0) + row["events"]
     items: list[Answer] = []
     for at in starts:
-        of = counts.get(at, {})
+        of = counts.get(at.astimezone(UTC), {})
         items.append({"start": at, "events": sum(of.values()), **({} if q.by == "none" else {"by": of})})
     return {
         "since": q.since,
         "until": until,
         "bucket": q.bucket,
         "clock": q.clock,
+        "time_zone": tz.key,
         "events": sum(totals.values()),
         "buckets": items,
     }

@@ -1,4 +1,4 @@
-SELECT date_trunc(%(bucket)s, t.{clock}, 'UTC') AS start, {group} AS key, count(*) AS events
+SELECT date_trunc(%(bucket)s, t.{clock}, %(zone)s) AS start, {group} AS key, count(*) AS events
   FROM views.timeline t
  WHERE t.firm_id = %(firm)s AND t.role = 'self' AND t.{clock} >= %(since)s AND t.{clock} < %(until)s
    AND t.stream_type = ANY (%(streams)s) AND t.name = ANY (%(names)s)

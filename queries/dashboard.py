@@ -1,13 +1,14 @@
-"""The firm at a glance: what there is now, and how it went week by week. Weeks begin on Monday, by UTC."""
+"""The firm at a glance: what there is now, and how it went week by week. Weeks begin on Monday."""
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from queries.day import monday
-from queries.figures import Answer, expected, sql, today
+from queries.figures import Answer, TimeZone, expected, sql, start, today, zone
 from queries.kernel import Query, Reader, query
 
 TRENDS, CLOSED, DEALS, TASKS = sql("dashboard_trends"), sql("dashboard_won"), sql("dashboard_deals"), sql("dashboard_tasks")
@@ -60,6 +61,7 @@ WEEKLY: Mapping[str, tuple[str, str]] = {
 
 class ReadDashboard(Query):
     weeks: Annotated[int, Field(ge=1, le=53, description="How many weeks, the one of the moment asked the last.")] = 12
+    time_zone: TimeZone = None
 
 
 @query(
@@ -67,19 +69,32 @@ class ReadDashboard(Query):
     "GET /dashboard",
     permission="firm:read",
     title="The firm at a glance",
-    views=("contacts", "organisations", "deals", "stages", "tasks", "projects", "documents", "members", "imports", "timeline"),
+    views=(
+        "contacts",
+        "organisations",
+        "deals",
+        "stages",
+        "tasks",
+        "projects",
+        "documents",
+        "members",
+        "imports",
+        "timeline",
+        "firms",
+    ),
 )
 async def dashboard(q: ReadDashboard, r: Reader) -> Answer:
     """What there is: contacts, organisations, open deals with their sums, tasks, projects, documents, members, imports; and week by week what
     was created, opened, won, lost, completed, consented to and withdrawn. Each part is there for whoever may read what it counts."""
-    answer: Answer = {"at": r.now}
+    tz = await zone(r, q.time_zone)
+    answer: Answer = {"at": r.now, "time_zone": tz.key}
     for name, (permission, statement) in COUNTS.items():
         if permission in r.permissions:
             answer[name] = dict(await r.one(statement) or {})
     if "tasks:read" in r.permissions:
         answer["tasks"] = dict(await r.one(TASKS, now=r.now) or {})
     if "deals:read" in r.permissions:
-        rows = await r.all(DEALS, now=r.now, today=today(r))
+        rows = await r.all(DEALS, now=r.now, today=today(r, tz))
         answer["deals"] = {
             **{
                 k: sum(row[n] for row in rows)
@@ -91,20 +106,20 @@ async def dashboard(q: ReadDashboard, r: Reader) -> Answer:
                 if row["amount"] is not None
             ],
         }
-    answer["weeks"] = await _weeks(q.weeks, r)
+    answer["weeks"] = await _weeks(q.weeks, r, tz)
     return answer
 
 
-async def _weeks(n: int, r: Reader) -> Sequence[Answer]:
-    first = monday(today(r)) - timedelta(weeks=n - 1)
+async def _weeks(n: int, r: Reader, tz: ZoneInfo) -> Sequence[Answer]:
+    first = monday(today(r, tz)) - timedelta(weeks=n - 1)
     end = first + timedelta(weeks=n)
     wanted = {event: name for name, (event, permission) in WEEKLY.items() if permission in r.permissions}
-    since, until = (datetime.combine(d, time(), UTC) for d in (first, end))
+    since, until = (start(d, tz) for d in (first, end))
     weeks: dict[date, dict[str, Any]] = {
         first + timedelta(weeks=i): {"week": first + timedelta(weeks=i), **dict.fromkeys(wanted.values(), 0)} for i in range(n)
     }
-    for row in await r.all(TRENDS, since=since, until=until, names=list(wanted)):
-        weeks[row["week"].astimezone(UTC).date()][wanted[row["name"]]] = row["events"]
+    for row in await r.all(TRENDS, since=since, until=until, names=list(wanted), zone=tz.key):
+        weeks[row["week"].astimezone(tz).date()][wanted[row["name"]]] = row["events"]
     if "deals:read" in r.permissions:
         for week in weeks.values():
             week.update({"deals_won": 0, "deals_lost": 0, "won": [], "lost": []})

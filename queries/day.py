@@ -1,19 +1,18 @@
 """What a member has to look at today, and how much work lies before whom, week by week.
 
-Days and weeks are those of the time zone asked for (weeks begin on Monday); load is told in weeks of UTC.
+Days and weeks are those of the time zone asked for, else of the firm's; weeks begin on Monday.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, time, timedelta
-from functools import cache
+from datetime import date, timedelta
 from typing import Annotated, Any
 from uuid import UUID
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
 from domain.kernel import Invalid, NotFound
-from queries.figures import EARLIEST, LATEST, Answer, Row, sql, today
+from queries.figures import EARLIEST, LATEST, Answer, Row, TimeZone, sql, start, today, zone
 from queries.kernel import Query, Reader, query
 from queries.listing import SEES_PERSONAL
 from queries.projects import Network, network
@@ -24,28 +23,13 @@ MEMBERS = "SELECT id, name FROM views.members WHERE firm_id = %(firm)s AND id = 
 TASK_LISTS = ("overdue", "due_today", "in_progress", "blocked", "waiting")
 DEAL_LISTS = ("rotting", "closing_this_week", "overdue_to_close")
 MOST_MEMBERS = 500
-
-
-class UnknownTimeZone(Invalid):
-    """There is no time zone of this name. Give one of the IANA list, such as Europe/Berlin."""
+OF_A_DAY = ("members", "tasks", "dependencies", "deals", "stages", "contacts", "consents", "firms")
 
 
 class ReadDay(Query):
     id: UUID
-    timezone: Annotated[str, Field(max_length=60, description="Of which days and weeks are meant, by its IANA name.")] = "UTC"
+    time_zone: TimeZone = None
     limit: Annotated[int, Field(ge=1, le=200, description="Of each list; the counts are of all.")] = 50
-
-
-@cache
-def _zones() -> frozenset[str]:
-    return frozenset(available_timezones())
-
-
-def zone(name: str) -> ZoneInfo:
-    """The time zone of this name; UnknownTimeZone."""
-    if name not in _zones():
-        raise UnknownTimeZone(timezone=name)
-    return ZoneInfo(name)
 
 
 def _lists(rows: Sequence[Row], names: Sequence[str], count: str, *, personal: bool, sealed: Sequence[str]) -> dict[str, Answer]:
@@ -64,7 +48,7 @@ def _lists(rows: Sequence[Row], names: Sequence[str], count: str, *, personal: b
     "GET /members/{id}/day",
     permission="tasks:read",
     title="The day of a member",
-    views=("members", "tasks", "dependencies", "deals", "stages", "contacts", "consents"),
+    views=OF_A_DAY,
 )
 async def day(q: ReadDay, r: Reader) -> Answer:
     """What awaits a member: tasks overdue, due today, under way, blocked and waiting for others; deals that rest longer than their stage
@@ -73,10 +57,9 @@ async def day(q: ReadDay, r: Reader) -> Answer:
     member = await r.one(MEMBER, id=q.id)
     if member is None:
         raise NotFound(kind="member", id=str(q.id))
-    tz = zone(q.timezone)
-    this = min(max(r.now, EARLIEST), LATEST).astimezone(tz).date()
-    begins = datetime.combine(this, time(), tz)
-    ends = datetime.combine(this + timedelta(days=1), time(), tz)
+    tz = await zone(r, q.time_zone)
+    this = today(r, tz)
+    begins, ends = start(this, tz), start(this + timedelta(days=1), tz)
     week_end = this + timedelta(days=7 - this.weekday())
     personal = SEES_PERSONAL in r.permissions
     rows = await r.all(TASKS, id=q.id, now=r.now, day=begins, day_end=ends, limit=q.limit)
@@ -102,39 +85,58 @@ async def day(q: ReadDay, r: Reader) -> Answer:
     return answer
 
 
+class ReadMyDay(Query):
+    time_zone: TimeZone = None
+    limit: Annotated[int, Field(ge=1, le=200, description="Of each list; the counts are of all.")] = 50
+
+
+class NobodysDay(Invalid):
+    """This key stands for itself and not for a member, so it has no day. Ask for the day of a member, at /members/{id}/day, or use a
+    key that was issued to a member."""
+
+
+@query("me.day", "GET /me/day", permission="tasks:read", title="My day", views=OF_A_DAY)
+async def my_day(q: ReadMyDay, r: Reader) -> object:
+    """What awaits the member who asks, as at `/members/{id}/day`."""
+    if r.member is None:
+        raise NobodysDay
+    return await day(ReadDay(id=r.member, time_zone=q.time_zone, limit=q.limit), r)
+
+
 # --- load
 
 
 class ReadLoad(Query):
     weeks: Annotated[int, Field(ge=1, le=52)] = 8
     member: UUID | None = None
+    time_zone: TimeZone = None
 
 
 def monday(day: date) -> date:
     return day - timedelta(days=day.weekday())
 
 
-@query("load", "GET /load", permission="tasks:read", title="How much work lies before whom", views=("tasks", "members"))
+@query("load", "GET /load", permission="tasks:read", title="How much work lies before whom", views=("tasks", "members", "firms"))
 async def load(q: ReadLoad, r: Reader) -> Answer:
     """For each member with open tasks: by the week in which they are due, how many tasks, how many of them without an estimate, and the
     minutes still to do (the estimate less what was worked); beside the weeks what is overdue from before the first of them, due after the
     last, and without a date."""
-    first = monday(today(r))
-    start = datetime.combine(first, time(), UTC)
-    rows = await r.all(LOAD, first=start, end=start + timedelta(weeks=q.weeks), member=q.member)
+    tz = await zone(r, q.time_zone)
+    first = monday(today(r, tz))
+    rows = await r.all(LOAD, first=start(first, tz), end=start(first + timedelta(weeks=q.weeks), tz), member=q.member, zone=tz.key)
     ids = list(dict.fromkeys(row["member"] for row in rows))[:MOST_MEMBERS]
     personal = SEES_PERSONAL in r.permissions
     names = {m["id"]: m["name"] for m in await r.all(MEMBERS, ids=ids)} if personal else {}
     weeks = [first + timedelta(weeks=n) for n in range(q.weeks)]
-    return {"at": r.now, "weeks": weeks, "members": [_of_member(id, names.get(id), rows, weeks) for id in ids]}
+    return {"at": r.now, "weeks": weeks, "members": [_of_member(id, names.get(id), rows, weeks, tz) for id in ids]}
 
 
 NOTHING: Mapping[str, int] = {"tasks": 0, "unestimated": 0, "minutes": 0}
 
 
-def _of_member(id: UUID, name: str | None, rows: Sequence[Row], weeks: Sequence[date]) -> Answer:
+def _of_member(id: UUID, name: str | None, rows: Sequence[Row], weeks: Sequence[date], tz: ZoneInfo) -> Answer:
     mine = [row for row in rows if row["member"] == id]
-    by_week = {row["week"].astimezone(UTC).date(): row for row in mine if row["week"] is not None}
+    by_week = {row["week"].astimezone(tz).date(): row for row in mine if row["week"] is not None}
     beside = {row["beside"]: row for row in mine if row["beside"] is not None}
 
     def amounts(row: Mapping[str, Any]) -> Answer:

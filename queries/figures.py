@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import ROUND_HALF_EVEN, Decimal
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo, available_timezones
 
 from pydantic import AfterValidator, AwareDatetime, Field
 
-from domain.kernel import NotFound
+from domain.kernel import Invalid, NotFound
 from queries.filtering import parse
 from queries.kernel import COLLECTIONS, Query, Reader
 from queries.listing.resolve import Resolver
@@ -116,9 +118,42 @@ class Period(Query):
         return {"since": self.since, "until": self.until or r.now}
 
 
-def today(r: Reader) -> date:
-    """The day of the moment asked by UTC, no earlier than 1900 and no later than 2200."""
-    return min(max(r.now, EARLIEST), LATEST).astimezone(UTC).date()
+class UnknownTimeZone(Invalid):
+    """There is no time zone of this name. Give one of the IANA list, such as Europe/Berlin."""
+
+
+TimeZone = Annotated[
+    str | None,
+    Field(max_length=60, description="Of which days, weeks and months are meant, by its IANA name; that of the firm when absent."),
+]
+# quoted, because it is asked as it is now, whatever moment is read
+_OF_THE_FIRM = 'SELECT time_zone FROM "views".firms WHERE firm_id = %(firm)s AND id = %(firm)s'
+
+
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+async def zone(r: Reader, name: str | None) -> ZoneInfo:
+    """The time zone of this name, else that of the firm's settings; UnknownTimeZone."""
+    if name is None:
+        row = await r.one(_OF_THE_FIRM)
+        of_the_firm = row["time_zone"] if row is not None else "UTC"
+        name = of_the_firm if of_the_firm in _zones() else "UTC"
+    if name not in _zones():
+        raise UnknownTimeZone(time_zone=name)
+    return ZoneInfo(name)
+
+
+def today(r: Reader, tz: ZoneInfo) -> date:
+    """The day of the moment asked in a time zone, no earlier than 1900 and no later than 2200."""
+    return min(max(r.now, EARLIEST), LATEST).astimezone(tz).date()
+
+
+def start(day: date, tz: ZoneInfo) -> datetime:
+    """When a day begins in a time zone."""
+    return datetime.combine(day, time(), tz)
 
 
 def month(day: date, after: int = 0) -> date:

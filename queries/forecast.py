@@ -1,17 +1,34 @@
 """What a pipeline brought, month by month: outcomes and win rates, and the forecast as it was seen against what happened.
 
-Months are those of UTC; the month of a closing is that of the date it was given.
+Months are those of the time zone asked for, else of the firm's; the month of a closing is that of the date it was given.
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Annotated
 from uuid import UUID
 
 from pydantic import Field
 
-from queries.figures import Answer, Filter, Row, expected, looking, matching, month, pipeline, share, sql, staged, stages_at, today
+from queries.figures import (
+    Answer,
+    Filter,
+    Row,
+    TimeZone,
+    expected,
+    looking,
+    matching,
+    month,
+    pipeline,
+    share,
+    sql,
+    staged,
+    stages_at,
+    start,
+    today,
+    zone,
+)
 from queries.kernel import Query, Reader, query
 
 OUTCOMES, REASONS, OPENED, SEEN = sql("outcomes"), sql("outcomes_reasons"), sql("outcomes_opened"), sql("forecast_seen")
@@ -21,6 +38,7 @@ class ReadOutcomes(Query):
     id: UUID
     months: Annotated[int, Field(ge=1, le=120, description="How many months, the one of the moment asked the last.")] = 12
     filter: Filter = ""
+    time_zone: TimeZone = None
 
 
 class ReadForecast(Query):
@@ -28,10 +46,7 @@ class ReadForecast(Query):
     months: Annotated[int, Field(ge=0, le=36, description="How many months before the one of the moment asked.")] = 12
     ahead: Annotated[int, Field(ge=0, le=24, description="How many months after it.")] = 3
     filter: Filter = ""
-
-
-def start(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
+    time_zone: TimeZone = None
 
 
 def _sums(rows: Sequence[Row]) -> list[Answer]:
@@ -45,13 +60,14 @@ def _sums(rows: Sequence[Row]) -> list[Answer]:
     "GET /pipelines/{id}/outcomes",
     permission="deals:read",
     title="What was won and lost month by month",
-    views=("pipelines", "stages", "deals", "stage_entries"),
+    views=("pipelines", "stages", "deals", "stage_entries", "firms"),
 )
 async def outcomes(q: ReadOutcomes, r: Reader) -> Answer:
     """For each month: deals opened, won and lost, the sums won and lost by currency, the win rate (won of those won or lost), and the mean
     time from opening to closing; for all of them together the reasons of losses, the commonest first."""
     found, _ = await pipeline(r, q.id)
-    this = month(today(r))
+    tz = await zone(r, q.time_zone)
+    this = month(today(r, tz))
     first, end = month(this, 1 - q.months), month(this, 1)
     asked: dict[str, object] = {"id": q.id, "first": first, "end": end}
     statement, params = matching(OUTCOMES, r, q.filter)
@@ -59,8 +75,8 @@ async def outcomes(q: ReadOutcomes, r: Reader) -> Answer:
     for row in await r.all(statement, **asked, **params):
         closed.setdefault((row["month"], row["status"]), []).append(row)
     statement, _ = matching(OPENED, r, q.filter)
-    rows = await r.all(statement, id=q.id, first_at=start(first), end_at=start(end), **params)
-    opened = {row["month"].astimezone(UTC).date(): row["deals"] for row in rows}
+    rows = await r.all(statement, id=q.id, first_at=start(first, tz), end_at=start(end, tz), zone=tz.key, **params)
+    opened = {row["month"].astimezone(tz).date(): row["deals"] for row in rows}
     statement, _ = matching(REASONS, r, q.filter)
     reasons = await r.all(statement, **asked, **params)
     return {
@@ -98,14 +114,15 @@ def _mean(rows: Sequence[Row], deals: int) -> int | None:
     "GET /pipelines/{id}/forecast",
     permission="deals:read",
     title="The forecast as it was seen, and what happened",
-    views=("pipelines", "stages", "deals"),
+    views=("pipelines", "stages", "deals", "firms"),
 )
 async def forecast(q: ReadForecast, r: Reader) -> Answer:
     """For each month: what was expected when it began, from the deals open at that time which were to close within it (amounts, and amounts
     weighed by the stages' probabilities as they were), and what was won in it as of the moment asked. The month under way also says what is
     still expected; overdue deals stand in it. Months ahead are as seen now. With `known_at` the past is seen with what was known then."""
     found, stages = await pipeline(r, q.id)
-    this = month(today(r))
+    tz = await zone(r, q.time_zone)
+    this = month(today(r, tz))
     months = [month(this, n) for n in range(-q.months, q.ahead + 1)]
     statement, params = matching(OUTCOMES, r, q.filter)
     won: dict[date, list[Row]] = {}
@@ -124,7 +141,7 @@ async def forecast(q: ReadForecast, r: Reader) -> Answer:
             return await r.all(statement, id=q.id, first=first, end=month(first, 1), overdue=overdue, **then, **params)
 
         for m in months:
-            at = min(start(m), r.now)
+            at = min(start(m, tz), r.now)
             now = await seen(r.now, m, overdue=True) if m == this else None
             told.append(_month(m, at, await seen(at, m, overdue=False), won.get(m, []), now, over=m < this, begun=m <= this))
     return {"pipeline": dict(found), "at": r.now, "months": told}

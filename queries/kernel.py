@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
 
@@ -29,6 +30,16 @@ class Reader(Protocol):
     now: datetime
     permissions: frozenset[str]
 
+    @property
+    def actor(self) -> str:
+        """Who asks, as the record names actors (`member/…`, `key/…`); empty for the system itself."""
+        ...
+
+    @property
+    def member(self) -> UUID | None:
+        """The member who asks, when a member does."""
+        ...
+
     async def all(self, sql: str, **params: object) -> Sequence[Mapping[str, Any]]: ...
 
     async def one(self, sql: str, **params: object) -> Mapping[str, Any] | None: ...
@@ -42,7 +53,7 @@ class Collection:
     """A list with cursor pages, filter, order and field selection; by-id reads; and the whole history of each member.
 
     `name` is the URL segment and the plural noun; `search` names the text fields a bare filter word looks into;
-    `order` is the default order (`-created_at`).
+    `order` is the default order (`-created_at`). `own` says that rows which are not shared are their owner's alone to see.
     """
 
     name: str
@@ -52,6 +63,7 @@ class Collection:
     title: str
     order: str = "id"
     search: tuple[str, ...] = ()
+    own: bool = False
 
 
 COLLECTIONS: dict[str, Collection] = {}

@@ -1,4 +1,4 @@
-SELECT date_trunc('month', e.entered_at, 'UTC') AS month, count(*) AS deals
+SELECT date_trunc('month', e.entered_at, %(zone)s) AS month, count(*) AS deals
   FROM views.stage_entries e
   JOIN views.deals t ON t.firm_id = %(firm)s AND t.id = e.deal_id
  WHERE e.firm_id = %(firm)s AND e.pipeline_id = %(id)s AND e.stage_id IS NOT NULL AND e.how = 'opened'

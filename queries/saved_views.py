@@ -13,5 +13,6 @@ collection(
         title="Saved views of lists",
         order="collection",
         search=("name",),
+        own=True,
     )
 )

@@ -240,7 +240,7 @@ def _own_routes(service: Service, metrics: Metrics) -> list[tuple[str, str, str,
         parameters(request, ())
         path_id(request)
         await service.wait_for(request, ("documents", "document_versions"))
-        async with chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             return await send(request, r, chancery.blobs)
 
     async def document(_request: Request) -> Response:

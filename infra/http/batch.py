@@ -46,7 +46,7 @@ def route(service: Service, c: Collection) -> Endpoint:
         sql = sql.replace("t.id = %(id)s", "t.id = ANY (%(ids)s::uuid[])")
         await service.wait_for(request, (c.view.name,))
         position = service.chancery.feed.reached((c.view.name,))
-        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
             found = {row["id"]: one_as_seen(c, row, tree, principal.permissions) for row in await r.all(sql, ids=ids)}
         body = {"items": [found[id] for id in ids if id in found], "missing": [id for id in ids if id not in found]}
         return json_response(body, headers={"Chancery-Position": str(position)})

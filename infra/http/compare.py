@@ -27,7 +27,7 @@ async def page(
         raise HttpProblem(400, "parameter-malformed", "The parameter kinds is text.", parameter="kinds")
     chosen = kinds_of(kinds)
     scope = (*moment.scope, "vs", *versus.scope)
-    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, versus) as r:
+    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, versus, by=principal) as r:
         return await read_comparison(r, c, key=service.chancery.page_key, kinds=chosen, scope=scope, **asked)
 
 
@@ -35,7 +35,7 @@ async def one(
     service: Service, principal: Principal, c: Collection, id: UUID | None, fields: str, *, moment: Moment, versus: Moment
 ) -> dict[str, Any]:
     """One record at both moments."""
-    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, versus) as r:
+    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, versus, by=principal) as r:
         found = await read_one_comparison(r, c, id=id, fields=fields)
     if found is None:
         raise NotFound(kind=c.name, id=str(id))

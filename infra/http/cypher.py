@@ -88,7 +88,7 @@ async def _run(service: Service, principal: Principal, asked: AskCypher) -> Answ
     try:
         return await chancery.cypher.run(asked, firms=int(row[0]) if row else 0, by=str(principal.actor))
     except Neo4jAway:
-        async with chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             said = await away(r)
         raise said from None
 

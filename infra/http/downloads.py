@@ -159,9 +159,12 @@ async def _reading(service: Service, principal: Principal, moment: Moment) -> As
     """A reader on a connection that no other read waits for."""
     async with await service.chancery.database.connect_async("app") as c:
         await c.execute("BEGIN READ ONLY")
-        await c.execute("SELECT set_config('chancery.firm', %s, true)", (str(principal.firm),))
+        await c.execute(
+            "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true)",
+            (str(principal.firm), str(principal.actor)),
+        )
         await enter(c, moment)
-        yield PgReader(c, principal.firm, principal.permissions, moment)
+        yield PgReader(c, principal.firm, principal.permissions, moment, by=principal)
 
 
 async def _rows(service: Service, principal: Principal, whole: Whole, moment: Moment) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from commands.kernel import CommandSpec, Stale
 from domain.kernel import NotFound
 from infra.http.commands import path_id
+from infra.http.own import hidden
 from infra.http.problems import HttpProblem
 from infra.http.reads import MOMENT_PARAMETERS, json_response, moment_of, parameters
 from infra.http.routing import Endpoint
@@ -55,13 +56,13 @@ def route(service: Service, c: Collection) -> Endpoint:
             raise NotFound(kind=c.name)
         await service.wait_for(request, (c.view.name,))
         found: Any = None
-        async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             head = await r.one("SELECT position FROM record.head")
             until = moment.known_at
             if until is not None and not isinstance(until, int):
                 row = await r.one("SELECT chancery.position_at(%(at)s::timestamptz) AS position", at=until)
                 until = int(row["position"]) if row else 0
-            source = await _source(r, c, id)
+            source = None if await hidden(r, c, id) else await _source(r, c, id)
             if source is not None:
                 found = await explain(
                     r.connection,
@@ -86,7 +87,7 @@ async def stale(service: Service, principal: Principal, spec: CommandSpec, targe
     c = next((c for c in COLLECTIONS.values() if spec.target is not None and c.stream is spec.target), None)
     readable = c is not None and c.permission in principal.permissions
     if c is not None and readable and target is not None and isinstance(expected, int):
-        async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             source = await _source(r, c, target)
             if source is not None:
                 personal = SEES_PERSONAL in principal.permissions

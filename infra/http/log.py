@@ -115,7 +115,7 @@ class Logs:
 
     @asynccontextmanager
     async def _store(self, principal: Principal) -> AsyncIterator[AsyncLogStore]:
-        async with self._service.chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             yield AsyncLogStore(r.connection, principal.firm, self._cache)
 
     async def _caught_up(self, request: Request) -> None:

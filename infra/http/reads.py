@@ -13,6 +13,7 @@ from starlette.responses import Response
 from domain.kernel import FirmId, NotFound
 from infra.http import compare
 from infra.http.commands import json_object, path_id, read_body
+from infra.http.own import hidden
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
@@ -175,7 +176,7 @@ async def _page(service: Service, request: Request, principal: Principal, c: Col
     if versus is not None:
         body = await compare.page(service, principal, c, asked, kinds=given.get("kinds", ""), moment=moment, versus=versus)
         return json_response(body, headers={"Chancery-Position": str(position)})
-    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
+    async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
         page = await read_page(r, c, key=service.chancery.page_key, scope=moment.scope, **asked)
     body = {"items": page.items, "next_page_token": page.next_page_token}
     if page.total is not None:
@@ -235,7 +236,7 @@ def one_route(service: Service, c: Collection) -> Endpoint:
         if versus is not None:
             found = await compare.one(service, principal, c, id, asked.get("fields", ""), moment=moment, versus=versus)
             return json_response(found, headers={"Chancery-Position": str(position)})
-        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
             row = await r.one(sql, id=id)
         if row is None:
             raise NotFound(kind=c.name, id=str(id))
@@ -286,7 +287,9 @@ def history_route(service: Service, c: Collection) -> Endpoint:
         await service.wait_for(request, ())
         items: list[Mapping[str, Any]] = []
         more = False
-        async with chancery.readers.reading(principal.firm, principal.permissions) as r:
+        async with chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
+            if await hidden(r, c, id):
+                raise NotFound(kind=c.name, id=str(id))
             head = await r.one("SELECT position FROM record.head")
             personal = "personal:read" in principal.permissions
             entries = history(r.connection, chancery.vault, principal.firm, c.view, stream.type, id, personal=personal)
@@ -341,7 +344,7 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         )
         await service.wait_for(request, spec.views)
         position = service.chancery.feed.reached(spec.views)
-        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment) as r:
+        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
             answer = await spec.handler(asked, r)
         headers = {"Chancery-Position": str(position)}
         return written(answer, headers) if isinstance(answer, Written) else json_response(answer, headers=headers)

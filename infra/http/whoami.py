@@ -15,7 +15,7 @@ _TODAY = "SELECT requests FROM chancery.quotas WHERE firm_id = %(firm)s AND day 
 async def of(service: Service, principal: Principal) -> dict[str, Any]:
     """What `/v1/me` answers. One is told one's own name, whatever one may see of others."""
     settings = service.chancery.settings
-    async with service.chancery.readers.reading(principal.firm, principal.permissions) as r:
+    async with service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
         firm = await r.one(_FIRM)
         key = await r.one(_KEY, id=principal.key)
         member = await r.one(_MEMBER, id=principal.member) if principal.member is not None else None

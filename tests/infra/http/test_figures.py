@@ -230,7 +230,7 @@ async def test_a_forecast_is_as_it_was_seen_when_the_month_began(house: House, s
 
 
 async def test_a_days_lists_have_what_awaits_the_member(house: House, scene: Scene) -> None:
-    day = await get(house, f"members/{scene.member}/day", timezone="Europe/Berlin")
+    day = await get(house, f"members/{scene.member}/day", time_zone="Europe/Berlin")
     lists = {name: [t["title"] for t in part["items"]] for name, part in day["tasks"].items()}
     assert (lists["overdue"], lists["blocked"], lists["waiting"]) == (["Late"], ["Late"], ["Second"])
     day = await get(house, f"members/{scene.member}/day")
@@ -239,7 +239,7 @@ async def test_a_days_lists_have_what_awaits_the_member(house: House, scene: Sce
     assert [d["id"] for d in day["deals"]["closing_this_week"]["items"]][-1:] == [scene.new]
     requests = day["consent_requests"]
     assert (requests["requests"], requests["items"][0]["contact"], requests["items"][0]["name"]) == (1, scene.ann, "Ann Ash")
-    await get(house, f"members/{scene.member}/day", 422, timezone="Mars/Olympus")
+    await get(house, f"members/{scene.member}/day", 422, time_zone="Mars/Olympus")
     await get(house, f"members/{uuid4()}/day", 404)
 
 
