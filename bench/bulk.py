@@ -12,7 +12,7 @@ from bench.raw import COLUMNS
 from commands.kernel import Answer, Work
 from domain import deals
 from domain.deals import DEAL
-from infra.record.bulk import Bulk, Task
+from infra.record.bulk import HELPERS, Bulk, Task
 
 EVENTS = 20_000
 OF_A_CASE = 20  # events of one command: an importer tells a case's history in one
@@ -29,7 +29,7 @@ def tell(deal: UUID, key: str) -> Task:
 
 
 def measure(p: Place) -> list[Figure]:
-    bulk = Bulk(p.database, p.vault, firm=p.firm, actor=ACTOR)
+    bulk = Bulk(p.database, p.vault, firm=p.firm, actor=ACTOR, helpers=HELPERS)
     numbers = itertools.count()
     before = int(str(p.query("SELECT count(*) FROM record.events")[0][0]))
     written = 0

@@ -52,7 +52,7 @@ from infra.imports.keep import KeptRow, RowStore, json_of
 from infra.imports.maps import ImportMap
 from infra.imports.rows import FileDefect, Mapped, RowError, refusal
 from infra.imports.source import Limits
-from infra.record.bulk import Bulk, Task
+from infra.record.bulk import HELPERS, Bulk, Task
 from infra.record.execute import now
 from infra.record.vault import Vault
 
@@ -254,6 +254,7 @@ class Importer:
                     origin=f"import/{import_id}",
                     permissions=ALL_PERMISSIONS,
                     ports={"blobs": self._blobs},
+                    helpers=HELPERS,
                 )
             )
             names = Names(self._c, self._vault, self._firm)

@@ -15,12 +15,17 @@ B1  Tasks of one run that touch the same stream take effect in the order given. 
 B2  A refusal is checked like a success: the versions it rests on are compared in the same transaction, else it is decided again.
 B3  A data key is written in the transaction of the first command that seals under it, whichever that turns out to be.
 
-While one batch is being written, the next is decided, encoded and sealed. A batch holds the writers' lock while the server takes it,
-so its size bounds how long other commands wait. Memory is bounded by the batch, the look-ahead and the number of entities kept.
-An exception that is no refusal stops the run after the batch under way; running again with the same keys goes on from there.
+While one batch is being written, the next is decided, encoded and sealed: from the third batch on in `helpers` processes beside this
+one, piece by piece as it is decided, so that here is only decided and written. An event that turns out there not to be recordable is
+decided once more and refused here. Events that carry the hash of the one before (consent) are encoded here. A batch holds the writers'
+lock while the server takes it, so its size bounds how long other commands wait. Memory is bounded by the batch, the look-ahead and the
+number of entities kept. An exception that is no refusal stops the run after the batch under way; running again with the same keys goes
+on from there.
 """
 
+import dataclasses
 import itertools
+import os
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,12 +40,14 @@ import orjson
 import psycopg
 import structlog
 
-from commands.kernel import Actor, Command, Entity, Work
-from domain.kernel import FirmId, Refused, Stream
+from commands.kernel import Actor, Command, Entity, Made, Work
+from domain.kernel import EVENTS, STREAMS, FirmId, Refused, Stream
 from infra import ids
 from infra.database import Database
 from infra.record import appender, codec, wire
 from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable, stream_key
+from infra.record.crew import Crew, CrewLost, packed
+from infra.record.encoding import About, Commanded, Piece, Rests, Told
 from infra.record.execute import ATTEMPTS, Making, Memory, TooContended, complete_answer, now, read_versions, spec_of
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
@@ -48,6 +55,8 @@ from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
 log = structlog.get_logger()
 
 LOOK_AHEAD = 1_000
+PIECE_EVENTS = 250
+HELPERS = max(0, min(3, (os.cpu_count() or 1) - 2))  # what imports use: one core decides, one is the server's
 BATCH_EVENTS = 2_000
 BATCH_COMMANDS = 2_000
 BATCH_BYTES = 4_000_000
@@ -108,7 +117,7 @@ def command_task(command: Command, *, actor: Actor, key: str | None = None, targ
     return Task(run=run, key=key, said=said, target=target, **how)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Doing:
     """A task on its way: what it read, and its rows but for their places."""
 
@@ -125,9 +134,12 @@ class _Doing:
     answer: bytes = b""
     refused: Refused | None = None
     size: int = 0
+    here: bool = False  # encoded by this process, whatever it costs
+    encoding: "Future[list[Rests | None]] | None" = None
+    place: int = 0  # in the piece that is being encoded
 
-    def again(self) -> "_Doing":
-        return _Doing(self.task, self.command_id, self.mac, self.attempt + 1)
+    def again(self, *, here: bool = False) -> "_Doing":
+        return _Doing(self.task, self.command_id, self.mac, self.attempt + 1, here=here or self.here)
 
 
 @dataclass(slots=True)
@@ -138,6 +150,27 @@ class _Written:
     again: list[_Doing] = field(default_factory=list)
     stale: set[Key] = field(default_factory=set)
     keys: list[NewKey] = field(default_factory=list)
+
+    def joined(self, more: "_Written") -> "_Written":
+        self.outcomes += more.outcomes
+        self.again += more.again
+        self.stale |= more.stale
+        self.keys += more.keys
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Promised(Made):
+    """An event whose stored form is made elsewhere."""
+
+    event: Any
+
+
+def _chained() -> frozenset[str]:
+    """The contexts whose events carry the leaf hash of the one before."""
+    return frozenset(
+        name.partition(".")[0] for name, cls in EVENTS.items() if any(f.name == "prev" for f in dataclasses.fields(cls))
+    )
 
 
 class Bulk(Making):
@@ -157,8 +190,15 @@ class Bulk(Making):
         entities: int = ENTITIES,
         batch_events: int = BATCH_EVENTS,
         patience: float = 10.0,
+        helpers: int = 0,
     ) -> None:
         super().__init__(vault)
+        self._helpers = helpers
+        self._decided = 0
+        self._crew: Crew | None = None
+        self._crew_gone = False
+        self._chained = _chained() if helpers else frozenset()
+        self._elsewhere = False  # whether the task that is being decided is encoded by the crew
         self._database = database
         self._firm = firm
         self._actor = actor
@@ -184,6 +224,8 @@ class Bulk(Making):
     def close(self) -> None:
         """Wait for what is under way and let the connections go."""
         self._thread.shutdown()
+        if self._crew is not None:
+            self._crew.close()
         for c in (self._reader, self._writer):
             if c is not None:
                 c.close()
@@ -248,7 +290,7 @@ class Bulk(Making):
                 if batch:
                     for d in batch:
                         d.keys = [k for k in d.keys if (k.subject, k.purpose) in self._unwritten]
-                    writing = self._thread.submit(self._write, batch)
+                    writing = self._thread.submit(self._encoded_and_written, batch)
                 yield from known
                 known.clear()
                 if writing is None and not again and not todo and not self._look_ahead(todo, source, known):
@@ -325,7 +367,9 @@ class Bulk(Making):
 
     def _decide_batch(self, todo: deque[_Doing], source: Iterator[Task], known: list[Outcome], *, alone: bool) -> list[_Doing]:
         batch: list[_Doing] = []
-        events = size = 0
+        piece: list[_Doing] = []
+        pieces = events = size = 0
+        helped = self._helped()
         while events < self._batch_events and len(batch) < BATCH_COMMANDS and size < BATCH_BYTES:
             if not todo and not self._look_ahead(todo, source, known):
                 break
@@ -337,15 +381,55 @@ class Bulk(Making):
             if d.attempt > ATTEMPTS:
                 known.append(Outcome(task=d.task, failed=TooContended()))
                 continue
+            self._elsewhere = helped and not d.here
             self._decide(d)
             batch.append(d)
             assert d.work is not None  # noqa: S101 # nosec B101 - set by _decide
-            events += len(d.work.made)
+            count = len(d.work.made)
+            events += count
             size += d.size
+            if self._elsewhere and count:
+                piece.append(d)
+                pieces += count
+                if pieces >= PIECE_EVENTS:
+                    size += self._hand_over(piece)
+                    piece, pieces = [], 0
             if d.attempt > ALONE_AFTER:
                 break
-        self._seal(batch)
+        if piece:
+            self._hand_over(piece)
+        self._seal([d for d in batch if d.encoding is None])
+        self._decided += events
         return batch
+
+    def _helped(self) -> bool:
+        """Whether the crew stands ready. It is called when there is more to do than two batches: to start one takes a second."""
+        if not self._helpers or self._crew_gone or self._decided < self._batch_events * 2:
+            return False
+        if self._crew is None:
+            self._crew = Crew(self._helpers, "infra.record.encoding:ready")
+        return self._crew.standing
+
+    def make(self, work: Work, entity: Entity[Any, Any], event: Any, occurred_at: datetime) -> Made:
+        if not self._elsewhere:
+            return super().make(work, entity, event, occurred_at)
+        name = codec.CODECS.of(event).name
+        if name.partition(".")[0] in self._chained:
+            self._elsewhere = False
+            self._keep_here(work)
+            return super().make(work, entity, event, occurred_at)
+        return _Promised(
+            stream_type=entity.stream.type,
+            stream_id=entity.id,
+            stream_version=entity.version + 1,
+            event_id=ids.uuid7(),
+            type=name,
+            occurred_at=occurred_at,
+            public=b"",
+            disclosures=(),
+            leaf_hash="",
+            event=event,
+        )
 
     def _decide(self, d: _Doing) -> None:
         t = d.task
@@ -377,6 +461,65 @@ class Bulk(Making):
         d.answer = orjson.dumps(d.body)
         for entity in work.entities.values():
             self._memory.put(self._firm, entity)
+
+    def _keep_here(self, work: Work) -> None:
+        """Make the stored form of what was promised, in this process after all."""
+        for n, m in enumerate(work.made):
+            if isinstance(m, _Promised):
+                entity = Entity(STREAMS[m.stream_type], m.stream_id, None, m.stream_version - 1)
+                work.made[n] = super().make(work, entity, m.event, m.occurred_at)
+
+    def _hand_over(self, piece: Sequence[_Doing]) -> int:
+        """Let the crew encode these; answers their size."""
+        vault, firm, unwritten = self._vault, self._firm, self._unwritten
+        abouts: dict[_Doing, list[About]] = {}
+        begun: set[UUID] = set()
+        keys: dict[About, DataKey | None] = {}
+        commands: list[Commanded] = []
+        of = codec.CODECS.of
+        for d in piece:
+            assert d.work is not None  # noqa: S101 # nosec B101 - it was decided
+            now = d.work.now
+            told: list[Told] = []
+            mine: list[About] = []
+            for m in d.work.made:
+                assert isinstance(m, _Promised)  # noqa: S101 # nosec B101 - or it would be encoded here
+                if m.stream_version == 1:
+                    begun.add(m.stream_id)
+                at = None if m.occurred_at is now else m.occurred_at
+                told.append(Told(m.stream_type, m.stream_id.bytes, m.stream_version, m.event_id.bytes, m.event, at))
+                mine += of(m.event).subjects(m.event, m.stream_id)
+            commands.append(Commanded(d.command_id.bytes, now, told))
+            abouts[d] = mine
+            for about in mine:
+                if about not in keys:
+                    fresh = unwritten.get(about)
+                    keys[about] = fresh[0] if fresh is not None else vault.known(firm, *about)
+        wanted = {about[0] for about, key in keys.items() if key is None and about[0] not in begun}
+        if wanted:
+            for row in self._read_connection().execute(SELECT_SUBJECTS, (firm, list(wanted)), binary=True).fetchall():
+                keys[row[2], row[3]] = vault.unwrap(*row)
+        travelling: list[tuple[UUID, str, UUID, bytes]] = []
+        for about, key in keys.items():
+            if key is None:
+                fresh = unwritten[about] = vault.create(firm, *about)
+                key = fresh[0]
+            travelling.append((*about, key.key_id, key.raw))
+        for d, mine in abouts.items():
+            d.keys += [fresh[1] for about in dict.fromkeys(mine) if (fresh := unwritten.get(about)) is not None]
+        asked = packed(Piece(firm.bytes, str(self._actor), self._origin, self._correlation_id, travelling, commands))
+        try:
+            assert self._crew is not None  # noqa: S101 # nosec B101 - it was standing
+            encoding = self._crew.submit(asked)
+        except CrewLost:
+            self._crew_gone = True
+            for d in piece:
+                assert d.work is not None  # noqa: S101 # nosec B101
+                self._keep_here(d.work)
+            return len(asked)
+        for place, d in enumerate(piece):
+            d.encoding, d.place = encoding, place
+        return len(asked)
 
     def _seal(self, batch: Sequence[_Doing]) -> None:
         """Seal what the batch's events disclose and pack their rows."""
@@ -440,6 +583,25 @@ class Bulk(Making):
 
     # --- writing, in the other thread
 
+    def _encoded_and_written(self, batch: list[_Doing]) -> _Written:
+        """Write a batch when the crew has encoded it. What can't be recorded, and what rests on it, is to be decided again."""
+        result = _Written()
+        ready: list[_Doing] = []
+        for d in batch:
+            rests: list[bytes] | None = d.rests
+            if d.encoding is not None:
+                try:
+                    rests = d.encoding.result()[d.place]
+                except CrewLost:
+                    self._crew_gone, rests = True, None
+            if rests is not None and result.stale.isdisjoint(d.expected):
+                d.rests = rests
+                ready.append(d)
+            else:
+                result.again.append(d.again(here=rests is None))
+                result.stale.update(d.written)
+        return result.joined(self._write(ready)) if ready else result
+
     def _write(self, batch: list[_Doing]) -> _Written:
         try:
             return self._persist(batch)
@@ -460,11 +622,7 @@ class Bulk(Making):
                 result.again.append(d.again())
                 result.stale.update(d.written)
         if rest:
-            more = self._write(rest)
-            result.outcomes += more.outcomes
-            result.again += more.again
-            result.stale |= more.stale
-            result.keys += more.keys
+            result.joined(self._write(rest))
         return result
 
     def _persist(self, batch: list[_Doing]) -> _Written:

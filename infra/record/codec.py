@@ -295,6 +295,17 @@ class EventCodec:
             data["_sd"] = digests
         return data, disclosures
 
+    def subjects(self, event: Any, stream_id: UUID) -> list[tuple[UUID, str]]:
+        """Whose keys seal what `encode` discloses of this event, and for which purpose."""
+        found = []
+        for name, _, personal, empty in self._personal:
+            value = getattr(event, name)
+            if value is None or (value == empty and not value):
+                continue
+            subject = getattr(event, personal.subject) if personal.subject else stream_id
+            found.append((subject or stream_id, personal.purpose))
+        return found
+
     def decode(self, data: Mapping[str, Any], disclosed: Mapping[str, Any]) -> Any:
         """The event object. Personal values that are not disclosed (any more) are empty."""
         values = {

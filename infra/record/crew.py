@@ -1,24 +1,32 @@
 """Processes beside this one that work on pieces of something: Python decodes and encodes on one core, however many there are.
 
-    with Crew(4, "infra.record.replay:worker", conninfo, keys) as crew:
+    with Crew(4, "infra.record.replay:ready", conninfo, keys) as crew:
         for result in crew.map(pieces):     # in the order of the pieces
             ...
 
 C1  A process of the crew ends when the one that started it ends, however it ends: its only way in closes.
 C2  What goes wrong with a piece is raised where its result would have come.
-C3  At most `AHEAD` pieces a process are under way or waiting to be taken, so memory is bounded by the size of a piece.
+C3  `map` keeps at most `AHEAD` pieces a process under way, so memory is bounded by the size of a piece.
 """
 
+import copyreg
 import importlib
+import io
 import pickle  # nosec B403 - between this program's own processes, over a socket nobody else has
 import socket
 import subprocess  # nosec B404
 import sys
+import threading
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator
-from multiprocessing.connection import Connection, wait
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future
+from itertools import islice
+from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
+
+from infra.ids import of_int
 
 AHEAD = 2
 
@@ -31,18 +39,10 @@ class Crew:
     """So many processes, each made ready by `start`: a function named `module:name` that answers what is done with one piece."""
 
     def __init__(self, count: int, start: str, *arguments: Any) -> None:
-        self._connections: list[Connection] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._members: list[_Member] = []
         try:
             for _ in range(count):
-                mine, theirs = socket.socketpair()
-                with theirs:
-                    self._connections.append(Connection(mine.detach()))
-                    command = [sys.executable, "-m", "infra.record.crew", str(theirs.fileno())]
-                    self._processes.append(
-                        subprocess.Popen(command, pass_fds=[theirs.fileno()], process_group=0)  # noqa: S603 # nosec B603 - ourselves
-                    )
-                self._connections[-1].send((start, arguments))
+                self._members.append(_Member(start, arguments))
         except BaseException:
             self.close()
             raise
@@ -55,67 +55,101 @@ class Crew:
 
     def close(self) -> None:
         """End the processes, whatever they are doing."""
-        for connection in self._connections:
-            connection.close()
-        for process in self._processes:
-            process.kill()
-            process.wait()
-        self._connections.clear()
-        self._processes.clear()
+        for member in self._members:
+            member.process.kill()
+        for member in self._members:
+            member.close()
+        self._members.clear()
+
+    @property
+    def standing(self) -> bool:
+        """Whether all are ready for work."""
+        return all(m.ready for m in self._members)
+
+    @property
+    def pids(self) -> list[int]:
+        return [m.process.pid for m in self._members]
+
+    def submit(self, piece: bytes) -> "Future[Any]":
+        """Give a piece, `packed`, to the one with the least to do."""
+        return min(self._members, key=lambda m: len(m.under_way)).give(piece)
 
     def map(self, pieces: Iterable[Any]) -> Generator[Any, None, None]:
         """The result of each piece, in order."""
         source = iter(pieces)
-        under_way: dict[Connection, deque[int]] = {c: deque() for c in self._connections}
-        try:
-            yield from self._map(source, under_way)
-        finally:  # given up early: what is still to come is nobody's
-            for connection, numbers in under_way.items():
-                for _ in numbers:
-                    self._receive(connection)
+        under_way = deque(self.submit(packed(piece)) for piece in islice(source, AHEAD * len(self._members)))
+        while under_way:
+            result = under_way.popleft().result()
+            under_way.extend(self.submit(packed(piece)) for piece in islice(source, 1))
+            yield result
 
-    def _map(self, source: Iterator[Any], under_way: dict[Connection, deque[int]]) -> Iterator[Any]:
-        results: dict[int, tuple[bool, Any]] = {}
-        given = taken = 0
-        more = True
-        while True:
-            while more and given - taken < AHEAD * len(under_way):
-                free = min(under_way, key=lambda c: len(under_way[c]))
-                if len(under_way[free]) >= AHEAD:
-                    break
-                try:
-                    piece = next(source)
-                except StopIteration:
-                    more = False
-                    break
-                self._send(free, piece)
-                under_way[free].append(given)
-                given += 1
-            if taken in results:
-                good, result = results.pop(taken)
-                taken += 1
-                if not good:
-                    raise result
-                yield result
-                continue
-            if taken == given:
-                return
-            for ready in wait([c for c, numbers in under_way.items() if numbers]):
-                assert isinstance(ready, Connection)  # noqa: S101 # nosec B101 - only connections were waited for
-                results[under_way[ready].popleft()] = self._receive(ready)
 
-    def _send(self, connection: Connection, piece: Any) -> None:
-        try:
-            connection.send(piece)
-        except OSError as e:
-            raise CrewLost from e
+class _Member:
+    """One process, and the thread that takes what it says."""
 
-    def _receive(self, connection: Connection) -> tuple[bool, Any]:
+    def __init__(self, start: str, arguments: tuple[Any, ...]) -> None:
+        mine, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-m", "infra.record.crew", str(theirs.fileno())]
+            self._connection = Connection(mine.detach())
+            fd = theirs.fileno()
+            self.process = subprocess.Popen(command, pass_fds=[fd], process_group=0)  # noqa: S603 # nosec B603 - ourselves
+        self.under_way: deque[Future[Any]] = deque()
+        self.ready = False
+        self._lost = False
+        self._guard = threading.Lock()
+        self._connection.send_bytes(packed((start, arguments)))
+        self._thread = threading.Thread(target=self._listen, name="crew", daemon=True)
+        self._thread.start()
+
+    def give(self, piece: bytes) -> "Future[Any]":
+        future: Future[Any] = Future()
+        with self._guard:
+            if self._lost:
+                raise CrewLost
+            self.under_way.append(future)
+            try:
+                self._connection.send_bytes(piece)
+            except OSError as e:
+                raise CrewLost from e
+        return future
+
+    def _listen(self) -> None:
         try:
-            result: tuple[bool, Any] = connection.recv()
-        except (EOFError, OSError) as e:
-            raise CrewLost from e
-        return result
+            self._connection.recv_bytes()
+            self.ready = True
+            while True:
+                good, result = pickle.loads(self._connection.recv_bytes())  # noqa: S301 # nosec B301 - from our own process
+                future = self.under_way.popleft()
+                if good:
+                    future.set_result(result)
+                else:
+                    future.set_exception(result)
+        except (EOFError, OSError):
+            with self._guard:
+                self._lost = True
+            while self.under_way:
+                self.under_way.popleft().set_exception(CrewLost())
+
+    def close(self) -> None:
+        self.process.wait()
+        self._thread.join()
+        self._connection.close()
+
+
+# --- what travels
+
+
+class _Pickler(pickle.Pickler):
+    dispatch_table = copyreg.dispatch_table.copy()
+    dispatch_table[UUID] = lambda made: (of_int, (made.int,))  # a third of the time of UUID's own way
+
+
+def packed(value: Any) -> bytes:
+    """A piece as it travels."""
+    out = io.BytesIO()
+    _Pickler(out, pickle.HIGHEST_PROTOCOL).dump(value)
+    return out.getvalue()
 
 
 def named(function: str) -> Any:
@@ -128,20 +162,28 @@ def main() -> None:
     """Work on what comes until nothing can come any more."""
     connection = Connection(int(sys.argv[1]))
     try:
-        start, arguments = connection.recv()
+        start, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 # nosec B301 - from the process that started this one
         work = named(start)(*arguments)
+        connection.send_bytes(b"ready")
         while True:
-            piece = connection.recv()
+            piece = pickle.loads(connection.recv_bytes())  # noqa: S301 # nosec B301
             try:
-                answer = (True, work(piece))
+                answer = packed((True, work(piece)))
             except Exception as e:
-                answer = (False, e)
-            try:
-                connection.send(answer)
-            except (pickle.PicklingError, TypeError, AttributeError) as e:
-                connection.send((False, TypeError(f"the result can't be sent: {e}")))
+                answer = _failed(e)
+            connection.send_bytes(answer)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
+
+
+def _failed(e: Exception) -> bytes:
+    """An exception as it travels; one that can't is told by its kind."""
+    try:
+        told = packed((False, e))
+        pickle.loads(told)  # noqa: S301 # nosec B301 - our own
+    except Exception:
+        return packed((False, RuntimeError(f"{type(e).__name__} in a process of the crew")))
+    return told
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from domain.kernel import FirmId, Refused, Stream
 from infra import ids
 from infra.record import codec
 from infra.record.appender import Append, Appender, CommandIdReused, Conflict
+from infra.record.encoding import envelope
 from infra.record.loading import Loading
 from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
 
@@ -111,28 +112,22 @@ class Making:
         event_id = ids.uuid7()
         version = entity.version + 1
         recorded = codec.timestamp(work.now)
-        envelope = {
-            "actor": str(work.actor),
-            "commandid": work.command_id,
-            "data": data,
-            "id": event_id,
-            "recordedtime": recorded,
-            "source": self._source(work.firm),
-            "specversion": "1.0",
-            "streamversion": version,
-            "subject": f"{entity.stream.type}/{ids.text(entity.id)}",
-            "time": recorded if occurred_at is work.now else codec.timestamp(occurred_at),
-            "type": event_codec.name,
-        }
-        if work.correlation_id:
-            envelope["correlationid"] = work.correlation_id
-        if work.causation_id:
-            envelope["causationid"] = work.causation_id
-        if work.origin:
-            envelope["origin"] = work.origin
-        leaf = codec.canonical(envelope)
-        if len(leaf) > codec.MAX_LEAF:
-            raise codec.TooLargeToRecord(bytes=len(leaf), most=codec.MAX_LEAF)
+        leaf = envelope(
+            data=data,
+            name=event_codec.name,
+            event_id=event_id,
+            stream_type=entity.stream.type,
+            stream_id=ids.text(entity.id),
+            version=version,
+            actor=str(work.actor),
+            command_id=work.command_id,
+            source=self._source(work.firm),
+            recorded=recorded,
+            occurred=recorded if occurred_at is work.now else codec.timestamp(occurred_at),
+            correlation_id=work.correlation_id,
+            causation_id=work.causation_id,
+            origin=work.origin,
+        )
         return Made(
             stream_type=entity.stream.type,
             stream_id=entity.id,

@@ -15,7 +15,7 @@ import time
 from binascii import a2b_base64
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -57,6 +57,7 @@ class NewKey:
 class DataKey:
     key_id: UUID
     cipher: AESGCM
+    raw: bytes = field(default=b"", repr=False)  # for a process that seals on this one's behalf
 
 
 class Vault:
@@ -160,7 +161,7 @@ class Vault:
         key_id = uuid4()
         nonce = os.urandom(12)
         wrapped = nonce + self._wrapping[self.epoch].encrypt(nonce, raw, self._bind(firm, key_id, subject, purpose))
-        key = DataKey(key_id, AESGCM(raw))
+        key = DataKey(key_id, AESGCM(raw), raw)
         return key, NewKey(firm, key_id, subject, purpose, self.epoch, wrapped)
 
     def remember(self, firm: UUID, subject: UUID, purpose: str, key: DataKey) -> None:
@@ -205,7 +206,7 @@ class Vault:
             raise KeysUnusable(
                 "A data key can't be unwrapped: the keys folder belongs to another database, or the row was altered. Run `chancery doctor`."
             ) from e
-        key = DataKey(key_id, AESGCM(raw))
+        key = DataKey(key_id, AESGCM(raw), raw)
         self.remember(firm, subject, purpose, key)
         return key
 
@@ -219,14 +220,8 @@ class Vault:
     # --- sealing
 
     def seal(self, stream_id: UUID, event_id: UUID, firm: UUID, items: Sequence[tuple[DataKey, Disclosure]]) -> bytes:
-        """The sealed part: `[[key id, base64url(nonce + ciphertext)], …]`, each value bound to firm, stream, event and place."""
-        bound = firm.bytes + stream_id.bytes + event_id.bytes
-        out = []
-        for place, (key, disclosure) in enumerate(items):
-            nonce = random_bytes(12)
-            ciphertext = key.cipher.encrypt(nonce, disclosure.text.encode(), bound + place.to_bytes(2, "big"))
-            out.append([key.key_id.hex, b64url(nonce + ciphertext)])
-        return orjson.dumps(out)
+        """The sealed part of an event."""
+        return seal(firm.bytes + stream_id.bytes + event_id.bytes, items)
 
     def cipher(self, firm: UUID, key_id: UUID, seconds: float = 0.0) -> AESGCM | None:
         """The key in memory if it stays there for so long; None when it must be fetched."""
@@ -265,6 +260,16 @@ class Vault:
                 raw = unb64url(text)
                 out.append(cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big")).decode())
         return out
+
+
+def seal(bound: bytes, items: Sequence[tuple[DataKey, Disclosure]]) -> bytes:
+    """The sealed part: `[[key id, base64url(nonce + ciphertext)], …]`, each value bound to firm, stream and event (`bound`) and place."""
+    out = []
+    for place, (key, disclosure) in enumerate(items):
+        nonce = random_bytes(12)
+        ciphertext = key.cipher.encrypt(nonce, disclosure.text.encode(), bound + place.to_bytes(2, "big"))
+        out.append([key.key_id.hex, b64url(nonce + ciphertext)])
+    return orjson.dumps(out)
 
 
 _PLACES = [n.to_bytes(2, "big") for n in range(256)]

@@ -1,6 +1,9 @@
 """The bulk path of imports keeps what the appender keeps, and takes chains of commands on one stream."""
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -9,13 +12,19 @@ import psycopg
 import pytest
 
 from commands.kernel import Actor, Answer, Work
+from commands.pipelines import DefinePipeline, NewStage
 from commands.tasks import CommentTask, CreateTask, create_task
+from domain.deals import DEAL, DealNoted
 from domain.kernel import FirmId, NotFound
 from domain.tasks import TASK
+from domain.tasks.events import TaskCommented
 from infra.database import Database
-from infra.record import appender, bulk, reader
+from infra.record import appender, bulk, codec, reader
 from infra.record.appender import CommandIdReused
 from infra.record.bulk import Bulk, Outcome, Task, command_task
+from infra.record.codec import TooLargeToRecord
+from infra.record.crew import Crew, packed
+from infra.record.encoding import Piece
 from infra.record.vault import Vault
 
 ACTOR = Actor("system", "import")
@@ -31,12 +40,38 @@ def firm() -> FirmId:
     return FirmId(uuid4())
 
 
-@pytest.fixture
-def make(database: Database, vault: Vault, firm: FirmId) -> Iterator[Callable[..., Bulk]]:
+@pytest.fixture(scope="module")
+def crew() -> Iterator[Crew]:
+    with Crew(2, "infra.record.encoding:ready") as helpers:
+        while not helpers.standing:
+            helpers.submit(packed(Piece(b"f" * 16, "", None, None, [], []))).result()
+        yield helpers
+
+
+class Shared:
+    """A crew that several imports of a test share; none of them ends it."""
+
+    def __init__(self, crew: Crew) -> None:
+        self.standing = True
+        self.submit = crew.submit
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture(params=["alone", "helped"])
+def make(
+    request: pytest.FixtureRequest, database: Database, vault: Vault, firm: FirmId, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Bulk]]:
     opened: list[Bulk] = []
+    helped = request.param == "helped"
+    if helped:
+        crew = request.getfixturevalue("crew")
+        monkeypatch.setattr(bulk, "Crew", lambda *_: Shared(crew))
 
     def make(**how: Any) -> Bulk:
-        opened.append(Bulk(database, vault, firm=firm, actor=ACTOR, origin="import/1", **how))
+        opened.append(Bulk(database, vault, firm=firm, actor=ACTOR, origin="import/1", helpers=2 * helped, **how))
+        opened[-1]._decided = 1_000_000  # as if it were in the middle of a large import
         return opened[-1]
 
     yield make
@@ -199,7 +234,8 @@ def test_one_command_that_the_database_refuses_fails_alone(
     with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
         bad = make()._command_id("create-13")
         c.execute(
-            "CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$"
+            "CREATE OR REPLACE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'no' USING ERRCODE = '23514'; END $$"
         )
         c.execute(
             f"CREATE TRIGGER refuse BEFORE INSERT ON record.commands FOR EACH ROW "
@@ -242,12 +278,84 @@ def test_a_bug_in_a_task_stops_the_run_and_keeps_what_was_written(
     assert len(events(database, vault, firm)) == 4
 
 
-def test_an_import_crosses_from_one_partition_to_the_next(
-    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId, monkeypatch: pytest.MonkeyPatch
+def test_an_event_that_cannot_be_recorded_is_refused_and_what_follows_on_its_stream_is_not(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
 ) -> None:
-    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+    id = vault.derive_id(firm, "task", "1")
+
+    async def run(w: Work) -> Answer:
+        entity = await w.load(TASK, id)
+        w.record(entity, [TaskCommented(comment=w.new_id(), text="long" * 20_000)])
+        return None
+
+    tasks = [create(1), comment(vault, firm, 1, 1), Task(run=run, label="long"), comment(vault, firm, 1, 2), create(2)]
+    outcomes = by_label(list(make().run(tasks)))
+    assert isinstance(outcomes["long"].refused, TooLargeToRecord)
+    assert outcomes[("comment", 1, 2)].answer["version"] == 3
+    assert [e.event.text for e in events(database, vault, firm) if e.stream_id == id and e.version > 1] == ["remark 1", "remark 2"]
+    check_record(database)
+
+
+def test_chained_events_carry_the_hash_of_the_one_before_whoever_encodes_the_others(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
+) -> None:
+    assert "consent" in bulk._chained()
+    writer = make()
+    writer._chained |= {"tasks"}  # as if tasks were chained: made here, beside others that are not
+    pipeline = command_task(DefinePipeline(name="P", stages=[NewStage(name="S")]), actor=ACTOR, label="pipeline")
+    hashes: list[str | None] = []
+
+    async def run(w: Work) -> Answer:
+        deal = w.create(DEAL, w.new_id())
+        w.record(deal, [DealNoted(note="one")])
+        entity = await w.load(TASK, vault.derive_id(firm, "task", "1"))
+        hashes.append(entity.leaf_hash)
+        w.record(entity, [TaskCommented(comment=w.new_id(), text="two")])
+        hashes.append(entity.leaf_hash)
+        w.record(deal, [DealNoted(note="three")])
+        return None
+
+    outcomes = list(writer.run([pipeline, create(1), Task(run=run), create(2)]))
+    assert all(o.failed is None and o.refused is None for o in outcomes)
+    with database.connect("record") as c:
+        sql = (
+            "SELECT public FROM record.events WHERE firm_id = %s AND stream_type = 'task' AND stream_version <= 2 ORDER BY position"
+        )
+        leaves = [codec.leaf_hash(r[0]) for r in c.execute(sql, (firm,)).fetchall()]
+    assert hashes == leaves[:2]
+    assert [e.event.note for e in events(database, vault, firm) if e.stream_type == "deal"] == ["one", "three"]
+    check_record(database)
+
+
+def test_an_import_whose_helpers_are_killed_goes_on_without_them(database: Database, vault: Vault, firm: FirmId) -> None:
+    with Bulk(database, vault, firm=firm, actor=ACTOR, helpers=2, batch_events=50) as writer:
+        writer._decided = 1_000_000
+
+        def tasks() -> Iterator[Task]:
+            for n in range(600):
+                if n == 200:  # the crew was started with the first batch
+                    crew = writer._crew
+                    assert crew is not None
+                    while not crew.standing:
+                        threading.Event().wait(0.01)
+                if n == 400:
+                    for pid in writer._crew.pids if writer._crew else []:
+                        os.kill(pid, signal.SIGKILL)
+                yield create(n)
+
+        outcomes = list(writer.run(tasks()))
+    assert {o.task.label[1] for o in outcomes if o.answer} == set(range(600))
+    assert {e.event.title for e in events(database, vault, firm)} == {f"Call {n}" for n in range(600)}
+    assert len(events(database, vault, firm)) == 600
+    check_record(database)
+
+
+def test_an_import_crosses_from_one_partition_to_the_next(fresh: Database, vault: Vault, firm: FirmId) -> None:
+    with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as c:
         c.execute("SET session_replication_role = replica")
         c.execute("UPDATE record.head SET position = %s", (appender.PARTITION_SIZE - 4,))
-    outcomes = list(make().run(create(n) for n in range(10)))
+    with Bulk(fresh, vault, firm=firm, actor=ACTOR) as writer:
+        outcomes = list(writer.run(create(n) for n in range(10)))
     assert sorted(o.position for o in outcomes) == list(range(appender.PARTITION_SIZE - 3, appender.PARTITION_SIZE + 7))
-    assert len(events(database, vault, firm)) == 10
+    with fresh.connect("record") as c:
+        assert len(reader.read_after(c, 0, 100)) == 10

@@ -104,7 +104,7 @@ def test_a_crew_ends_with_the_process_that_started_it() -> None:
     script = (
         "import time; from infra.record.crew import Crew\n"
         "crew = Crew(2, 'tests.infra.test_replay:doubling', 0); assert list(crew.map([1])) == [2]\n"
-        "print(*[p.pid for p in crew._processes], flush=True); time.sleep(60)"
+        "print(*crew.pids, flush=True); time.sleep(60)"
     )
     parent: Any = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     try:

@@ -1,0 +1,164 @@
+"""The stored form of many events, made in processes beside an import: canonical bytes, sealed values, rows packed for COPY.
+
+What travels there is a piece: commands in order, each with its events as it decided them, and the data keys that seal them. What comes
+back is each command's rows but for their places, or why there are none. The process keeps nothing of a piece.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from infra.ids import of_int
+from infra.record import codec, wire
+from infra.record.vault import DataKey, seal
+
+About = tuple[UUID, str]
+
+
+class Told(NamedTuple):
+    """An event on its way to its stored form; ids as bytes."""
+
+    stream_type: str
+    stream_id: bytes
+    version: int
+    event_id: bytes
+    event: Any
+    occurred_at: datetime | None  # None: when it was recorded
+
+
+class Commanded(NamedTuple):
+    command_id: bytes
+    now: datetime
+    events: list[Told]
+
+
+class Piece(NamedTuple):
+    firm: bytes
+    actor: str
+    origin: str | None
+    correlation_id: str | None
+    keys: list[tuple[UUID, str, UUID, bytes]]  # subject, purpose, key id, key
+    commands: list[Commanded]
+
+
+Rests = list[bytes]
+
+
+def envelope(
+    *,
+    data: dict[str, Any],
+    name: str,
+    event_id: UUID,
+    stream_type: str,
+    stream_id: str,
+    version: int,
+    actor: str,
+    command_id: str,
+    source: str,
+    recorded: str,
+    occurred: str,
+    correlation_id: str | None = None,
+    causation_id: str | None = None,
+    origin: str | None = None,
+) -> bytes:
+    """The leaf of an event. Raises `TooLargeToRecord` and `NotRecordable`."""
+    said: dict[str, Any] = {
+        "actor": actor,
+        "commandid": command_id,
+        "data": data,
+        "id": event_id,
+        "recordedtime": recorded,
+        "source": source,
+        "specversion": "1.0",
+        "streamversion": version,
+        "subject": f"{stream_type}/{stream_id}",
+        "time": occurred,
+        "type": name,
+    }
+    if correlation_id:
+        said["correlationid"] = correlation_id
+    if causation_id:
+        said["causationid"] = causation_id
+    if origin:
+        said["origin"] = origin
+    leaf = codec.canonical(said)
+    if len(leaf) > codec.MAX_LEAF:
+        raise codec.TooLargeToRecord(bytes=len(leaf), most=codec.MAX_LEAF)
+    return leaf
+
+
+def ready() -> Callable[[Piece], list[Rests | None]]:
+    """Make a process ready."""
+    import gc
+
+    from infra import registry
+
+    registry.load()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    return encode
+
+
+def encode(piece: Piece) -> list[Rests | None]:
+    """Each command's rows; None for one that can't be recorded."""
+    keys = {(subject, purpose): DataKey(key_id, AESGCM(raw)) for subject, purpose, key_id, raw in piece.keys}
+    source = f"/firms/{UUID(bytes=piece.firm)}"
+    return [_rests(piece, command, keys, source) for command in piece.commands]
+
+
+def _rests(piece: Piece, command: Commanded, keys: dict[About, DataKey], source: str) -> Rests | None:
+    codecs, text, integer = codec.CODECS, _text, int.from_bytes
+    recorded, recorded_at = codec.timestamp(command.now), wire.micros(command.now)
+    command_id = text(command.command_id)
+    last, stream_id, stream_text = b"", UUID(int=0), ""
+    rests: Rests = []
+    try:
+        for e in command.events:
+            if e.stream_id != last:
+                last, stream_id, stream_text = e.stream_id, UUID(bytes=e.stream_id), text(e.stream_id)
+            event_codec = codecs.of(e.event)
+            data, disclosures = event_codec.encode(e.event, stream_id)
+            leaf = envelope(
+                data=data,
+                name=event_codec.name,
+                event_id=of_int(integer(e.event_id, "big")),
+                stream_type=e.stream_type,
+                stream_id=stream_text,
+                version=e.version,
+                actor=piece.actor,
+                command_id=command_id,
+                source=source,
+                recorded=recorded,
+                occurred=recorded if e.occurred_at is None else codec.timestamp(e.occurred_at),
+                correlation_id=piece.correlation_id,
+                origin=piece.origin,
+            )
+            sealed = None
+            if disclosures:
+                bound = piece.firm + e.stream_id + e.event_id
+                sealed = seal(bound, [(keys[d.subject, d.purpose], d) for d in disclosures])
+            rests.append(
+                wire.event_rest(
+                    e.stream_id,
+                    e.version,
+                    e.event_id,
+                    recorded_at,
+                    recorded_at if e.occurred_at is None else wire.micros(e.occurred_at),
+                    command.command_id,
+                    e.stream_type.encode(),
+                    event_codec.name.encode(),
+                    leaf,
+                    sealed,
+                )
+            )
+    except (codec.TooLargeToRecord, codec.NotRecordable):
+        return None
+    return rests
+
+
+def _text(id: bytes) -> str:
+    digits = id.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
