@@ -105,6 +105,7 @@ class Relay:
         self._again = again
         self._batch = {} if batch is None else {"most": batch}
         self._admin_made: AdminClient | None = None
+        self._heard: KafkaError | None = None  # why brokers were not reached, when that is what a time-out was about
 
     # --- following
 
@@ -151,8 +152,9 @@ class Relay:
             except (KafkaException, BufferError) as e:
                 error = e.args[0] if isinstance(e, KafkaException) else None
                 fenced = isinstance(error, KafkaError) and error.code() in _FENCED
-                log.warning("relay.fenced" if fenced else "relay.interrupted", error=_said(e))
-                _show_error(c, f"Kafka: {_said(e)}")
+                why = self._why(e)
+                log.warning("relay.fenced" if fenced else "relay.interrupted", error=why)
+                _show_error(c, f"Kafka: {why}")
                 if time.monotonic() - started > 30:
                     pause = 0.2
                 # whoever fenced us while we hold the lease does not know of it: back off, so that the two do not fence each other for ever
@@ -406,8 +408,20 @@ class Relay:
 
     def _admin(self) -> AdminClient:
         if self._admin_made is None:
-            self._admin_made = AdminClient(client(self._settings))
+            self._admin_made = AdminClient(client(self._settings, error_cb=self._hear))
         return self._admin_made
+
+    def _hear(self, error: KafkaError) -> None:
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - a code of librdkafka's own
+            self._heard = error
+
+    def _why(self, e: KafkaException | BufferError) -> str:
+        """What Kafka says of an error; of a time-out, why no broker was reached."""
+        self._heard = None
+        if self._admin_made is not None:
+            self._admin_made.poll(0)
+        timed_out = isinstance(e, KafkaException) and e.args[0].code() == KafkaError._TIMED_OUT  # noqa: SLF001 - as above
+        return _said(KafkaException(self._heard)) if timed_out and self._heard is not None else _said(e)
 
     def _show_stopped(self, c: psycopg.Connection[Any], e: Exception) -> None:
         row = c.execute(

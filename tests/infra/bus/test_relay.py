@@ -251,6 +251,24 @@ def test_what_was_deleted_is_noticed_and_published_again_with_the_same_ids(
     assert all(again[position] == id for position, id in before.items())
 
 
+def test_events_with_megabytes_of_sealed_values_are_published_a_few_at_a_time(
+    settings: Settings, fresh: Database, appender: Appender
+) -> None:
+    large = b'[["00000000000000000000000000000001","' + b"c2Vh" * 750_000 + b'"]]'
+    for _ in range(5):
+        appender.append_now(an_append(FIRMS[0], 2, sealed=large))
+    write(appender, 20)
+    with Batches(fresh, 3) as batches:
+        sizes, position = [], 0
+        while (batch := batches.after(position)).reached > position:
+            sizes.append(len(batch.ready))
+            position = batch.reached
+    assert sizes[:5] == [2] * 5
+    relayed(settings, fresh)
+    assert assert_published_once_and_in_order(settings, fresh) == 30
+    assert sum(m.sealed == large for _, m in published(settings)) == 10
+
+
 def test_an_event_that_cannot_be_published_stops_the_relay_at_its_position(
     settings: Settings, fresh: Database, appender: Appender
 ) -> None:
