@@ -32,6 +32,7 @@ from infra.proofs.tree import (
     span_hash,
 )
 from infra.proofs.witness import AddCheckpoint
+from infra.record import wire
 
 NODES_KEPT = 100_000
 
@@ -45,6 +46,15 @@ LEAVES = (
     " WHERE e.firm_id = %s AND e.firm_position = u.n OFFSET 0) e"
 )
 BOTH = f"{TILES} UNION ALL SELECT -1, l.* FROM ({LEAVES}) l"  # one round trip for a proof
+UUID_TYPE = 2950
+BOTH_PREPARED = wire.Statement(
+    b"log_both",
+    b"SELECT t.level::bigint, t.place, t.hashes FROM unnest($1, $2) u(l, n), LATERAL (SELECT t.level, t.place, t.hashes"
+    b" FROM chancery.log_tiles t WHERE t.firm_id = $3 AND t.level = u.l::smallint AND t.place = u.n OFFSET 0) t"
+    b" UNION ALL SELECT -1, e.firm_position, e.public FROM unnest($4) u(n), LATERAL (SELECT e.firm_position, e.public"
+    b" FROM record.events e WHERE e.firm_id = $3 AND e.firm_position = u.n OFFSET 0) e",
+    (wire.INT8S, wire.INT8S, UUID_TYPE, wire.INT8S),
+)
 ENTRIES = "SELECT firm_position, public FROM record.events WHERE firm_id = %s AND firm_position >= %s AND firm_position < %s ORDER BY firm_position"
 AT_POSITION = "SELECT firm_position FROM record.events WHERE position = %s AND firm_id = %s"
 KEPT = "SELECT note FROM chancery.log_checkpoints WHERE firm_id = %s AND origin = %s AND size = %s"
@@ -197,11 +207,21 @@ class LogStore:
     def inclusions(self, log: Log, indexes: Sequence[int], size: int, root: bytes) -> list[tuple[bytes, ...]]:
         """Proofs for some leaves in the tree of that size and root, each verified with the record."""
         plans = [Plan(log, inclusion_spans(_within(n, size, log), size), self._cache) for n in indexes]
-        found = {
-            (level, place): value
-            for level, place, value in self._c.execute(BOTH, _both(plans, indexes, self._firm), binary=True).fetchall()
-        }
+        found = self._both(plans, indexes)
         return [_inclusion(n, size, p, found, root) for n, p in zip(indexes, plans, strict=True)]
+
+    def _both(self, plans: Sequence[Plan], indexes: Sequence[int]) -> dict[Coordinate, bytes]:
+        """The plans' tiles, and the leaves as if they stood at level -1: what thousands of proofs a second are made of."""
+        tiles = set().union(*(p.tiles for p in plans))
+        result = wire.pipe(self._c).ask(
+            BOTH_PREPARED,
+            wire.int8s([level for level, _ in tiles]),
+            wire.int8s([place for _, place in tiles]),
+            self._firm.bytes,
+            wire.int8s(indexes),
+        )
+        value, number = result.get_value, wire.read_int8
+        return {(number(value(r, 0)), number(value(r, 1))): value(r, 2) or b"" for r in range(result.ntuples)}
 
     def proof(self, index: int) -> TlogProof:
         """The proof of a leaf that leads to the newest checkpoint."""

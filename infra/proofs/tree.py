@@ -34,7 +34,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def fold(hashes: Sequence[bytes]) -> bytes:
     """The root of a complete tree over 2^k hashes."""
-    level = list(hashes)
+    level = hashes
     while len(level) > 1:
         level = [_sha256(b"\x01" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=True)]
     return level[0]
