@@ -25,6 +25,7 @@ from infra.http.commands import path_id
 from infra.http.connection import OVERLOADED, SECURITY_HEADERS, Crowd, named
 from infra.http.described import EXTRA
 from infra.http.log import Logs
+from infra.http.proofs import Proofs
 from infra.http.reads import json_response, parameters
 from infra.http.routing import LONGEST, Endpoint, Route, Router
 from infra.http.service import Service
@@ -213,7 +214,12 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add("GET", f"/v1/{c.name}/{{id}}/explain", f"{c.name}.explain", explain.route(service, c))
         if c.stream is not None:
             add("GET", f"/v1/{c.name}/{{id}}/history", f"{c.name}.history", reads.history_route(service, c))
-    for method, path, name, endpoint in [*_own_routes(service, metrics), *Logs(service).routes(), *pages.ROUTES]:
+    for method, path, name, endpoint in [
+        *_own_routes(service, metrics),
+        *Logs(service).routes(),
+        *Proofs(service).routes(),
+        *pages.ROUTES,
+    ]:
         add(method, path, name, endpoint)
     return out
 

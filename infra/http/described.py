@@ -6,6 +6,7 @@ from pydantic import TypeAdapter
 
 from infra.http import openapi
 from infra.http.log import DESCRIBED
+from infra.http.proofs import DESCRIBED as PROOFS
 from queries.graph.cypher import AskCypher
 
 UUID_SCHEMA = {"type": "string", "format": "uuid"}
@@ -63,7 +64,10 @@ ROWS: dict[str, Any] = {
     "properties": {
         "columns": {"type": "array", "items": {"type": "string"}},
         "rows": {"type": "array", "items": {"type": "array"}, "description": "Nodes and edges are objects with their kind."},
-        "truncated": {"type": "boolean", "description": "Whether there are more rows than were asked for, or than an answer holds."},
+        "truncated": {
+            "type": "boolean",
+            "description": "Whether there are more rows than were asked for, or than an answer holds.",
+        },
     },
 }
 
@@ -177,5 +181,5 @@ EXTRA: dict[str, Any] = {
         }
     },
 }
-EXTRA |= DESCRIBED
+EXTRA |= DESCRIBED | PROOFS
 EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}

@@ -42,6 +42,8 @@ AUTH_ENTRIES = 10_000
 CHECKS_AT_ONCE = 3
 REFUSED_PER_SECOND = 5.0
 REFUSED_BURST = 50.0
+STRANGERS_PER_SECOND = 5.0  # requests without a key of one network: verifications and the pages of a person's choices
+STRANGERS_BURST = 60.0
 REFUSED_IN_ALL = 100.0
 FLUSH_SECONDS = 5.0
 FIRMS_REMEMBERED = 100_000
@@ -161,6 +163,7 @@ class Service:
         self.limiter = RateLimiter(rate=s.rate_per_second, burst=s.rate_burst, clock=time.monotonic)
         self.refused = RateLimiter(rate=REFUSED_PER_SECOND, burst=REFUSED_BURST, clock=time.monotonic)
         self.refused_in_all = RateLimiter(rate=REFUSED_IN_ALL, burst=REFUSED_IN_ALL * 2, clock=time.monotonic)
+        self.strangers = RateLimiter(rate=STRANGERS_PER_SECOND, burst=STRANGERS_BURST, clock=time.monotonic)
         self.quota = Quota(s.requests_per_day)
         self.streams: Counter[UUID] = Counter()
         self._checks = asyncio.Semaphore(CHECKS_AT_ONCE)
@@ -280,6 +283,12 @@ class Service:
         wait = self.limiter.take(bucket)
         if wait > 0:
             raise _slower("This key makes too many requests.", wait)
+
+    def take_of_stranger(self, request: Request) -> None:
+        """Count a request that nobody signs, by the network it comes from; 429 when there are too many."""
+        wait = self.strangers.take(_network(request))
+        if wait > 0:
+            raise _slower("This network makes too many requests without a key.", wait)
 
     # --- streams of changes
 

@@ -1,0 +1,351 @@
+"""Proofs of consent over HTTP, and their verification for whoever has no account.
+
+`POST /v1/verify` takes a bundle, a proof of a leaf with the leaf, a certificate, or the digest of a document, and keeps nothing of it.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
+import orjson
+from starlette.requests import Request
+from starlette.responses import Response
+
+from domain.kernel import FirmId, NotFound
+from infra.http import openapi
+from infra.http.commands import read_body
+from infra.http.log import NOT_KEPT
+from infra.http.problems import HttpProblem
+from infra.http.reads import json_response, parameters
+from infra.http.routing import Endpoint
+from infra.http.service import Principal, Service
+from infra.proofs import certificates
+from infra.proofs.bundle import ChainTooLong, NotYetProvable, Wanted, bundle
+from infra.proofs.certificates import certify
+from infra.proofs.encoding import b64, unb64
+from infra.proofs.errors import NotProved
+from infra.proofs.notes import Verifier
+from infra.proofs.policy import Policy
+from infra.proofs.signing import SigningKeys
+from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
+from infra.proofs.tlogproof import TlogProof, claimed
+from infra.proofs.tree import leaf_hash
+from infra.reading import Behind
+from verifier import chancery_verify
+
+PERSONAL = "personal:read"
+DOCUMENT_FORMAT = "chancery-document-proof/v1"
+DOCUMENT_KIND = "chancery.document/v1"
+MOST_BODY = 5_000_000
+TRUST = "Verified with this installation's own keys. To depend on nobody, verify it with chancery_verify.py and a key you got elsewhere."
+_VERSION = (
+    "SELECT v.document, v.number, v.sha256, v.size, v.added_at, v.position FROM views.document_versions v JOIN views.documents d"
+    " ON d.firm_id = %(firm)s AND d.id = v.document WHERE v.firm_id = %(firm)s AND d.discarded_at IS NULL"
+)
+VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number)s"
+DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
+MOST_OLDER = 20
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
+
+
+class Proofs:
+    """The routes of proofs."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._cache = NodeCache()
+
+    def routes(self) -> list[tuple[str, str, str, Endpoint]]:
+        return [
+            ("GET", "/v1/contacts/{id}/consent:proof", "consent.proof", self._consent),
+            ("GET", "/v1/documents/{id}/versions/{number}/certificate", "documents.certificate", self._certificate),
+            ("POST", "/v1/verify", "verify", self._verify),
+        ]
+
+    async def _consent(self, request: Request) -> Response:
+        principal = await self._service.principal(request)
+        principal.need("consent:read")
+        principal.need("log:read")
+        asked = parameters(request, ("disclose", "old", "notices"))
+        wanted = self._wanted(asked, principal)
+        contact = _id(request.path_params["id"])
+        if "log" in self._service.chancery.feed.positions:
+            await self._service.wait_for(request, ("log",))
+        async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
+            store = AsyncLogStore(r.connection, principal.firm, self._cache)
+            try:
+                made = await bundle(store, self._service.chancery.vault, principal.firm, contact, wanted)
+            except (NoLog, NotYetProvable) as e:
+                raise Behind("log", self._service.chancery.feed.head, 0) from e
+            except ChainTooLong as e:
+                raise HttpProblem(409, "chain-too-long", f"{e}. Ask whoever runs this installation for the whole log.") from e
+            except Beyond as e:
+                raise HttpProblem(
+                    404, "checkpoint-not-kept", f"No checkpoint of {e.asked} entries is kept here; the log has {e.size}."
+                ) from e
+        headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.proof.json"'}
+        return Response(orjson.dumps(made), media_type="application/json", headers=headers)
+
+    # --- documents
+
+    async def _certificate(self, request: Request) -> Response:
+        principal = await self._service.principal(request)
+        principal.need("documents:read")
+        principal.need("log:read")
+        parameters(request, ())
+        document, number = _id(request.path_params["id"]), request.path_params["number"]
+        if not re.fullmatch(r"[1-9][0-9]{0,5}", number):
+            raise NotFound(kind="document_version")
+        if "log" in self._service.chancery.feed.positions:
+            await self._service.wait_for(request, ("log", "document_versions"))
+        async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
+            row = await r.one(VERSION_SQL, document=document, number=int(number))
+            if row is None:
+                raise NotFound(kind="document_version", id=str(document), number=int(number))
+            made = await self._notarised(AsyncLogStore(r.connection, principal.firm, self._cache), principal.firm, row)
+        name = f"{row['sha256'][:16]}.certificate.json"
+        headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="{name}"'}
+        return Response(orjson.dumps(made), media_type="application/json", headers=headers)
+
+    async def _notarised(self, store: AsyncLogStore, firm: UUID, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The certificate of a version, with the leaf that recorded it and its proof."""
+        try:
+            index = await store.index_at(row["position"])
+            proof = await store.proof(index) if index is not None else None
+            leaf = (await store.leaves([index])).get(index) if index is not None else None
+        except (NoLog, Beyond) as e:
+            raise Behind("log", self._service.chancery.feed.head, 0) from e
+        if proof is None or leaf is None:
+            raise NotFound(kind="document_version")
+        chancery = self._service.chancery
+        statement = {
+            "document": str(row["document"]),
+            "leaf_index": proof.index,
+            "recorded_at": row["added_at"].isoformat(),
+            "sha256": row["sha256"],
+            "size": row["size"],
+            "version": row["number"],
+        }
+        return {
+            "format": DOCUMENT_FORMAT,
+            "certificate": certify(chancery.settings, chancery.vault, firm, DOCUMENT_KIND, statement),
+            "leaf": b64(leaf),
+            "proof": str(proof),
+        }
+
+    # --- for whoever has no account
+
+    async def _verify(self, request: Request) -> Response:
+        """Verify what is sent, and keep nothing of it."""
+        parameters(request, ())
+        self._service.take_of_stranger(request)
+        try:
+            body = orjson.loads(await read_body(request, MOST_BODY))
+        except orjson.JSONDecodeError as e:
+            raise HttpProblem(400, "body-malformed", "The body is not JSON.") from e
+        if not isinstance(body, dict):
+            raise _unusable()
+        if body.get("format") == chancery_verify.FORMAT:
+            body = {"bundle": body}
+        if body.get("format") == DOCUMENT_FORMAT:
+            body = {"document": body}
+        match sorted(body):
+            case ["bundle"]:
+                return json_response(await asyncio.to_thread(self._bundle, body["bundle"]))
+            case ["document"] | ["document", "sha256"]:
+                return json_response(await asyncio.to_thread(self._document, body["document"], body.get("sha256")))
+            case ["certificate"]:
+                return json_response(await asyncio.to_thread(self._note, body["certificate"]))
+            case ["log", "sha256"]:
+                return json_response(await self._digest(body["log"], body["sha256"]))
+            case _:
+                raise _unusable()
+
+    def _keys(self, origin: str) -> list[Verifier]:
+        """All keys of a log of this installation, the rotated ones too; none for another's."""
+        settings = self._service.chancery.settings
+        if not re.fullmatch(re.escape(settings.log_origin) + r"/firms/[0-9a-f-]{36}(/[1-9][0-9]{0,3})?", origin):
+            return []
+        return [s.verifier for s in SigningKeys(self._service.chancery.vault.folder, settings.signing_key).signers(origin)]
+
+    def _bundle(self, sent: object) -> dict[str, Any]:
+        raw = orjson.dumps(sent)
+        note = sent.get("checkpoint") if isinstance(sent, dict) else None
+        origin = note.partition("\n")[0] if isinstance(note, str) else ""
+        keys = self._keys(origin)
+        if not keys:
+            return _no("The bundle is of a log that this installation does not keep, so it has no key to verify it with.")
+        try:
+            found = chancery_verify.verify(raw, chancery_verify.of_keys("\n".join(map(str, keys))))
+        except chancery_verify.NotProved as e:
+            return _no(str(e))
+        return {
+            "verified": True,
+            "what": "consent",
+            "log": found.log,
+            "size": found.size,
+            "contact": found.contact,
+            "events": len(found.entries),
+            "complete_as_of": found.complete_as_of,
+            "entries_after_seal": found.after,
+            "trust": TRUST,
+        }
+
+    def _document(self, sent: object, sha256: object) -> dict[str, Any]:
+        if not isinstance(sent, dict) or sorted(sent) != ["certificate", "format", "leaf", "proof"]:
+            return _no("A certificate of a document has the members format, certificate, leaf and proof, and no others.")
+        try:
+            proof = TlogProof.parse(str(sent["proof"]).encode())
+            origin = claimed(proof).origin
+            keys = self._keys(origin)
+            if not keys:
+                return _no("The proof is of a log that this installation does not keep, so it has no key to verify it with.")
+            kind, statement = certificates.read(str(sent["certificate"]), keys)
+            leaf = unb64(str(sent["leaf"]))
+            checkpoint = proof.verify(leaf_hash(leaf), Policy.of_keys(keys).accept)
+        except NotProved as e:
+            return _no(str(e))
+        event = orjson.loads(leaf)
+        said = {"sha256": event["data"].get("sha256"), "index": proof.index, "log": origin}
+        if kind != DOCUMENT_KIND or said != {
+            "sha256": statement.get("sha256"),
+            "index": statement.get("leaf_index"),
+            "log": statement.get("log"),
+        }:
+            return _no("The certificate speaks of another document than the entry of the log.")
+        if sha256 is not None and sha256 != statement["sha256"]:
+            return _no("The file is another one: its SHA-256 is not that of the certificate.")
+        return {"verified": True, "what": "document", "size": checkpoint.size, "statement": statement, "trust": TRUST}
+
+    def _note(self, sent: object) -> dict[str, Any]:
+        try:
+            lines = str(sent).split("\n")
+            claims = orjson.loads(lines[1]) if len(lines) > 1 else {}
+            origin = str(claims.get("log")) if isinstance(claims, dict) else ""
+            keys = self._keys(origin)
+            if not keys:
+                return _no("The certificate is of a log that this installation does not keep, so it has no key to verify it with.")
+            kind, statement = certificates.read(str(sent), keys)
+        except (NotProved, orjson.JSONDecodeError) as e:
+            return _no(str(e))
+        return {"verified": True, "what": kind, "statement": statement, "trust": TRUST}
+
+    async def _digest(self, origin: object, sha256: object) -> dict[str, Any]:
+        """Whether a firm has recorded a document of these bytes: asked by whoever holds the file and knows the firm's log."""
+        if not isinstance(sha256, str) or not re.fullmatch(r"[0-9a-f]{64}", sha256):
+            raise HttpProblem(400, "digest-malformed", "The member sha256 is 64 hexadecimal digits, in lower case.")
+        if not isinstance(origin, str) or not self._keys(origin):
+            return _no("This installation keeps no such log.")
+        firm = FirmId(UUID(origin.removeprefix(f"{self._service.chancery.settings.log_origin}/firms/")[:36]))
+        async with self._service.chancery.readers.reading(firm, frozenset({"documents:read"})) as r:
+            row = await r.one(DIGEST_SQL, sha256=sha256)
+            if row is None:
+                return _no("The firm has recorded no document of these bytes, or has discarded it.")
+            made = await self._notarised(AsyncLogStore(r.connection, firm, self._cache), firm, row)
+        found = await asyncio.to_thread(self._document, made, sha256)
+        return {**found, "certificate": made}
+
+    @staticmethod
+    def _wanted(asked: dict[str, str], principal: Principal) -> Wanted:
+        said = asked.get("disclose", "none")
+        disclose: tuple[str, ...] | None = None if said == "all" else () if said == "none" else tuple(said.split(","))
+        if disclose and not all(_NAME.fullmatch(n) for n in disclose):
+            raise HttpProblem(
+                400,
+                "parameter-malformed",
+                "The parameter disclose is none, all, or names of fields with commas between, such as contact_point,ip_address.",
+                parameter="disclose",
+            )
+        if disclose is None or disclose:
+            principal.need(PERSONAL)
+        older = asked.get("old", "").split(",") if asked.get("old") else []
+        if len(older) > MOST_OLDER or not all(re.fullmatch(r"[1-9][0-9]{0,15}", n) for n in older):
+            raise HttpProblem(
+                400, "parameter-malformed", f"The parameter old is up to {MOST_OLDER} sizes of kept checkpoints.", parameter="old"
+            )
+        notices = asked.get("notices", "true")
+        if notices not in {"true", "false"}:
+            raise HttpProblem(400, "parameter-malformed", "The parameter notices is true or false.", parameter="notices")
+        return Wanted(disclose=disclose, older=[int(n) for n in older], notices=notices == "true")
+
+
+def _no(why: str) -> dict[str, Any]:
+    return {"verified": False, "why": why}
+
+
+def _unusable() -> HttpProblem:
+    return HttpProblem(
+        400,
+        "nothing-to-verify",
+        "Send a bundle, a certificate of a document (with sha256 of the file, if you like), a certificate, or sha256 and log.",
+    )
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise NotFound(kind="consent") from None
+
+
+_JSON = {"content": {"application/json": {"schema": {"type": "object"}}}}
+DESCRIBED: dict[str, Any] = {
+    "/v1/contacts/{id}/consent:proof": {
+        "get": {
+            "operationId": "consent.proof",
+            "tags": ["consent"],
+            "summary": "The proof of a contact's consent, in one file",
+            "description": "The whole chain with its proofs, as consent-chain-proof/v1. `disclose` is none, all, or names of personal fields;"
+            " `old` are sizes of kept checkpoints that the log is shown to go on from; `notices` whether the texts come along.",
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+                {"name": "disclose", "in": "query", "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_,]{0,400}$"}},
+                {
+                    "name": "old",
+                    "in": "query",
+                    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,15}(,[1-9][0-9]{0,15}){0,19}$"},
+                },
+                {"name": "notices", "in": "query", "schema": {"enum": ["true", "false"]}},
+            ],
+            "responses": {
+                "200": {"description": "The bundle.", **_JSON},
+                **openapi.problems("400", "401", "403", "404", "409", "422", "429", "500", "503"),
+            },
+        }
+    },
+    "/v1/documents/{id}/versions/{number}/certificate": {
+        "get": {
+            "operationId": "documents.certificate",
+            "tags": ["documents"],
+            "summary": "The certificate of authenticity of a version",
+            "description": "A signed statement with the version's SHA-256, the entry of the log that recorded it, and its proof.",
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+                {"name": "number", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,5}$"}},
+            ],
+            "responses": {
+                "200": {"description": "The certificate.", **_JSON},
+                **openapi.problems("400", "401", "403", "404", "422", "429", "500", "503"),
+            },
+        }
+    },
+    "/v1/verify": {
+        "post": {
+            "operationId": "verify",
+            "tags": ["log"],
+            "summary": "Verify a proof, a certificate or a document, without an account",
+            "description": "Takes a bundle of consent, the certificate of a document (with `sha256` of the file), another certificate, or"
+            " `sha256` of a file and the `log` of the firm. Nothing of it is kept.",
+            "security": [],
+            "requestBody": {"required": True, **_JSON},
+            "responses": {
+                "200": {"description": "Whether it is proved, and why not.", **_JSON},
+                **openapi.problems("400", "408", "413", "415", "422", "429", "500", "503"),
+            },
+        }
+    },
+}
+
+__all__ = ["DESCRIBED", "Proofs"]
