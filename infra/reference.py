@@ -21,6 +21,7 @@ from infra.http.described import EXTRA
 from infra.settings import Settings
 from projections.kernel import VIEWS
 from queries.kernel import COLLECTIONS, QUERIES
+from queries.listing.fields import is_hidden
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 COMMON = ("id", "firm_id", "version", "created_at", "updated_at", "position")
@@ -237,7 +238,7 @@ def views() -> str:
         if about := _own_doc(v.row):
             lines += [about, ""]
         hints = get_type_hints(v.row, include_extras=True)
-        fields = dataclasses.fields(v.row)
+        fields = [f for f in dataclasses.fields(v.row) if not is_hidden(hints[f.name])]
         rows = [(f"`{f.name}`", _type_name(hints[f.name]), "personal" if _personal(hints[f.name]) else "") for f in fields]
         lines += _table(("column", "type", ""), rows)
     lines += ["## Other reads", ""]

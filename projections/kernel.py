@@ -35,6 +35,11 @@ class Recorded:
     command_id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Marks a column of a row that nobody is shown, `Annotated[str, Hidden()]`: the application alone reads it."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View(Generic[Row]):
     """A read model of one kind of row.

@@ -10,25 +10,25 @@ from uuid import UUID
 
 from domain.kernel import Personal
 from domain.keys import KeyIssued, KeyRenamed, KeyRevoked, KeyRolesChanged, KeyRotated
-from projections.kernel import Recorded, View, of_stream, view
+from projections.kernel import Hidden, Recorded, View, of_stream, view
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyRow:
     """`status` is live or revoked; a live key may have passed `expires_at`. `scopes` absent: all that the roles give.
 
-    `previous_sha256` is the secret before the last rotation, which works until `previous_until`.
+    The secret before the last rotation works until `previous_until`. Digests of secrets are shown to nobody.
     """
 
     name: str
     public_id: str
-    sha256: str
+    sha256: Annotated[str, Hidden()]
     roles: tuple[str, ...]
     member: UUID | None = None
     scopes: tuple[str, ...] | None = None
     expires_at: datetime | None = None
     status: str = "live"
-    previous_sha256: str | None = None
+    previous_sha256: Annotated[str | None, Hidden()] = None
     previous_until: datetime | None = None
     rotated_at: datetime | None = None
     revoked_at: datetime | None = None

@@ -11,6 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from commands.kernel import CommandSpec, Stale
+from domain.projects import DependencyCycle
+from infra.http import circles
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
@@ -142,12 +144,14 @@ def route(service: Service, spec: CommandSpec, explained: Explained) -> Endpoint
             )
         except Stale as e:
             raise await explained(principal, spec, target, e) from None
+        except DependencyCycle as e:
+            raise await circles.refused(service, principal, e) from None
         headers = {"Chancery-Position": str(done.position), "Cache-Control": "no-store"}
         if "version" in done.body:
             headers["ETag"] = f'"{done.body["version"]}"'
         if done.replayed:
             headers["Idempotent-Replayed"] = "true"
-        answer = {**done.body, "position": done.position, **done.shown_once}
+        answer = {**await circles.told(service, principal, done.body), "position": done.position, **done.shown_once}
         created = spec.creates and bool(done.body.get("events"))
         if created and "id" in done.body and "{" not in spec.path and ":" not in spec.path:
             headers["Location"] = f"/v1{spec.path}/{done.body['id']}"

@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from commands.kernel import COMMANDS, CommandSpec
 from infra.projector.tables import is_personal
 from queries.kernel import COLLECTIONS, QUERIES, Collection, QuerySpec
+from queries.listing.fields import is_hidden
 
 REF = "#/components/schemas/{model}"
 
@@ -124,6 +125,8 @@ class _Schemas:
         schema.pop("required", None)
         schema.pop("title", None)
         hints = get_type_hints(c.view.row, include_extras=True)
+        for field in [f for f, hint in hints.items() if is_hidden(hint)]:
+            schema["properties"].pop(field)
         for field, sub in schema.get("properties", {}).items():
             if is_personal(hints.get(field)):
                 sub["x-chancery-personal"] = True

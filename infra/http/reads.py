@@ -11,7 +11,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.kernel import FirmId, NotFound
-from infra.http import compare
+from domain.projects import DependencyCycle
+from infra.http import circles, compare
 from infra.http.commands import json_object, path_id, read_body
 from infra.http.own import hidden
 from infra.http.problems import HttpProblem
@@ -344,8 +345,11 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         )
         await service.wait_for(request, spec.views)
         position = service.chancery.feed.reached(spec.views)
-        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
-            answer = await spec.handler(asked, r)
+        try:
+            async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
+                answer = await spec.handler(asked, r)
+        except DependencyCycle as e:
+            raise await circles.refused(service, principal, e) from None
         headers = {"Chancery-Position": str(position)}
         return written(answer, headers) if isinstance(answer, Written) else json_response(answer, headers=headers)
 

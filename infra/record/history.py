@@ -15,6 +15,7 @@ from infra.record.codec import json_codec
 from infra.record.reader import read_stream_rows
 from infra.record.vault import Vault
 from projections.kernel import View
+from queries.listing.fields import is_hidden
 
 
 class _Shape:
@@ -22,7 +23,11 @@ class _Shape:
 
     def __init__(self, row: type) -> None:
         hints = typing.get_type_hints(row, include_extras=True)
-        self.fields = [(f.name, json_codec(hints[f.name])[0], is_personal(hints[f.name])) for f in dataclasses.fields(row)]
+        self.fields = [
+            (f.name, json_codec(hints[f.name])[0], is_personal(hints[f.name]))
+            for f in dataclasses.fields(row)
+            if not is_hidden(hints[f.name])
+        ]
 
     def values(self, row: Any) -> dict[str, Any]:
         if row is None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NewType, Union, get_args, get_origin
 from uuid import UUID
 
 from domain.kernel import Personal
+from projections.kernel import Hidden
 
 
 class Kind(StrEnum):
@@ -86,7 +87,12 @@ def fields_of(row: type) -> Mapping[str, Field]:
 
 
 def _parts(row: type) -> dict[str, Field]:
-    return {name: _field(hint) for name, hint in get_type_hints(row, include_extras=True).items()}
+    return {name: _field(hint) for name, hint in get_type_hints(row, include_extras=True).items() if not is_hidden(hint)}
+
+
+def is_hidden(hint: Any) -> bool:
+    """Whether a column is nobody's to see."""
+    return get_origin(hint) is Annotated and any(isinstance(m, Hidden) for m in get_args(hint)[1:])
 
 
 def _field(hint: Any, *, nullable: bool = False, personal: bool = False) -> Field:

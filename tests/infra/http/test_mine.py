@@ -72,6 +72,22 @@ async def test_a_view_that_is_not_shared_is_its_owners_alone_to_see(house: House
     await read(his, f"/saved_views/{own}", 404)
 
 
+async def test_nothing_of_a_keys_secret_is_shown_to_anybody(house: House) -> None:
+    made = await post(house, "/keys", {"name": "K", "role": "read-only"})
+    rotated = await post(house, f"/keys/{made['id']}:rotate", {"overlap_hours": 1})
+    await house.settle()
+    for path in ("/keys", f"/keys/{made['id']}", f"/keys/{made['id']}/history", f"/keys/{made['id']}/explain", f"/timeline/{made['id']}"):
+        answer = await house.client.get(f"/v1{path}")
+        assert "sha256" not in answer.text, path
+    assert (await house.client.get("/v1/keys", params={"filter": 'sha256 = "x"'})).json()["type"].endswith("unknown-field")
+    item = (await house.client.get("/openapi.json")).json()["components"]["schemas"]["KeysItem"]
+    assert "sha256" not in str(item)
+    undone = await house.client.post("/v1/undo", json={"command_id": made["events"][0]["id"], "preview": True})
+    assert "sha256" not in undone.text
+    assert (await house.as_key(rotated["api_key"]).get("/v1/me")).status_code == 200
+    assert (await house.as_key(made["api_key"]).get("/v1/me")).status_code == 200
+
+
 async def test_days_weeks_and_months_are_those_of_the_zone_asked_for_or_of_the_firm(house: House) -> None:
     stages = [{"name": "One"}, {"name": "Won", "kind": "won"}]
     pipeline = (await post(house, "/pipelines", {"name": "Zones", "stages": stages}))["id"]

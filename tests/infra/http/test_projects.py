@@ -36,11 +36,20 @@ async def test_a_circle_is_refused_with_its_tasks_also_in_a_what_if(house: House
     assert 400 <= done.status_code < 500
     assert done.headers["content-type"] == "application/problem+json"
     assert done.json()["cycle"] == [ids[2], ids[0], ids[1]]
+    titles = [{"id": ids[2], "title": "C"}, {"id": ids[0], "title": "A"}, {"id": ids[1], "title": "B"}]
+    await house.settle()
+    told = await house.client.post(f"/v1/projects/{project}:add-dependency", json=circle)
+    assert told.json()["tasks"] == titles
+    key = await made(house, "keys", name="Masked", role="owner", scopes=["projects:write", "projects:read", "tasks:read"])
+    await house.settle()
+    masked = await house.as_key(key["api_key"]).post(f"/v1/projects/{project}:add-dependency", json=circle)
+    assert masked.json()["tasks"] == [{**t, "title": None} for t in titles]
     asked = await house.client.post(
         f"/v1/projects/{project}/plan:what-if", json={"add_dependencies": [circle]}, headers={"Chancery-Position": position}
     )
     assert asked.status_code == done.status_code
     assert set(asked.json()["cycle"]) == set(ids)
+    assert {t["title"] for t in asked.json()["tasks"]} == {"A", "B", "C"}
 
 
 async def test_a_what_if_answers_without_writing(house: House) -> None:
@@ -61,6 +70,9 @@ async def test_many_dependencies_are_answered_one_by_one(house: House) -> None:
     wanted = [{"predecessor": ids[0], "successor": ids[2]}, {"predecessor": ids[2], "successor": ids[0]}]
     done = await made(house, f"projects/{project}:add-dependencies", dependencies=wanted)
     assert len(done["recorded"]) == 1
+    await house.settle()
+    again = await made(house, f"projects/{project}:add-dependencies", dependencies=wanted)
+    assert [[t["title"] for t in r["tasks"]] for r in again["refused"]] == [["C", "A"]]
     assert [(r["index"], r["refusal"], r["cycle"]) for r in done["refused"]] == [(1, "DependencyCycle", [ids[2], ids[0]])]
     listed = await house.client.get(
         "/v1/dependencies", params={"filter": f'project = "{project}"'}, headers={"Chancery-Position": done["position"]}
