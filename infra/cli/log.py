@@ -32,13 +32,13 @@ ANY_FIRM = typer.Option(None, "--firm", metavar="ID", help="The firm, by its id.
 _LINES = "SELECT line FROM chancery.log_cosignatures WHERE firm_id = %s AND origin = %s AND size = %s ORDER BY cosigned_at, witness"
 
 
-def _sequencer(c: Chancery) -> Sequencer:
+def sequencer_of(c: Chancery) -> Sequencer:
     return Sequencer(c.database, signing_keys(c.settings), signed(c.settings), origin=c.settings.log_origin)
 
 
-def _brought_up(c: Chancery, connection: psycopg.Connection[Any], firm: FirmId) -> Log:
+def brought_up(c: Chancery, connection: psycopg.Connection[Any], firm: FirmId) -> Log:
     """The firm's log, with everything that is recorded in it; also where no `serve` runs."""
-    sequencer = _sequencer(c)
+    sequencer = sequencer_of(c)
     sequencer.prepare(connection)
     sequencer.catch_up(connection)
     try:
@@ -54,7 +54,7 @@ def vkey(firm: str = FIRM, data: Path | None = DATA) -> None:
     async def work(c: Chancery) -> str:
         of = known(c, firm_id(firm))
         with c.database.connect("record") as connection:
-            return _brought_up(c, connection, of).vkey
+            return brought_up(c, connection, of).vkey
 
     out.print(run(work, data), markup=False)
 
@@ -70,7 +70,7 @@ def checkpoint(
     async def work(c: Chancery) -> str:
         of = known(c, firm_id(firm))
         with c.database.connect("record") as connection:
-            return _note(connection, _brought_up(c, connection, of))
+            return _note(connection, brought_up(c, connection, of))
 
     note = run(work, data)
     if output is None:
@@ -97,7 +97,7 @@ def tiles(
     async def work(c: Chancery) -> tuple[int, int]:
         of = known(c, firm_id(firm))
         with c.database.connect("record") as connection, Progress(console=err, transient=True) as shown:
-            log = _brought_up(c, connection, of)
+            log = brought_up(c, connection, of)
             task = shown.add_task("tiles", total=log.size)
             return log.size, write_tiles(connection, log, folder, lambda done: shown.update(task, completed=done))
 
@@ -146,7 +146,7 @@ def proof(
     async def work(c: Chancery) -> str:
         of = known(c, firm_id(firm))
         with c.database.connect("record") as connection:
-            log = _brought_up(c, connection, of)
+            log = brought_up(c, connection, of)
             at = index
             if at is None:
                 row = connection.execute(
@@ -266,7 +266,7 @@ def rotate_key(
         keys = signing_keys(c.settings)
         firms = chosen_firms(c, firm)
         with c.database.connect("record") as connection:
-            logs = [_brought_up(c, connection, of) for of in firms]
+            logs = [brought_up(c, connection, of) for of in firms]
         if keys.own and any(str(keys.newest(log.origin).verifier) == log.vkey for log in logs):
             keys.add()
         changed = []
@@ -279,7 +279,7 @@ def rotate_key(
             changed.append({"firm": str(log.firm), "vkey": new})
         with c.database.connect("record") as connection:
             for log in logs:
-                _brought_up(c, connection, FirmId(log.firm))
+                brought_up(c, connection, FirmId(log.firm))
         return changed
 
     for row in run(work, data):
@@ -298,7 +298,7 @@ def restart(
 
     async def work(c: Chancery) -> tuple[Log, str]:
         of = known(c, firm_id(firm))
-        sequencer = _sequencer(c)
+        sequencer = sequencer_of(c)
         with c.database.connect("record") as connection:
             sequencer.prepare(connection)
             sequencer.catch_up(connection)
@@ -312,7 +312,7 @@ def restart(
             )  # fmt: skip
             await execute(c, command, of)
             sequencer.restart(connection, log)
-            return _brought_up(c, connection, of), origin
+            return brought_up(c, connection, of), origin
 
     log, origin = run(work, data)
     out.print(f"The log {origin} has {log.size} leaves. Those who verify need its vkey:", markup=False)
@@ -326,9 +326,9 @@ def seal(firm: str = FIRM, data: Path | None = DATA, json: bool = JSON) -> None:
     async def work(c: Chancery) -> heads.Seal:
         of = known(c, firm_id(firm))
         with c.database.connect("record") as connection:
-            made = heads.seal(c.database, _brought_up(c, connection, of))
+            made = heads.seal(c.database, brought_up(c, connection, of))
             await execute(c, sealing(made), of)
-            _brought_up(c, connection, of)
+            brought_up(c, connection, of)
             return made
 
     made = run(work, data)
@@ -349,7 +349,7 @@ def timestamp(firm: str = FIRM, data: Path | None = DATA) -> None:
             if by is None:
                 fail("No time-stamping authority is set. Set CHANCERY_TSA_URL and CHANCERY_TSA_CERTIFICATES.")
             with c.database.connect("record") as connection:
-                _brought_up(c, connection, of)
+                brought_up(c, connection, of)
                 size, at = daily.stamp(connection, of, by)
         except (NoTimestamp, TimestampsUnusable) as e:
             fail(str(e))

@@ -9,7 +9,7 @@ import typer
 
 from infra.bootstrap import Chancery
 from infra.bus import positions
-from infra.cli import bus, engines, firms, imports, log, privacy, projections, serve
+from infra.cli import bus, consent, engines, firms, imports, log, privacy, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -32,6 +32,8 @@ app.add_typer(bus.app, name="bus")
 app.command("serve")(serve.serve)
 app.command("project", hidden=True)(serve.project)
 app.command("follow")(serve.follow)
+app.add_typer(consent.app, name="consent")
+app.command("verify")(consent.verify)
 app.command("erase")(privacy.erase)
 app.command("hold")(privacy.hold)
 
