@@ -1,7 +1,7 @@
 """What is asked of the activity graph in Cypher: each run is on the record, whatever came of it.
 
-Y4  Every run of Cypher that a permitted caller asks for is recorded: who asked, which query, how long it took, what came of it.
-Y5  A query's text is recorded when it holds no text of its own, so that it can name nobody; its hash always is.
+GC4  Every run of Cypher that a permitted caller asks for is recorded: who asked, which query, how long it took, what came of it.
+GC5  A query's text is recorded when it holds no text of its own, so that it can name nobody; its hash always is.
 """
 
 from dataclasses import dataclass, replace

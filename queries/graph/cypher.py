@@ -1,8 +1,8 @@
 """Read-only Cypher for analysts: what may be asked, said before it is run.
 
-Y1  A query is refused, with a sentence that says why, unless it is known to do nothing but read the open graph.
-Y2  Values travel as parameters: a query holds no text of its own, so that it can be recorded as it is.
-Y3  What is not for analysts is out of reach: it shares no node with the open graph, its names can't be written, and no operator that
+GC1  A query is refused, with a sentence that says why, unless it is known to do nothing but read the open graph.
+GC2  Values travel as parameters: a query holds no text of its own, so that it can be recorded as it is.
+GC3  What is not for analysts is out of reach: it shares no node with the open graph, its names can't be written, and no operator that
     begins anywhere (at every node, or at one by its internal id) is let through.
 
 The words are looked at first, for an answer that a person understands; the plan that Neo4j makes of the query is what decides.

@@ -1,8 +1,8 @@
 """Keeps the graph in Neo4j up to date with the record: the folds of the views, fed from the log, written in guarded batches.
 
-N2  A batch and the position it leads to are one transaction, which refuses when the graph is not where the batch begins.
-N5  A poisoned event stops the graph, loudly and with its position, and nothing else.
-N6  A graph that is ahead of the record (a restore lost events it has seen) stops, loudly; it is rebuilt, never trusted.
+GN2  A batch and the position it leads to are one transaction, which refuses when the graph is not where the batch begins.
+GN5  A poisoned event stops the graph, loudly and with its position, and nothing else.
+GN6  A graph that is ahead of the record (a restore lost events it has seen) stops, loudly; it is rebuilt, never trusted.
 
 Neo4j says where the graph stands; `chancery.projections` shows it to `status`, `/readyz` and the reads that wait for a position.
 """

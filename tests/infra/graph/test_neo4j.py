@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from uuid import uuid4
 
+import psycopg
 import pytest
 import structlog
 from neo4j.exceptions import DriverError, Neo4jError, TransientError
@@ -61,7 +62,7 @@ def fill(place: Place, *, batch: int = 1_000) -> Neo4jFollower:
     return f
 
 
-@pytest.mark.invariant("N1")
+@pytest.mark.invariant("GN1")
 @pytest.mark.parametrize("batch", [7, 64, 1_000])
 def test_the_graph_in_neo4j_is_that_of_the_views_the_past_included_however_it_was_cut_into_batches(
     empty: Place, batch: int
@@ -70,7 +71,7 @@ def test_the_graph_in_neo4j_is_that_of_the_views_the_past_included_however_it_wa
     assert f.digest() == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N1")
+@pytest.mark.invariant("GN1")
 def test_a_follower_that_begins_in_the_middle_reads_what_it_needs(empty: Place) -> None:
     f = fill(empty, batch=50)
     empty.write(6)
@@ -87,7 +88,7 @@ def test_a_follower_shows_where_it_is_and_follows(empty: Place) -> None:
         assert f.digest() == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N2")
+@pytest.mark.invariant("GN2")
 def test_two_followers_at_once_do_no_harm(empty: Place) -> None:
     with empty.following(batch=20) as f, empty.following(batch=33):
         empty.until(empty.head())
@@ -96,7 +97,7 @@ def test_two_followers_at_once_do_no_harm(empty: Place) -> None:
         assert f.digest() == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N2")
+@pytest.mark.invariant("GN2")
 def test_a_batch_that_does_not_begin_where_the_graph_is_changes_nothing(empty: Place) -> None:
     f = fill(empty)
     before = f.digest()
@@ -112,7 +113,7 @@ def test_a_batch_that_does_not_begin_where_the_graph_is_changes_nothing(empty: P
     assert f.digest() == before
 
 
-@pytest.mark.invariant("N2")
+@pytest.mark.invariant("GN2")
 def test_writers_that_meet_in_a_deadlock_try_again(empty: Place) -> None:
     """Another program holds a node and wants the build, while the follower holds the build and wants the node."""
     fill(empty)
@@ -155,7 +156,7 @@ def test_writers_that_meet_in_a_deadlock_try_again(empty: Place) -> None:
     assert f.digest() == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N3")
+@pytest.mark.invariant("GN3")
 def test_a_rebuild_fills_another_build_and_takes_its_place(empty: Place) -> None:
     f = fill(empty)
     before, told = f.digest(), list[tuple[int, int]]()
@@ -173,7 +174,7 @@ def test_a_rebuild_fills_another_build_and_takes_its_place(empty: Place) -> None
     assert f.digest() == before == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N3")
+@pytest.mark.invariant("GN3")
 def test_a_rebuild_beside_a_follower_loses_nothing_that_comes_meanwhile(empty: Place) -> None:
     with empty.following(batch=25) as f:
         empty.until(empty.head())
@@ -199,7 +200,7 @@ def test_what_an_interrupted_rebuild_left_is_cleared_up(empty: Place) -> None:
     assert f.digest() == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N6")
+@pytest.mark.invariant("GN6")
 def test_a_graph_ahead_of_the_record_stops_and_a_rebuild_mends_it(empty: Place) -> None:
     f = fill(empty)
     with empty.neo4j() as d, empty.database.connect("record") as c:
@@ -217,7 +218,39 @@ def test_a_graph_ahead_of_the_record_stops_and_a_rebuild_mends_it(empty: Place) 
     assert f.digest() == postgres_digest(empty.database)
 
 
-@pytest.mark.invariant("N4")
+@pytest.mark.invariant("GN5")
+def test_an_event_that_cannot_be_read_stops_the_graph_before_it_and_nothing_else(empty: Place) -> None:
+    with psycopg.connect(empty.database.admin_conninfo(), autocommit=True) as admin:
+        admin.execute("SET session_replication_role = replica")
+        found = admin.execute(
+            "SELECT position, public FROM record.events WHERE type = 'deals.Opened.v1' ORDER BY position OFFSET 3 LIMIT 1"
+        ).fetchone()
+        assert found is not None
+        position, public = found
+        for batch in (1_000, 10):
+            admin.execute("UPDATE record.events SET public = 'nonsense' WHERE position = %s", (position,))
+            try:
+                with empty.following(batch=batch) as f:
+                    empty.until(position - 1)
+                    until = threading.Event()
+                    for _ in range(100):
+                        row = admin.execute("SELECT position, stopped_at FROM chancery.projections WHERE name = 'graph'").fetchone()
+                        if row is not None and row[1] is not None:
+                            break
+                        until.wait(0.05)
+                    assert row == (position - 1, position)
+            finally:
+                admin.execute("UPDATE record.events SET public = %s WHERE position = %s", (public, position))
+            admin.execute("UPDATE chancery.projections SET stopped_at = NULL, error = NULL WHERE name = 'graph'")
+            with empty.following() as f:
+                empty.until(empty.head())
+            assert f.digest() == postgres_digest(empty.database)
+            with empty.neo4j() as d:
+                wipe(d)
+            admin.execute("DELETE FROM chancery.projections WHERE name = 'graph'")
+
+
+@pytest.mark.invariant("GN4")
 def test_no_name_of_a_person_can_be_read_in_neo4j(empty: Place) -> None:
     fill(empty)
     with empty.neo4j() as d, d.session() as session:
@@ -230,7 +263,7 @@ def test_no_name_of_a_person_can_be_read_in_neo4j(empty: Place) -> None:
     assert ((named and named[0]) or 0) > 40
 
 
-@pytest.mark.invariant("N7")
+@pytest.mark.invariant("GN7")
 def test_what_was_sealed_for_a_person_is_gone_from_the_graph_and_its_past_when_their_key_is(empty: Place) -> None:
     empty.write(6)
     f = fill(empty)

@@ -247,7 +247,9 @@ ATTACKS = [
 
 
 @pytest.mark.parametrize(("query", "why"), ATTACKS, ids=[q[:40] for q, _ in ATTACKS])
-@pytest.mark.invariant("Y1")
+@pytest.mark.invariant("GC1")
+@pytest.mark.invariant("GC2")
+@pytest.mark.invariant("GC3")
 async def test_what_may_do_more_than_read_the_open_graph_is_refused_with_the_reason(house: House, query: str, why: str) -> None:
     status, told = await ask(house.client, query, parameters={"f": "file:///etc/passwd"})
     assert status == 422, told
@@ -255,7 +257,7 @@ async def test_what_may_do_more_than_read_the_open_graph_is_refused_with_the_rea
     assert "not run" in told.get("detail", told["title"])
 
 
-@pytest.mark.invariant("Y1")
+@pytest.mark.invariant("GC1")
 @pytest.mark.parametrize(
     "query", [q for q, w in ATTACKS if "chang" in w or "TRANSACTIONS" in w or "files" in w or "SHOW" in w or "called" in w]
 )
@@ -285,8 +287,8 @@ async def test_a_query_is_ended_when_it_takes_too_long_or_too_much(house: House,
     assert (await ask(house.client, "MATCH (c:Contact) RETURN count(c) AS n"))[0] == 200
 
 
-@pytest.mark.invariant("Y4")
-@pytest.mark.invariant("Y5")
+@pytest.mark.invariant("GC4")
+@pytest.mark.invariant("GC5")
 async def test_every_run_is_on_the_record(house: House) -> None:
     async def runs() -> list[dict[str, Any]]:
         async with house.chancery.readers.reading(house.firm, frozenset(), NOW) as r:
