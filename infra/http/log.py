@@ -234,6 +234,13 @@ class Logs:
         try:
             proof: TlogProof = await store.proof(index)
         except Beyond as e:
+            if (await store.log()).stopped:
+                raise HttpProblem(
+                    503,
+                    "log-stopped",
+                    "The firm's log has stopped, and this event is not in it. Whoever runs this installation is told why by `chancery log status`.",
+                    headers={"Retry-After": "60"},
+                ) from e
             raise HttpProblem(
                 404, "no-such-leaf", f"The log has {e.size} leaves, and none at {index}.", headers={"Retry-After": "1"}, size=e.size
             ) from e

@@ -43,7 +43,7 @@ VERSION = 1
 BATCH = 20_000  # leaves of one transaction
 FIRMS = 500  # logs of one transaction
 STATES = 2_000
-GATHER_SECONDS = 0.1  # between two rounds: what comes meanwhile shares a checkpoint
+GATHER_SECONDS = 0.2  # between two rounds: what comes meanwhile shares a checkpoint
 KEEP = timedelta(hours=1)  # between two checkpoints that are kept
 ROTATED = "log.KeyRotated.v1"
 

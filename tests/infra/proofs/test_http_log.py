@@ -271,3 +271,16 @@ async def test_the_next_proof_of_an_event_that_was_altered_is_refused(house: Hou
         c.execute("UPDATE record.events SET public = substring(public FOR length(public) - 1) WHERE position = %s", (position,))
     assert (await house.client.get("/v1/log/proofs", params={"position": position})).status_code == 200
     assert UUID(str(house.firm))
+
+
+async def test_a_log_that_has_stopped_says_so_and_serves_what_it_signed(house: House, database: Database) -> None:
+    other = await house.another_firm()
+    position = (await contact(other, "Before"))[1]
+    before = await text(other, "checkpoint", position)
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute("UPDATE chancery.logs SET stopped = 'tried' WHERE firm_id = %s", (other.firm,))
+    position = (await contact(other, "After"))[1]
+    done = await other.client.get("/v1/log/proofs", params={"position": position})
+    assert (done.status_code, done.json()["type"]) == (503, "urn:chancery:problem:log-stopped")
+    assert await text(other, "checkpoint") == before
+    assert (await text(house, "checkpoint")) != before
