@@ -11,6 +11,7 @@ import psycopg
 
 from bench.harness import Broken, Figure, figure, interleaved
 from bench.place import ACTOR, NOTE, Place
+from bench.stock import runner
 from commands.deals import NoteOnDeal, OpenDeal
 from domain.kernel import FirmId
 from infra.blobs import FolderBlobs
@@ -33,7 +34,7 @@ LOG = Path(os.environ.get("CHANCERY_SHARED", ROOT.parent / "shared")) / "data/bp
 
 
 def measure(p: Place) -> list[Figure]:
-    figures = [_catch_up(p), *_lists(p)]
+    figures = [*_catch_up(p), *_lists(p)]
     return [*figures, _rebuild(p)]
 
 
@@ -48,7 +49,7 @@ def _notes(p: Place, count: int) -> None:
 # --- catching up
 
 
-def _catch_up(p: Place) -> Figure:
+def _catch_up(p: Place) -> list[Figure]:
     """The deals view from nothing, against its own statements with every parameter packed beforehand."""
     _notes(p, CATCH_UP)
     batches: list[list[Write]] = []
@@ -90,7 +91,11 @@ def _catch_up(p: Place) -> Figure:
             return head / took
 
         pairs = interleaved(ours, theirs)
-    return figure("catch-up of the deals view", "the same rows by unnest, packed beforehand", pairs, goal=0.6, unit="events/s")
+        stock = interleaved(ours, runner(p))
+    return [
+        figure("catch-up of the deals view", "the same rows by unnest, packed beforehand", pairs, goal=0.6, unit="events/s"),
+        figure("catch-up of the deals view", "stock projection runner", stock, goal=50, unit="events/s"),
+    ]
 
 
 # --- rebuilding
@@ -159,7 +164,7 @@ def _rebuild(p: Place) -> Figure:
 
         pairs = [(once, theirs())]
         if EVENTS <= 250_000:
-            pairs += [(ours(), theirs()) for _ in range(2)]
+            pairs += [(ours(), theirs()) for _ in range(6)]
     return figure("rebuild of all views", "COPY out of events and in of rows, with indexes", pairs, goal=0.3, unit="events/s")
 
 

@@ -9,6 +9,7 @@ J4  A view that is ahead of the record (a restore lost events it has seen) stops
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
@@ -16,13 +17,14 @@ import psycopg
 import structlog
 
 from infra.database import Database
+from infra.projector.filling import uncollected
 from infra.projector.folding import Folding, Poisoned
 from infra.projector.rebuild import rebuild
 from infra.projector.routing import CannotSay, Router
 from infra.projector.tables import Key, Slice, Table, Write
 from infra.record import wire
 from infra.record.appender import CHANNEL
-from infra.record.reader import EventRow, decode, fetch_keys, read_after
+from infra.record.reader import EventRow, decode, fetch_keys, read_after, replay_batches
 from infra.record.vault import Vault
 from projections.kernel import VIEWS, Recorded, View
 
@@ -165,7 +167,7 @@ class Projector:
             if not rows:
                 return lowest
             if smooth and len(rows) == self._batch and lowest == max(positions.values()):
-                smooth = self._stream(c, positions, rows, stop)
+                smooth = self._stream(c, positions, stop)
                 self._stands = None
                 continue
             smooth = True
@@ -193,34 +195,36 @@ class Projector:
                 return events, (row.position, e)
         return events, None
 
-    def _stream(self, c: psycopg.Connection[Any], positions: dict[str, int], rows: list[EventRow], stop: Event | None) -> bool:
+    def _stream(self, c: psycopg.Connection[Any], positions: dict[str, int], stop: Event | None) -> bool:
         """Far behind: fold one batch while the one before is written. Answers whether it came to the end without trouble.
 
         In trouble it stops where the last whole batch was written; going on step by step finds out what the trouble is.
         """
-        with self._database.connect("record") as writing, ThreadPoolExecutor(1, "writer") as writer:
-            before: Future[None] | None = None
+        before: Future[None] | None = None
 
-            def settled() -> None:
-                if before is not None:
-                    before.result()
+        def settled() -> None:
+            if before is not None:
+                before.result()
 
+        with uncollected(), self._database.connect("record") as writing, ThreadPoolExecutor(1, "writer") as writer:
+            batches = replay_batches(c, self._vault, min(positions.values()), 2**62, self._batch, wanted=self._router.wants)
             try:
-                while len(rows) == self._batch and (stop is None or not stop.is_set()):
-                    events, unreadable = self._decode(c, rows)
-                    if unreadable is not None:
-                        settled()
-                        return False
-                    reached = rows[-1].position
+                for events, reached in batches:
                     writes = self._fold(c, positions, events, reached, settled)
                     settled()
                     before = writer.submit(self._write, writing, positions, reached, writes)
                     positions = dict.fromkeys(positions, reached)
-                    rows = read_after(c, reached, self._batch)
+                    if stop is not None and stop.is_set():
+                        break
                 settled()
                 return True
-            except (Outrun, Poisoned):
+            except psycopg.Error:
                 self.forget()
+                raise
+            except Exception:  # an event that can't be read or applied, or another projector: step by step it shows which
+                self.forget()
+                with suppress(Outrun, Poisoned):
+                    settled()
                 return False
             except BaseException:
                 self.forget()

@@ -102,7 +102,7 @@ Copy = tuple[str, list[bytes]]
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
+def uncollected() -> Iterator[None]:
     """Rows and slices make no cycles: looking for some among hundreds of thousands of them takes a third of the time."""
     was = gc.isenabled()
     gc.disable()
@@ -137,7 +137,7 @@ def fill(
     fillings = {v.name: _Filling(v) for v in views}
     router = Router(views)
     with (
-        _uncollected(),
+        uncollected(),
         _writing(database) as writing,
         database.connect("record") as record,
         ThreadPoolExecutor(1, "copy") as writer,
