@@ -53,6 +53,7 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
     try:
         if migrated:
             migrate(database)
+            database.check_roles()
         vault = Vault(chosen.keys_folder)
         contents = blobs(chosen)
         await contents.sweep()

@@ -91,10 +91,55 @@ class Database:
     async def connect_async(self, role: Role, **extra: Any) -> psycopg.AsyncConnection[Any]:
         return await psycopg.AsyncConnection.connect(self.conninfo(role), autocommit=True, prepare_threshold=1, **extra)
 
+    def check_roles(self) -> None:
+        """Refuse to work when a session is not who it must be, or is more than it may be: row-level security would hold nothing back."""
+        for role in SESSIONS:
+            with self.connect(role) as c:
+                row = c.execute(WHO).fetchone()
+            _is_only(role, row)
+
+    async def check_session(self, c: psycopg.AsyncConnection[Any]) -> None:
+        """The same for a new session of the application, whoever pools connections in between."""
+        async with c.cursor() as cursor:
+            await cursor.execute(WHO)
+            _is_only("app", await cursor.fetchone())
+
     def close(self) -> None:
         if self._server is not None:
             self._server.cleanup()
             self._server = None
+
+
+SESSIONS: tuple[Role, ...] = ("app", "record")
+WHO = (
+    "SELECT r.rolname, r.rolsuper, r.rolbypassrls, EXISTS (SELECT FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+    " WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p', 'v') AND n.nspname IN ('record', 'vault', 'views', 'history', 'at', 'before', 'chancery'))"
+    " FROM pg_roles r WHERE r.rolname = current_user"
+)
+
+
+def _is_only(role: str, row: Any) -> None:
+    """DatabaseUnusable unless the session is `chancery_<role>`, which is no superuser, bypasses nothing and owns nothing."""
+    name, superuser, bypasses, owns = row or ("nobody", False, False, False)
+    if name != f"chancery_{role}":
+        raise DatabaseUnusable(
+            f"A session that asked to be chancery_{role} is {name}. Something between Chancery and PostgreSQL drops the connection's options,"
+            " as PgBouncer does: connect to PostgreSQL itself (docs/postgresql.md)."
+        )
+    more = (
+        "a superuser"
+        if superuser
+        else "allowed to bypass row-level security"
+        if bypasses
+        else "the owner of tables"
+        if owns
+        else None
+    )
+    if more is not None:
+        raise DatabaseUnusable(
+            f"The role {name} is {more}, so it would see other firms' rows. Take that from it"
+            f" (ALTER ROLE {name} NOSUPERUSER NOBYPASSRLS; tables belong to chancery_owner) and start again."
+        )
 
 
 def migrations() -> Iterator[tuple[int, str, str]]:

@@ -138,6 +138,7 @@ class Readers:
             max_waiting=512,
             reconnect_timeout=3.0,
             kwargs={"autocommit": True, "prepare_threshold": 1},
+            configure=database.check_session,
             name="readers",
         )
 
