@@ -101,9 +101,11 @@ async def _hammer(address: str, key: str, connections: int, seconds: float, rate
         while clients.free:
             clients.free.popleft().send()
     missed = due = 0
+    late: list[float] = []
     while (now := time.perf_counter()) < clients.until:
         if clients.paced:
             while due < (now - started) * rate:
+                late.append(now - started - due / rate)
                 due += 1
                 if clients.free:
                     clients.free.popleft().send()
@@ -114,6 +116,7 @@ async def _hammer(address: str, key: str, connections: int, seconds: float, rate
     waited = time.perf_counter() + 5
     while any(c._started for _, c in opened) and time.perf_counter() < waited:  # noqa: ASYNC110, SLF001 - a plain wait at the end
         await asyncio.sleep(0.05)
+    late.sort()
     refused = sorted(t for status, t in clients.times if status in {429, 503})
     good = sorted(t for status, t in clients.times if status < 300)
     print(
@@ -122,6 +125,9 @@ async def _hammer(address: str, key: str, connections: int, seconds: float, rate
                 "seen": clients.seen,
                 "missed": missed,
                 "busy": round(busy, 2),
+                # how much later than due requests were begun: what this process waited for a core, and as much may be in the times below
+                "late_p99": late[len(late) * 99 // 100] if late else 0,
+                "late_most": late[-1] if late else 0,
                 "good_p50": good[len(good) // 2] if good else 0,
                 "good_p99": good[len(good) * 99 // 100] if good else 0,
                 "refused_p50": refused[len(refused) // 2] if refused else 0,

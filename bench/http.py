@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -117,6 +118,14 @@ def _until_ready(port: int, key: str, paths: list[str]) -> None:
     raise Broken(f"the server does not take commands: {seen}")
 
 
+def _lateness(port: int, key: str) -> float:
+    """How late the server's event loop was at worst lately."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/metrics", headers={"Authorization": f"Bearer {key}"})
+    with urllib.request.urlopen(request, timeout=30) as said:  # noqa: S310
+        found = re.search(r"^chancery_loop_lateness_seconds (\S+)", said.read().decode(), re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
 def _overload(port: int, key: str, paths: list[str], pid: int) -> list[Figure]:
     """A minute of twice as many requests as the peak, begun at their rate whatever becomes of them."""
     process = psutil.Process(pid)
@@ -124,7 +133,8 @@ def _overload(port: int, key: str, paths: list[str], pid: int) -> list[Figure]:
     before = process.memory_info().rss
     seen = hammer(port, key, paths, CROWD, OVERLOAD_SECONDS, 2 * peak)
     growth = process.memory_info().rss / before
-    print(f"at a peak of {peak:.0f}/s: {seen}", flush=True)
+    lateness = _lateness(port, key)
+    print(f"at a peak of {peak:.0f}/s: {seen}; the server's loop was late by {lateness * 1000:.0f} ms at most", flush=True)
     after = good(hammer(port, key, paths, CONNECTIONS, 10.0)) / 10.0
     print(f"peak afterwards: {after:.0f}/s", flush=True)
     if not set(seen["seen"]) <= {"200", "201", "429", "503"}:
@@ -141,6 +151,13 @@ def _overload(port: int, key: str, paths: list[str], pid: int) -> list[Figure]:
             [(seen["refused_p99"] * 1000, 100.0)],
             goal=1.0,
             direction="at most",
+            unit="ms",
+        ),
+        figure(
+            "p99 of a refusal under overload",
+            "how late its client began, p99",
+            [(seen["refused_p99"] * 1000, max(seen["late_p99"] * 1000, 0.001))],
+            goal=None,
             unit="ms",
         ),
         figure("memory after the overload", "before", [(growth, 1.0)], goal=1.2, direction="at most", unit="times"),

@@ -22,7 +22,7 @@ from infra.bootstrap import Chancery, opened
 from infra.embedded import keep
 from infra.http import batch, changes, commands, cypher, downloads, explain, openapi, pages, problems, reads, undo, whoami
 from infra.http.commands import path_id
-from infra.http.connection import OVERLOADED, SECURITY_HEADERS, Crowd, named
+from infra.http.connection import COUNTED, OVERLOADED, SECURITY_HEADERS, Crowd, Lateness, named
 from infra.http.described import EXTRA
 from infra.http.log import Logs
 from infra.http.proofs import Proofs
@@ -48,6 +48,11 @@ class Metrics:
         self.requests = Counter("chancery_requests", "Requests answered.", ["route", "status"], registry=self.registry)
         self.seconds = Histogram("chancery_request_seconds", "Time to answer.", ["route"], registry=self.registry)
         self.in_flight = Gauge("chancery_requests_in_flight", "Requests being served.", registry=self.registry)
+        self.lateness = Gauge(
+            "chancery_loop_lateness_seconds",
+            "How late the event loop was at worst in the last minute; when it is late, everybody waits.",
+            registry=self.registry,
+        )
         self.streams = Gauge("chancery_change_streams", "Streams of live changes open.", registry=self.registry)
         self.head = Gauge("chancery_record_position", "The last position of the record.", registry=self.registry)
         self.lag = Gauge(
@@ -91,8 +96,11 @@ class Door:
             else:
                 await send(message)
 
-        refused = self._refusal(scope)
+        counted = state.pop(COUNTED, False)
+        refused = self._refusal(scope, counted=counted)
         if refused is not None:
+            if counted:
+                self._left()
             await refused(scope, receive, answer)
             self._metrics.requests.labels("refused", str(status)).inc()
             return
@@ -106,7 +114,8 @@ class Door:
                 self._left()
 
         state["long"] = long
-        self.crowd.in_flight += 1
+        if not counted:
+            self.crowd.in_flight += 1
         try:
             await self._app(scope, receive, answer)
         except Exception as e:
@@ -127,8 +136,8 @@ class Door:
     def _left(self) -> None:
         self.crowd.in_flight -= 1
 
-    def _refusal(self, scope: Scope) -> Response | None:
-        if self.crowd.full():  # where no `Connection` has seen to it
+    def _refusal(self, scope: Scope, *, counted: bool) -> Response | None:
+        if not counted and self.crowd.full():  # where no `Connection` has seen to it
             return Response(OVERLOADED, 503, {"Retry-After": "1", "Cache-Control": "no-store"}, problems.MEDIA_TYPE)
         if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > LONGEST:
             return problems.answer(
@@ -166,12 +175,16 @@ def build(settings: Settings) -> FastAPI:
             app.state.service = service
             app.state.routes = routes(service, metrics)
             app.router.default = Router(app.state.routes, below=pages.FILES)
+            lateness = Lateness()
+            lateness.watch()
+            metrics.lateness.set_function(lateness.worst)
             gc.collect()
             gc.set_threshold(50_000, 20, 100)  # requests make few cycles
             gc.freeze()  # what is there from the start is never walked again: a full collection would hold everybody up
             try:
                 yield
             finally:
+                lateness.close()
                 await service.close()
                 if keeper is not None:
                     keeper.cancel()

@@ -26,6 +26,9 @@ OVERLOADED = orjson.dumps(
         "detail": "This server is at its limit. Try again shortly.",
     }
 )
+COUNTED = "counted"  # in the state of a request that has its place in the crowd
+PROBE_SECONDS = 0.02
+SHOWN_SECONDS = 30.0
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
@@ -66,6 +69,37 @@ class Crowd:
 
     def may_wait(self) -> bool:
         return self.waiting < self.most * WAITING
+
+
+class Lateness:
+    """How much later than due the event loop has called something, at worst in the last half minute to minute."""
+
+    def __init__(self) -> None:
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._next: asyncio.TimerHandle | None = None
+        self._now = self._before = 0.0
+        self._turned = 0.0
+
+    def watch(self) -> None:
+        """Begin, on the loop that runs."""
+        self._loop = asyncio.get_running_loop()
+        self._turned = self._loop.time()
+        self._due(self._loop.time())
+
+    def close(self) -> None:
+        if self._next is not None:
+            self._next.cancel()
+
+    def worst(self) -> float:
+        return max(self._now, self._before)
+
+    def _due(self, at: float) -> None:
+        assert self._loop is not None  # noqa: S101 # nosec B101 - `watch` has set it
+        now = self._loop.time()
+        self._now = max(self._now, now - at)
+        if now - self._turned > SHOWN_SECONDS:
+            self._before, self._now, self._turned = self._now, 0.0, now
+        self._next = self._loop.call_at(now + PROBE_SECONDS, self._due, now + PROBE_SECONDS)
 
 
 def named(headers: Iterable[tuple[bytes, bytes]]) -> str:
@@ -121,10 +155,16 @@ class Connection(HttpToolsProtocol):
         self._heard()
         self._whole = False
         crowded = self._most is not None and len(self.connections) > self._most
-        if (crowded or (self.crowd is not None and self.crowd.full())) and (self.cycle is None or self.cycle.response_complete):
+        begins = self.cycle is None or self.cycle.response_complete
+        if (crowded or (self.crowd is not None and self.crowd.full())) and begins:
             self._turn_away(close=crowded)
-        else:
-            super().on_headers_complete()
+            return
+        super().on_headers_complete()
+        if begins and self.crowd is not None and self.cycle is not None and self.cycle.scope is self.scope:
+            # Counted now, not when its task begins: else everything that comes in one turn of the loop would be let in, and the
+            # surplus refused only after it had cost a task each.
+            self.crowd.in_flight += 1
+            self.scope["state"][COUNTED] = True
 
     def _turn_away(self, *, close: bool) -> None:
         """Answer that the server is full before anything is done: no task, no application, no body. The connection stays if it may."""

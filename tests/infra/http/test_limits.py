@@ -210,3 +210,35 @@ async def test_a_full_server_turns_requests_away_before_any_work_and_keeps_the_c
     status, _, _ = await read_answer(reader)
     assert status == 200
     writer.close()
+
+
+async def test_of_requests_that_come_in_one_turn_no_more_are_begun_than_there_is_room_for(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = served.house._app.state.crowd
+    turned_away: list[int] = []
+    gate = asyncio.Event()
+    authenticate = service.authenticate
+
+    async def slowly(*args: object) -> object:
+        await gate.wait()
+        return await authenticate(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(service, "authenticate", slowly)
+    monkeypatch.setattr(Connection, "crowd", crowd)
+    monkeypatch.setattr(crowd, "most", 3)
+    monkeypatch.setattr(crowd, "turned_away", lambda: turned_away.append(1))
+    served.house._app.state.service._known.clear()
+    opened = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(12)]
+    for _, writer in opened:
+        writer.write(f"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.house.key}\r\n\r\n".encode())
+    async with asyncio.timeout(10):
+        while len(turned_away) < 9:
+            await asyncio.sleep(0)
+    assert crowd.in_flight == 3
+    gate.set()
+    statuses = sorted([(await read_answer(reader))[0] for reader, _ in opened])
+    assert statuses == [200] * 3 + [503] * 9
+    assert crowd.in_flight == 0
+    for _, writer in opened:
+        writer.close()
