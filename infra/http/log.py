@@ -7,8 +7,8 @@ HL2  A cosignature is taken only over a checkpoint that this log has signed and 
 import asyncio
 import gzip
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
+from domain.kernel import FirmId
 from infra.http import openapi
 from infra.http.commands import read_body
 from infra.http.problems import HttpProblem
@@ -65,6 +66,7 @@ class Logs:
         self._service = service
         self._cache = NodeCache()
         self._policy: tuple[float, Policy] | None = None
+        self._at_work: set[FirmId] = set()
 
     def routes(self) -> list[tuple[str, str, str, Endpoint]]:
         tile = self._reading(self._tile)
@@ -117,6 +119,22 @@ class Logs:
     async def _store(self, principal: Principal) -> AsyncIterator[AsyncLogStore]:
         async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             yield AsyncLogStore(r.connection, principal.firm, self._cache)
+
+    @contextmanager
+    def _alone(self, principal: Principal) -> Iterator[None]:
+        """Seals and timestamps take long: a firm has one of them made at a time."""
+        if principal.firm in self._at_work:
+            raise HttpProblem(
+                503,
+                "overloaded",
+                "A seal or a timestamp of this log is being made. Try again shortly.",
+                headers={"Retry-After": "5"},
+            )
+        self._at_work.add(principal.firm)
+        try:
+            yield
+        finally:
+            self._at_work.discard(principal.firm)
 
     async def _caught_up(self, request: Request) -> None:
         """A read that carries a position waits until the log has it."""
@@ -339,7 +357,8 @@ class Logs:
         async with self._store(principal) as store:
             entry = await store.log()
         chancery = self._service.chancery
-        made = await asyncio.to_thread(heads.seal, chancery.database, entry)
+        with self._alone(principal):
+            made = await asyncio.to_thread(heads.seal, chancery.database, entry)
         done = await chancery.executor.execute(sealing(made), firm=principal.firm, actor=ACTOR, permissions=PERMISSIONS)
         return json_response({**_seal(made), "position": done.position}, headers={"Chancery-Position": str(done.position)})
 
@@ -379,7 +398,8 @@ class Logs:
                 with chancery.database.connect("record") as c:
                     return daily.stamp(c, principal.firm, by)
 
-            size, at = await asyncio.to_thread(ask)
+            with self._alone(principal):
+                size, at = await asyncio.to_thread(ask)
         except (NoTimestamp, TimestampsUnusable) as e:
             raise HttpProblem(503, "no-timestamp", str(e), headers={"Retry-After": "60"}) from e
         return json_response({"size": size, "stamped_at": at})
