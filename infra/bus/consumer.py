@@ -180,6 +180,7 @@ class Consumer:
             if time.monotonic() - reported >= KEEP:
                 reported = time.monotonic()
                 positions.seen(c, group)
+                positions.check_not_ahead(c, group)
                 self._report(c)
             dead_letters.publish(c, group, topic)
             for told in listening.notifies(timeout=0.05 if busy else 0.5, stop_after=1):

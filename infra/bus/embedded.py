@@ -84,7 +84,7 @@ class Embedded:
                     return None
                 self._turn.wait(max(0.001, min([until, *self._resting.values()]) - now))
             besides = list(self._busy | self._resting.keys())
-        found: Sequence[tuple[UUID, int, int]] = ()
+        found: Sequence[tuple[UUID, int, bool]] = ()
         try:
             positions.enroll(c, self._subscription.group)
             found = positions.behind(c, self._subscription.group, besides=besides)

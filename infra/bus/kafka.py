@@ -361,18 +361,18 @@ class KafkaBus:
     def _look(self, c: psycopg.Connection[Any], *, called: bool) -> None:
         """Find firms that are behind. Without a call, only those that did not move since the last look are read from the store."""
         found: dict[UUID, int] = {}
-        failed: set[UUID] = set()
+        owed: set[UUID] = set()
         try:
             positions.enroll(c, self._subscription.group)
-            for firm, at, attempts in positions.behind(c, self._subscription.group, most=1_000):
+            for firm, at, unsent in positions.behind(c, self._subscription.group, most=1_000):
                 found[firm] = at
-                if attempts:  # whoever had it has gone; its messages are not sent again
-                    failed.add(firm)
+                if unsent:
+                    owed.add(firm)
         finally:
             with self._turn:
                 self._looking, self._looked = False, time.monotonic()
                 for firm, at in found.items():
-                    if called or firm in failed or self._stood.get(firm) == at:
+                    if called or firm in owed or self._stood.get(firm) == at:
                         lane = self._lanes.setdefault(firm, _Lane(firm))
                         lane.store = True
                         self._queue(lane)

@@ -65,14 +65,19 @@ def open_group(c: psycopg.Connection[Any], subscription: Subscription) -> None:
         (subscription.group, firms),
     )
     enroll(c, subscription.group)
+    check_not_ahead(c, subscription.group)
+    c.execute("UPDATE chancery.bus_groups SET stopped = NULL WHERE name = %s", (subscription.group,))
+
+
+def check_not_ahead(c: psycopg.Connection[Any], group: str) -> None:
+    """The store has all that the group has handled, in every firm, or AheadOfStore."""
     ahead = c.execute(
         "SELECT p.firm_id, p.next FROM chancery.bus_positions p LEFT JOIN record.firm_heads h USING (firm_id)"
         " WHERE p.group_name = %s AND p.next > coalesce(h.firm_position, 0) LIMIT 1",
-        (subscription.group,),
+        (group,),
     ).fetchone()
     if ahead is not None:
         raise AheadOfStore(f"firm {ahead[0]}, at {ahead[1]}")
-    c.execute("UPDATE chancery.bus_groups SET stopped = NULL WHERE name = %s", (subscription.group,))
 
 
 def enroll(c: psycopg.Connection[Any], group: str, firm: UUID | None = None) -> int:
@@ -89,11 +94,11 @@ def enroll(c: psycopg.Connection[Any], group: str, firm: UUID | None = None) -> 
     ).rowcount
 
 
-def behind(c: psycopg.Connection[Any], group: str, *, most: int = 64, besides: Sequence[UUID] = ()) -> list[tuple[UUID, int, int]]:
-    """Firms that have events for the group and may be worked on now, the longest waiting first; with its place in each, and how often
-    the event there has failed."""
+def behind(c: psycopg.Connection[Any], group: str, *, most: int = 64, besides: Sequence[UUID] = ()) -> list[tuple[UUID, int, bool]]:
+    """Firms that have events for the group and may be worked on now, the longest waiting first; with its place in each, and
+    whether nobody will send it what comes next: it has failed, or the group was set back."""
     return c.execute(
-        "SELECT p.firm_id, p.next, p.attempts FROM chancery.bus_positions p"
+        "SELECT p.firm_id, p.next, p.attempts > 0 OR p.next < p.furthest FROM chancery.bus_positions p"
         " JOIN record.firm_heads h USING (firm_id) JOIN chancery.bus_groups g ON g.name = p.group_name"
         " WHERE p.group_name = %s AND p.next < h.firm_position AND (p.retry_at IS NULL OR p.retry_at <= now())"
         " AND (g.firms IS NULL OR p.firm_id = ANY(g.firms)) AND p.firm_id <> ALL(%s) ORDER BY p.updated_at LIMIT %s",

@@ -18,7 +18,7 @@ from domain.kernel import FirmId
 from infra.bus import positions
 from infra.bus.consumer import Consumer
 from infra.bus.metrics import Metrics
-from infra.bus.positions import AheadOfStore, Forked, Halted
+from infra.bus.positions import AheadOfStore, Forgotten, Forked, Halted
 from infra.bus.subscription import BadSubscription, Delivered, Retry, Subscription
 from infra.database import Database
 from infra.record.appender import Appender
@@ -355,6 +355,34 @@ def test_a_consumer_ahead_of_the_store_stops_and_says_so(bus: Bus) -> None:
 
 
 @pytest.mark.invariant("CS6")
+def test_a_consumer_that_comes_to_be_ahead_of_the_store_while_it_works_stops_too(bus: Bus) -> None:
+    one = firms(1)
+    bus.write(one, 2)
+
+    def work() -> None:
+        with consuming(writing(bus.group, firms=frozenset(one)), bus.settings, bus.database):
+            until(lambda: caught_up(bus))
+            with bus.database.connect("record") as c:
+                c.execute("UPDATE chancery.bus_positions SET next = 9 WHERE group_name = %s", (bus.group,))
+            until(lambda: scalar(bus.database, "SELECT stopped FROM chancery.bus_groups WHERE name = %s", bus.group))
+
+    with pytest.raises(AheadOfStore):
+        work()
+
+
+def test_a_consumer_of_a_group_that_was_forgotten_stops(bus: Bus) -> None:
+    def work() -> None:
+        with consuming(writing(bus.group, firms=frozenset(firms(1))), bus.settings, bus.database) as consumer:
+            until(lambda: scalar(bus.database, "SELECT seen_at FROM chancery.bus_groups WHERE name = %s", bus.group))
+            with bus.database.connect("record") as c:
+                positions.forget(c, bus.group)
+            until(lambda: consumer._fatal is not None)
+
+    with pytest.raises(Forgotten):
+        work()
+
+
+@pytest.mark.invariant("CS6")
 def test_a_consumer_whose_last_event_is_not_the_stores_stops_and_says_so(bus: Bus) -> None:
     one = firms(1)
     bus.write(one, 5)
@@ -371,15 +399,16 @@ def test_a_consumer_whose_last_event_is_not_the_stores_stops_and_says_so(bus: Bu
 
 @pytest.mark.invariant("CS13")
 def test_what_waits_is_bounded_and_everything_is_handled_nevertheless(bus: Bus) -> None:
-    bus.write(firms(4), 60)
+    known = firms(4)
+    bus.write(known, 60)
     metrics, most, paused = Metrics(), 0.0, 0.0
-    subscription = writing(bus.group, slow=0.02, waiting=60, batch=5)
+    subscription = writing(bus.group, slow=0.02, waiting=60, batch=5, firms=frozenset(known))
     with consuming(subscription, bus.settings, bus.database, metrics=metrics):
         while not caught_up(bus):
             most = max(most, metrics.registry.get_sample_value("chancery_bus_waiting_events", {"group": bus.group}) or 0)
             paused = max(paused, metrics.registry.get_sample_value("chancery_bus_paused_partitions", {"group": bus.group}) or 0)
             time.sleep(0.01)
-    assert handled_digest(bus.database, bus.group) == record_digest(bus.database)
+    assert handled_digest(bus.database, bus.group) == record_digest(bus.database, known)
     assert most <= 60 + 500  # what one fetch brings comes on top
     assert bus.name == "embedded" or paused > 0
 

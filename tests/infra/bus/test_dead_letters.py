@@ -1,6 +1,7 @@
 """Events that a group can't handle: kept with the reason and where they came from, replayed to that group alone, given up."""
 
 import json
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,8 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from domain.kernel import Refused
 from infra.bus import dead_letters, positions
 from infra.bus.dead_letters import NoSuchLetter
+from infra.bus.handling import Handling
+from infra.bus.metrics import Metrics
 from infra.bus.positions import NoSuchGroup
 from infra.bus.subscription import Delivered, Reject, Retry, Subscription
 from infra.bus.topics import Names
@@ -203,6 +206,25 @@ def test_letters_of_what_is_handled_when_the_group_is_set_back_are_settled(bus: 
         bus.database, "SELECT array_agg(firm_position ORDER BY n) FROM views.tests_handled WHERE group_name = %s", bus.group
     )
     assert kept == [0, 1, 0, 1, 2, 3]
+
+
+def test_a_letter_of_an_event_to_which_the_group_comes_again_by_itself_is_not_handled_twice(bus: Bus) -> None:
+    one = firms(1)
+    subscription = writing(bus.group, firms=frozenset(one))
+    bus.write(one, 1, type="tests.Broken.v1")
+    poisoned(bus.database, "tests.Broken.v1")
+    with consuming(subscription, bus.settings, bus.database):
+        until(lambda: caught_up(bus) and len(letters(bus)) == 1)
+    poisoned(bus.database)
+    handling = Handling(subscription, None, Metrics(), threading.Event())
+    with bus.database.connect("record") as c:
+        positions.replay(c, bus.group, 1)
+        (event,) = dead_letters.replay(c, bus.group)
+        assert handling.replay(c, one[0], event)
+    assert letters(bus) == []
+    with consuming(subscription, bus.settings, bus.database):
+        until(lambda: caught_up(bus))
+    assert handled_digest(bus.database, bus.group) == record_digest(bus.database, one)
 
 
 @pytest.mark.invariant("CS18")
