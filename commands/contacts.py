@@ -194,8 +194,8 @@ class SetContactFields(Command):
 
 
 @command(
-    "contacts.setCustom",
-    "POST /contacts/{id}:setCustom",
+    "contacts.set_custom",
+    "POST /contacts/{id}:set-custom",
     permission=WRITE,
     title="Set custom fields of a contact",
     target=CONTACT,

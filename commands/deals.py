@@ -218,7 +218,7 @@ class AddParty(PartyAs):
     occurred_at: OccurredAt = None
 
 
-@command("deals.add_party", "POST /deals/{id}:addParty", permission="deals:write", title="Add a party to a deal", target=DEAL)
+@command("deals.add_party", "POST /deals/{id}:add-party", permission="deals:write", title="Add a party to a deal", target=DEAL)
 async def add_party(c: AddParty, w: Work) -> Answer:
     """Add a contact or an organisation in a role. The same one may have several roles."""
     entity = await w.load(DEAL, c.id)
@@ -233,7 +233,7 @@ class RemoveParty(PartyAs):
 
 
 @command(
-    "deals.remove_party", "POST /deals/{id}:removeParty", permission="deals:write", title="Remove a party of a deal", target=DEAL
+    "deals.remove_party", "POST /deals/{id}:remove-party", permission="deals:write", title="Remove a party of a deal", target=DEAL
 )
 async def remove_party(c: RemoveParty, w: Work) -> Answer:
     entity = await w.load(DEAL, c.id)
@@ -270,7 +270,7 @@ class RecordDealActivity(Command):
 
 @command(
     "deals.record_activity",
-    "POST /deals/{id}:recordActivity",
+    "POST /deals/{id}:record-activity",
     permission="deals:write",
     title="Record what was done for a deal",
     target=DEAL,

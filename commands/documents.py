@@ -201,7 +201,7 @@ class AddVersion(Command):
     occurred_at: AwareDatetime | None = None
 
 
-@command("documents.add_version", "POST /documents/{id}:addVersion", permission=WRITE, title="Add a version", target=DOCUMENT)
+@command("documents.add_version", "POST /documents/{id}:add-version", permission=WRITE, title="Add a version", target=DOCUMENT)
 async def add_version(c: AddVersion, w: Work) -> Answer:
     """Content that an earlier version had already is noticed (`same_content_as`) and kept once."""
     at = _when(c.occurred_at, w)
@@ -219,7 +219,7 @@ class RestoreVersion(Command):
 
 @command(
     "documents.restore_version",
-    "POST /documents/{id}:restoreVersion",
+    "POST /documents/{id}:restore-version",
     permission=WRITE,
     title="Restore an old version",
     target=DOCUMENT,
@@ -318,7 +318,7 @@ class PlaceHold(Command):
 
 @command(
     "documents.place_hold",
-    "POST /documents/{id}:placeHold",
+    "POST /documents/{id}:place-hold",
     permission=HOLDS,
     title="Place a legal hold",
     target=DOCUMENT,
@@ -339,7 +339,7 @@ class LiftHold(Command):
 
 @command(
     "documents.lift_hold",
-    "POST /documents/{id}:liftHold",
+    "POST /documents/{id}:lift-hold",
     permission=HOLDS,
     title="Lift a legal hold",
     target=DOCUMENT,
@@ -378,7 +378,7 @@ class ShortenRetention(Command):
 
 @command(
     "documents.shorten_retention",
-    "POST /documents/{id}:shortenRetention",
+    "POST /documents/{id}:shorten-retention",
     permission=HOLDS,
     title="Shorten or give up retention",
     target=DOCUMENT,

@@ -152,7 +152,7 @@ async def rename(cmd: RenameFirm, w: Work) -> Answer:
 
 
 @command(
-    "firms.change-settings",
+    "firms.change_settings",
     "POST /firms/{id}:change-settings",
     permission="firm:write",
     title="Change settings of the firm",

@@ -20,7 +20,7 @@ class RecordCypherRun(Command):
     parameters: Annotated[tuple[Name, ...], Field(max_length=50)] = ()
 
 
-@command("graph.record_run", "POST /graph:recordRun", permission="operator", title="Record a run of Cypher", undoable=False)
+@command("graph.record_run", "POST /graph:record-run", permission="operator", title="Record a run of Cypher", undoable=False)
 async def record_run(c: RecordCypherRun, w: Work) -> Answer:
     """Each run is a stream of its own, so that runs never wait for each other."""
     entity = w.create(CYPHER_RUN, w.new_id())

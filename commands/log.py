@@ -34,7 +34,7 @@ class RestartLog(Command):
     reason: RestartReason
 
 
-@command("log.rotate_key", "POST /log:rotateKey", permission="operator", title="Sign a log with another key", undoable=False)
+@command("log.rotate_key", "POST /log:rotate-key", permission="operator", title="Sign a log with another key", undoable=False)
 async def rotate_key(c: RotateLogKey, w: Work) -> Answer:
     """From the checkpoint that holds this on, the new key signs."""
     entity = await w.find(LOG, w.firm)
@@ -43,7 +43,7 @@ async def rotate_key(c: RotateLogKey, w: Work) -> Answer:
 
 
 @command(
-    "log.seal_heads", "POST /log:sealHeads", permission="operator", title="Seal the heads of the chains of consent", undoable=False
+    "log.seal_heads", "POST /log:seal-heads", permission="operator", title="Seal the heads of the chains of consent", undoable=False
 )
 async def seal_heads(c: SealHeads, w: Work) -> Answer:
     """Say in the log what the last event of each chain was, so that nobody can leave out a later one."""

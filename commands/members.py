@@ -106,7 +106,7 @@ async def rename(cmd: RenameMember, w: Work) -> Answer:
 
 
 @command(
-    "members.change-email",
+    "members.change_email",
     "POST /members/{id}:change-email",
     permission="members:write",
     title="Change a member's email address",
@@ -124,7 +124,7 @@ async def change_email(cmd: ChangeMemberEmail, w: Work) -> Answer:
 
 
 @command(
-    "members.change-roles",
+    "members.change_roles",
     "POST /members/{id}:change-roles",
     permission="members:write",
     title="Change a member's roles",

@@ -225,8 +225,8 @@ class SetOrganisationFields(Command):
 
 
 @command(
-    "organisations.setCustom",
-    "POST /organisations/{id}:setCustom",
+    "organisations.set_custom",
+    "POST /organisations/{id}:set-custom",
     permission=WRITE,
     title="Set custom fields of an organisation",
     target=ORGANISATION,

@@ -100,7 +100,7 @@ class MakePipelineDefault(Command):
 
 @command(
     "pipelines.make_default",
-    "POST /pipelines/{id}:makeDefault",
+    "POST /pipelines/{id}:make-default",
     permission="pipelines:write",
     title="Make a pipeline the firm's default",
     target=PIPELINE,

@@ -218,7 +218,7 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
             add(spec.method, f"/v1{spec.path}", spec.name, undo.route(service, endpoint) if spec.name == "undo" else endpoint)
     room = downloads.Downloads()
     for c in COLLECTIONS.values():
-        add("POST", f"/v1/{c.name}:batchGet", f"{c.name}.batchGet", batch.route(service, c))
+        add("POST", f"/v1/{c.name}:batch-get", f"{c.name}.batchGet", batch.route(service, c))
         for method in ("GET", "POST"):
             add(method, f"/v1/{c.name}:export", f"{c.name}.export", downloads.route(service, c, room))
         add("GET", f"/v1/{c.name}", f"{c.name}.list", reads.list_route(service, c))

@@ -21,7 +21,7 @@ KNOWN = ("ids", "fields", *MOMENT_PARAMETERS)
 
 
 def route(service: Service, c: Collection) -> Endpoint:
-    """`POST /v1/{collection}:batchGet {ids, fields, as_of, known_at}` answers `{items, missing}`."""
+    """`POST /v1/{collection}:batch-get {ids, fields, as_of, known_at}` answers `{items, missing}`."""
 
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)

@@ -368,7 +368,7 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
             }
         },
     }
-    out[f"/v1/{c.name}:batchGet"] = {
+    out[f"/v1/{c.name}:batch-get"] = {
         "post": {
             "operationId": f"{c.name}.batchGet",
             "tags": [c.name],

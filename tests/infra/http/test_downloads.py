@@ -26,12 +26,12 @@ async def contact(house: House, name: str, **more: object) -> str:
 async def test_a_batch_keeps_the_order_and_names_what_is_missing(house: House) -> None:
     a, b = await contact(house, "Ann"), await contact(house, "Ben")
     position = await house.settle()
-    answer = await house.client.post("/v1/contacts:batchGet", json={"ids": [b, NOBODY, a, b], "fields": "display_name"})
+    answer = await house.client.post("/v1/contacts:batch-get", json={"ids": [b, NOBODY, a, b], "fields": "display_name"})
     assert answer.status_code == 200, answer.text
     assert [(i["id"], i["display_name"]) for i in answer.json()["items"]] == [(b, "Ben"), (a, "Ann")]
     assert answer.json()["missing"] == [NOBODY]
     assert int(answer.headers["Chancery-Position"]) >= position
-    then = await house.client.post("/v1/contacts:batchGet", json={"ids": [a], "as_of": "2001-01-01T00:00:00Z"})
+    then = await house.client.post("/v1/contacts:batch-get", json={"ids": [a], "as_of": "2001-01-01T00:00:00Z"})
     assert then.json() == {"items": [], "missing": [a]}
 
 
@@ -39,14 +39,14 @@ async def test_a_batch_of_another_firm_is_missing(house: House) -> None:
     other = await house.another_firm()
     theirs = await contact(other, "Theirs")
     await house.settle()
-    assert (await house.client.post("/v1/contacts:batchGet", json={"ids": [theirs]})).json() == {"items": [], "missing": [theirs]}
+    assert (await house.client.post("/v1/contacts:batch-get", json={"ids": [theirs]})).json() == {"items": [], "missing": [theirs]}
 
 
 @pytest.mark.parametrize(
     "body", [{}, {"ids": []}, {"ids": [NOBODY] * 1001}, {"ids": ["x"]}, {"ids": NOBODY}, {"ids": [NOBODY], "x": 1}]
 )
 async def test_a_batch_that_is_none_is_refused(house: House, body: dict[str, object]) -> None:
-    assert (await house.client.post("/v1/contacts:batchGet", json=body)).status_code == 422
+    assert (await house.client.post("/v1/contacts:batch-get", json=body)).status_code == 422
 
 
 async def test_a_list_is_downloaded_as_csv_with_formulas_inert(house: House) -> None:

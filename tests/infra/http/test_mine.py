@@ -56,7 +56,7 @@ async def test_a_view_that_is_not_shared_is_its_owners_alone_to_see(house: House
         await read(client, f"/saved_views/{own}", 404)
         await read(client, f"/saved_views/{own}/history", 404)
         await read(client, f"/saved_views/{own}/explain", 404)
-        batch = await client.post("/v1/saved_views:batchGet", json={"ids": [own, shared]})
+        batch = await client.post("/v1/saved_views:batch-get", json={"ids": [own, shared]})
         assert [v["id"] for v in batch.json()["items"]] == [shared], batch.text
         then = (datetime.now(UTC) + timedelta(minutes=1)).isoformat()
         assert [v["id"] for v in (await read(client, "/saved_views", as_of=then))["items"]] == [shared]

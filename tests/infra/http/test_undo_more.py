@@ -114,13 +114,13 @@ async def test_holds_and_retention_are_undone_by_whoever_may_set_them(house: Hou
     sha256 = (await house.client.post("/v1/uploads", content=b"held")).json()["sha256"]
     made, _ = await act(house, "/documents", {"title": "D", "version": {"sha256": sha256, "file_name": "d.txt"}}, 201)
     document = f"/documents/{made['id']}"
-    holding, _ = await act(house, f"{document}:placeHold", {"name": "Case 7", "reason": "Suit"})
-    _, lifted = await act(house, f"{document}:liftHold", {"hold": holding["hold"], "reason": "Settled"})
+    holding, _ = await act(house, f"{document}:place-hold", {"name": "Case 7", "reason": "Suit"})
+    _, lifted = await act(house, f"{document}:lift-hold", {"hold": holding["hold"], "reason": "Settled"})
     await undo(house, lifted)
     assert [str(h) for h in (await read(house, document))["holds"]] == [holding["hold"]]
     _, retained = await act(house, f"{document}:retain", {"until": "2040-01-01"})
     assert (await undo(house, retained, 409))["rule"] == "DocumentIsOnHold"
-    _, lifted = await act(house, f"{document}:liftHold", {"hold": holding["hold"], "reason": "Settled"})
+    _, lifted = await act(house, f"{document}:lift-hold", {"hold": holding["hold"], "reason": "Settled"})
     await undo(house, retained)
     assert (await read(house, document))["retain_until"] is None
     _, discarded = await act(house, f"{document}:discard", {"reason": "Done"})
