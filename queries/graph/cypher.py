@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from domain.kernel import Invalid
 from queries.kernel import Query
@@ -23,6 +23,8 @@ PERMISSION = "graph:cypher"
 MOST_TEXT = 10_000
 MOST_TOKENS = 2_000
 MOST_DEPTH = 40
+MOST_SUMS = 8
+MOST_GIVEN = 64_000  # characters of all parameters
 MOST_ROWS = 10_000
 
 _WORDS: Mapping[str, list[str]] = tomllib.loads(Path(__file__).with_suffix(".toml").read_text(encoding="utf-8"))
@@ -41,6 +43,18 @@ class AskCypher(Query):
     max_rows: Annotated[
         int, Field(ge=1, le=MOST_ROWS, description="So many rows at most; `truncated` says that there are more.")
     ] = 1_000
+
+    @field_validator("parameters")
+    @classmethod
+    def _small(cls, given: dict[str, object]) -> dict[str, object]:
+        if len(str(given)) > MOST_GIVEN * 8:
+            raise ValueError("the parameters are too large together")
+        if (
+            sum(len(v) for value in given.values() for v in (value if isinstance(value, list) else [value]) if isinstance(v, str))
+            > MOST_GIVEN
+        ):
+            raise ValueError(f"the texts among the parameters have more than {MOST_GIVEN} characters together")
+        return given
 
 
 class _Explained(Invalid):
@@ -79,6 +93,7 @@ class CypherFailed(_Explained):
     """Neo4j could not carry the query out."""
 
 
+IN_A_LITERAL = frozenset({"TRUE", "FALSE", "NULL", "AND", "OR", "XOR", "NOT", "IN", "IS"})
 WRITING = frozenset(_WORDS["writing"])
 REFUSED: Mapping[str, str] = {
     **dict.fromkeys(WRITING, "{word} changes something, and Cypher here only reads."),
@@ -128,6 +143,7 @@ def checked(text: str) -> str:
     tokens = list(_tokens(text))
     if not tokens:
         raise CypherRefused("The query is empty.")
+    _does_not_grow(tokens)
     open_: list[str] = []
     for n, (kind, token) in enumerate(tokens):
         sign = token if kind == "sign" else ""
@@ -148,6 +164,48 @@ def checked(text: str) -> str:
         elif token in _CLOSING and (not open_ or open_.pop() != token):
             raise CypherRefused("The brackets of the query do not match.")
     return text
+
+
+def _does_not_grow(tokens: list[tuple[str, str]]) -> None:
+    """Values that a query makes of values are bounded: Neo4j counts the memory of rows and not that of what stands in one of them.
+
+    A text doubled thirty times ends the server, whatever its limits are. So sums are few, and a list or a map is made of properties,
+    parameters and constants alone, never of a variable that may be a list itself.
+    """
+    if sum(text == "+" for _, text in tokens) > MOST_SUMS:
+        raise CypherRefused(f"The query has more than {MOST_SUMS} signs +, each of which may double a value.")
+    made: list[bool] = []
+    for n, (kind, text) in enumerate(tokens):
+        before = tokens[n - 1] if n else ("sign", "")
+        after = tokens[n + 1] if n + 1 < len(tokens) else ("sign", "")
+        if text == "[":
+            literal = before[1] != "-" and (
+                (before[0] == "sign" and before[1] not in {")", "]"})
+                or (before[0] == "word" and before[1].upper() in BEFORE_A_BRACKET)
+            )
+            if literal and after[0] == "word" and n + 2 < len(tokens) and tokens[n + 2][1].upper() == "IN":
+                raise CypherRefused("The query holds a list comprehension. Take rows instead: UNWIND the list and filter by WHERE.")
+            matched = after[1] == "(" or (n + 2 < len(tokens) and tokens[n + 2][1] == "=")
+            made.append(literal and not matched)
+        elif text == "{":
+            block = before[1].upper() in {"EXISTS", "COUNT", "COLLECT", "CALL", ")", ">", "-"}
+            in_pattern = n > 1 and before[0] == "word" and tokens[n - 2][1] in {":", "|", "&"}
+            made.append(not block and not in_pattern)
+        elif text == "(":
+            made.append(False)
+        elif text in _CLOSING and made:
+            made.pop()
+        elif (
+            kind == "word"
+            and any(made)
+            and before[1] != "."
+            and after[1] not in {".", "(", ":"}
+            and text.upper() not in IN_A_LITERAL
+        ):
+            raise CypherRefused(
+                f"{text[:60]} stands in a list or a map that the query makes, which takes properties (c.id), parameters and constants. Return it"
+                " as a column of its own."
+            )
 
 
 def _word(token: str, before: str, following: str, tokens: list[tuple[str, str]], n: int) -> None:
