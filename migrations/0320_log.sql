@@ -90,6 +90,7 @@ CREATE TABLE chancery.log_heads (
     lines      text COLLATE "C" NOT NULL,
     PRIMARY KEY (firm_id, as_of_size, place)
 );
+ALTER TABLE chancery.log_heads ALTER COLUMN lines SET STORAGE EXTERNAL; -- hashes do not get smaller
 CREATE INDEX log_heads_first ON chancery.log_heads (firm_id, as_of_size, first);
 CREATE TABLE chancery.log_head_tiles (
     firm_id    uuid     NOT NULL,

@@ -38,6 +38,12 @@ _PIECES = (
     " FROM record.events WHERE firm_id = %s AND stream_type = 'consent' AND firm_position < %s"
     " ORDER BY stream_id, stream_version DESC) last) numbered GROUP BY 1 ORDER BY 1"
 )
+_WHILE_SEALING = (
+    ("work_mem", "256MB"),
+    ("max_parallel_workers_per_gather", "4"),
+    ("parallel_setup_cost", "0"),
+    ("parallel_tuple_cost", "0"),
+)
 _HEADS = (
     "INSERT INTO chancery.log_heads (firm_id, as_of_size, place, first, lines)"
     " SELECT %s, %s, * FROM unnest(%s::bigint[], %s::text[], %s::text[])"
@@ -133,7 +139,8 @@ def _pieces(c: psycopg.Connection[Any], log: Log) -> Iterator[list[tuple[int, st
     """
     pieces = []
     with c.transaction(), c.cursor(binary=True) as cursor:
-        c.execute("SET LOCAL work_mem = '256MB'")
+        for name, value in _WHILE_SEALING:
+            c.execute("SELECT set_config(%s, %s, true)", (name, value))
         for place, lines, hashes, good in cursor.stream(_PIECES, (log.firm, log.size), binary=True):
             if not good:
                 raise RecordAltered(
