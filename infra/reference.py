@@ -232,7 +232,7 @@ def views() -> str:
         c = collections.get(name)
         lines += [f"## {name}", ""]
         if c is not None:
-            history = f", history at `/v1/{c.name}/{{id}}/history`" if c.stream is not None else ""
+            history = f", history at `/v1/{c.name}/{{id}}/history`"
             words = f"; a bare word of a filter looks into {', '.join(f'`{s}`' for s in c.search)}" if c.search else ""
             lines += [f"{c.title}: `GET /v1/{c.name}`, `GET /v1/{c.name}/{{id}}`{history}. Permission `{c.permission}`{words}.", ""]
         if about := _own_doc(v.row):

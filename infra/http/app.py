@@ -225,8 +225,7 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add("POST", f"/v1/{c.name}:search", f"{c.name}.search", reads.search_route(service, c))
         add("GET", f"/v1/{c.name}/{{id}}", f"{c.name}.get", reads.one_route(service, c))
         add("GET", f"/v1/{c.name}/{{id}}/explain", f"{c.name}.explain", explain.route(service, c))
-        if c.stream is not None:
-            add("GET", f"/v1/{c.name}/{{id}}/history", f"{c.name}.history", reads.history_route(service, c))
+        add("GET", f"/v1/{c.name}/{{id}}/history", f"{c.name}.history", reads.history_route(service, c))
     for method, path, name, endpoint in [
         *_own_routes(service, metrics),
         *Logs(service).routes(),

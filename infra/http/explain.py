@@ -9,33 +9,16 @@ from starlette.responses import Response
 from commands.kernel import CommandSpec, Stale
 from domain.kernel import NotFound
 from infra.http.commands import path_id
-from infra.http.own import hidden
 from infra.http.problems import HttpProblem
 from infra.http.reads import MOMENT_PARAMETERS, json_response, moment_of, parameters
 from infra.http.routing import Endpoint
+from infra.http.rows import hidden, source_of
 from infra.http.service import Principal, Service
-from infra.reading import PgReader
-from infra.record.explain import Source, changed_since, explain
+from infra.record.explain import changed_since, explain
 from queries.kernel import COLLECTIONS, Collection
 from queries.listing import SEES_PERSONAL
 from queries.listing.fields import EVERY_ROW, fields_of
 from queries.listing.values import unknown_field
-
-# the stream of a row that lies inside another record: that of the event which wrote it, now or at any time
-_WRITTEN_BY = (
-    "SELECT e.stream_type, e.stream_id FROM record.events e WHERE e.firm_id = %(firm)s AND e.position = ("
-    ' SELECT max(p.position) FROM (SELECT position FROM "views".{0} WHERE firm_id = %(firm)s AND id = %(id)s'
-    " UNION ALL SELECT position FROM history.{0} WHERE firm_id = %(firm)s AND id = %(id)s) AS p)"
-)
-
-
-async def _source(r: PgReader, c: Collection, id: UUID) -> Source | None:
-    if c.stream is not None:
-        return Source(firm=r.firm, view=c.view, stream_type=c.stream.type, stream_id=id, id=id)
-    row = await r.one(_WRITTEN_BY.format(c.view.table.removeprefix("views.")), id=id)
-    if row is None:
-        return None
-    return Source(firm=r.firm, view=c.view, stream_type=row["stream_type"], stream_id=row["stream_id"], id=id)
 
 
 def route(service: Service, c: Collection) -> Endpoint:
@@ -62,7 +45,7 @@ def route(service: Service, c: Collection) -> Endpoint:
             if until is not None and not isinstance(until, int):
                 row = await r.one("SELECT chancery.position_at(%(at)s::timestamptz) AS position", at=until)
                 until = int(row["position"]) if row else 0
-            source = None if await hidden(r, c, id) else await _source(r, c, id)
+            source = None if await hidden(r, c, id) else await source_of(r, c, id)
             if source is not None:
                 found = await explain(
                     r.connection,
@@ -88,7 +71,7 @@ async def stale(service: Service, principal: Principal, spec: CommandSpec, targe
     readable = c is not None and c.permission in principal.permissions
     if c is not None and readable and target is not None and isinstance(expected, int):
         async with service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
-            source = await _source(r, c, target)
+            source = await source_of(r, c, target)
             if source is not None:
                 personal = SEES_PERSONAL in principal.permissions
                 about["version"], about["changes"] = await changed_since(

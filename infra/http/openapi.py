@@ -29,6 +29,7 @@ PROBLEMS = {
     "422": "The request is well-formed and can't be accepted; the problem says which field and why.",
     "429": "This key makes too many requests; wait as Retry-After says.",
     "500": "Something broke on our side; it was logged under the request id.",
+    "502": "Another server that was asked did not do it.",
     "503": "Busy, behind or unavailable; nothing was changed unless the problem says that the outcome is unknown.",
     "507": "There is no room for the content.",
 }
@@ -438,17 +439,16 @@ def _collection(c: Collection, schemas: _Schemas) -> dict[str, dict[str, Any]]:
             "x-chancery": {"permission": "history:read", "title": "Explain"},
         }
     }
-    if c.stream is not None:
-        out[f"/v1/{c.name}/{{id}}/history"] = {
-            "get": {
-                "operationId": f"{c.name}.history",
-                "tags": [c.name],
-                "summary": f"Who changed what, when and why: {c.title}",
-                "parameters": [*schemas.places("{id}"), *LIST[3:5], POSITION],
-                "responses": {**_ok(_page("HistoryEntry")), **problems("400", "401", "403", "404", "422", "429", "503")},
-                "x-chancery": {"permission": "history:read", "title": "History"},
-            }
+    out[f"/v1/{c.name}/{{id}}/history"] = {
+        "get": {
+            "operationId": f"{c.name}.history",
+            "tags": [c.name],
+            "summary": f"Who changed what, when and why: {c.title}",
+            "parameters": [*schemas.places("{id}"), *LIST[3:5], POSITION],
+            "responses": {**_ok(_page("HistoryEntry")), **problems("400", "401", "403", "404", "422", "429", "503")},
+            "x-chancery": {"permission": "history:read", "title": "History"},
         }
+    }
     return out
 
 

@@ -14,9 +14,9 @@ from domain.kernel import FirmId, NotFound
 from domain.projects import DependencyCycle
 from infra.http import circles, compare
 from infra.http.commands import json_object, path_id, read_body
-from infra.http.own import hidden
 from infra.http.problems import HttpProblem
 from infra.http.routing import Endpoint
+from infra.http.rows import hidden, source_of
 from infra.http.service import Principal, Service, json_default
 from infra.http.times import refuse_numbers
 from infra.reading import Moment
@@ -269,9 +269,7 @@ class Cursor:
 
 
 def history_route(service: Service, c: Collection) -> Endpoint:
-    stream = c.stream
-    if stream is None:
-        raise ValueError(f"{c.name} has no stream and so no history")
+    """What happened to one row, event by event; of a row that lies inside another record, the events of that record that touched it."""
 
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
@@ -289,11 +287,12 @@ def history_route(service: Service, c: Collection) -> Endpoint:
         items: list[Mapping[str, Any]] = []
         more = False
         async with chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
-            if await hidden(r, c, id):
+            source = None if await hidden(r, c, id) else await source_of(r, c, id)
+            if source is None:
                 raise NotFound(kind=c.name, id=str(id))
             head = await r.one("SELECT position FROM record.head")
             personal = "personal:read" in principal.permissions
-            entries = history(r.connection, chancery.vault, principal.firm, c.view, stream.type, id, personal=personal)
+            entries = history(r.connection, chancery.vault, source, personal=personal)
             seen = False
             async for entry in entries:
                 seen = True

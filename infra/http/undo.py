@@ -23,8 +23,8 @@ from infra.imports.undo import undo as undo_import
 from infra.projector.tables import is_personal
 from infra.record.codec import CODECS, json_codec
 from infra.record.execute import now
-from infra.record.explain import Source, rows_along
-from infra.record.history import shape_of
+from infra.record.explain import rows_along
+from infra.record.history import Source, shape_of
 from queries.kernel import COLLECTIONS
 from queries.listing import SEES_PERSONAL
 

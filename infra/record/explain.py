@@ -5,30 +5,16 @@ Both fold the stream through the view, as the history does, so that they can't s
 
 import typing
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import psycopg
 
-from domain.kernel import FirmId
 from infra.projector.tables import is_personal
-from infra.record.history import shape_of
+from infra.record.history import Source, shape_of
 from infra.record.reader import read_stream
 from infra.record.vault import Vault
-from projections.kernel import Recorded, View
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
-    """Where to read: the stream behind a row of a view."""
-
-    firm: FirmId
-    view: View[Any]
-    stream_type: str
-    stream_id: UUID
-    id: UUID
+from projections.kernel import Recorded
 
 
 async def rows_along(

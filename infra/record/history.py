@@ -3,6 +3,7 @@
 import dataclasses
 import typing
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -46,19 +47,34 @@ def shape_of(row: type) -> _Shape:
     return shape
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where to read: the stream behind a row of a view."""
+
+    firm: FirmId
+    view: View[Any]
+    stream_type: str
+    stream_id: UUID
+    id: UUID
+
+
 async def history(
-    c: psycopg.AsyncConnection[Any], vault: Vault, firm: FirmId, view: View[Any], stream_type: str, id: UUID, *, personal: bool
+    c: psycopg.AsyncConnection[Any], vault: Vault, source: Source, *, personal: bool
 ) -> AsyncIterator[Mapping[str, Any]]:
-    """Each event of the stream in order, with the fields of the view's row that it changed.
+    """Each event of the row's stream in order, with the fields of the row that it changed; of a row that lies inside another record, those
+    events alone that touched it.
 
     Values of personal fields are withheld (`"masked": true`) from callers who may not see them.
     """
+    view, id = source.view, source.id
     shape = shape_of(view.row)
     row = None
     before: dict[str, Any] = {}
-    async for stored, recorded in read_stream_rows(c, vault, firm, stream_type, id):
+    async for stored, recorded in read_stream_rows(c, vault, source.firm, source.stream_type, source.stream_id):
         if id in view.keys(recorded):
             row = view.fold(row, id, recorded)
+        elif id != source.stream_id:
+            continue
         after = shape.values(row)
         changes: list[dict[str, Any]] = []
         for name, _, marked in shape.fields:

@@ -133,3 +133,23 @@ def test_days_have_as_many_hours_as_the_zone_gives_them() -> None:
     assert [(b - a).total_seconds() / 3600 for a, b in itertools.pairwise(spring)] == [24, 23, 24]
     hours = list(buckets(datetime(2026, 10, 24, 22, tzinfo=UTC), datetime(2026, 10, 25, 23, tzinfo=UTC), "hour", berlin))
     assert len(hours) == 25
+
+
+async def test_what_lies_inside_another_record_has_a_history_of_its_own(house: House) -> None:
+    ids = [
+        (await post(house, "/purposes", {"key": key, "name": key, "dpv": "https://w3id.org/dpv#Marketing"}))["id"]
+        for key in ("letters", "calls")
+    ]
+    await post(house, f"/purposes/{ids[0]}:amend", {"name": "Newsletters", "dpv": "https://w3id.org/dpv#Marketing"})
+    await post(house, f"/purposes/{ids[1]}:retire", {})
+    await house.settle()
+    histories = [(await read(house.client, f"/purposes/{id}/history"))["items"] for id in ids]
+    assert [[e["type"] for e in h] for h in histories] == [
+        ["purposes.Defined.v1", "purposes.Amended.v1"],
+        ["purposes.Defined.v1", "purposes.Retired.v1"],
+    ]
+    assert {"field": "name", "old": "letters", "new": "Newsletters"} in histories[0][1]["changes"]
+    page = await read(house.client, f"/purposes/{ids[0]}/history", page_size="1")
+    rest = await read(house.client, f"/purposes/{ids[0]}/history", page_size="1", page_token=page["next_page_token"])
+    assert [e["type"] for e in (*page["items"], *rest["items"])] == ["purposes.Defined.v1", "purposes.Amended.v1"]
+    await read((await house.another_firm()).client, f"/purposes/{ids[0]}/history", 404)
