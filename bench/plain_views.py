@@ -108,7 +108,7 @@ def app(conninfo: str, firm: FirmId) -> FastAPI:
     @made.get("/v1/deals/{id}")
     async def deal(id: UUID, chancery_position: Annotated[int, Header()]) -> dict[str, str | int]:
         if reached < chancery_position:
-            async with asyncio.timeout(5), moved:
+            async with asyncio.timeout(60), moved:  # the loop may still be starting
                 await moved.wait_for(lambda: reached >= chancery_position)
         async with pool.connection() as c:
             ((notes, text, position),) = await (

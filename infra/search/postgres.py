@@ -35,13 +35,20 @@ from queries.search import (
 )
 
 FEW = 10  # hits under which near words are looked for too
-CANDIDATES = 1_000  # ranked at most; more than that is a search for next to nothing
+CANDIDATES = 600  # ranked at most; more than that is a search for next to nothing
+SHORT = 3  # letters: so many words begin with them that looking them up is slow
+PAGEFUL, SOON = 100, 5
+RARE = 1_000  # entries: so few are sooner asked for such a beginning one by one
 MATCHES = 20_000  # looked through where a filter chooses among them
 NEAR_WORDS = 1_000
 LOOSE_WORDS = 6
 
 BUILD = "SELECT live FROM chancery.search_builds"
 NEAR = "SELECT word FROM chancery.search_near(%(build)s::int, %(keys)s::int[], %(shortest)s::int, %(longest)s::int, %(personal)s, %(limit)s::int)"
+HELD = (
+    "SELECT word, CASE WHEN %(personal)s THEN entries ELSE open END AS held FROM chancery.search_words"
+    " WHERE firm_id = %(firm)s AND build = %(build)s AND word = ANY(%(words)s)"
+)
 KNOWN = (
     "SELECT word FROM chancery.search_words WHERE firm_id = %(firm)s AND build = %(build)s AND word = ANY(%(words)s)"
     " AND (%(personal)s OR open > 0)"
@@ -165,6 +172,7 @@ class _Look:
         if sought.condition is not None:
             facts = "e.facts" if sought.personal else "e.open_facts"
             where.append(_Facts(facts, self._params).sql(sought.condition))
+        self._candidates = min(CANDIDATES, sought.most * 2)
         self._words = "words" if sought.personal else "open_words"
         if sought.without:
             self._params["without"] = " | ".join(f"({self._query(c)})" for c in sought.without)
@@ -182,11 +190,44 @@ class _Look:
     async def strictly(self) -> tuple[list[Found], bool]:
         """What holds every word. Of very many only some are ranked; those that hold the words in the title are among them."""
         title = self._title({})
-        found, exact = await self._run(self._all({}), title, 1.0)
+        held = await self._held({})
+        common = title is not None and len(self._sought.clauses) == 1 and held is not None and held > self._candidates
+        if common:  # then those with the word in the title may be all that are asked for
+            best, whole = await self._run(self._all({}), title, 1.0, inside=title)
+            if not whole:
+                return best, False
+        found, exact = await self._run(self._all({}), title, 1.0, by=self._by(held, {}))
         if not exact and title is not None:
-            best, _ = await self._run(self._all({}), title, 1.0, inside=title)
+            if not common:
+                best, _ = await self._run(self._all({}), title, 1.0, inside=title, by=self._by(held, {}, TITLE))
             found = _together(best, found)
         return found, exact
+
+    def _closed(self) -> list[OneWord]:
+        """The words that are complete, where another of the search has only begun, with few letters."""
+        words = [c for c in self._sought.clauses if isinstance(c, OneWord)]
+        short = any(w.open and min(map(len, w.forms)) <= SHORT for w in words)
+        return [w for w in words if not w.open] if short else []
+
+    def _by(self, held: int | None, beside: Mapping[str, tuple[str, ...]], sign: str = WORD) -> str | None:
+        """What to look entries up by, where not by everything: the complete words, if few entries hold them."""
+        few = RARE if self._candidates > PAGEFUL else SOON * RARE  # who wants few has them soon
+        if held is None or held > few:
+            return None
+        return " & ".join(f"({self._word(w, beside, sign)})" for w in self._closed()) or None
+
+    async def _held(self, beside: Mapping[str, tuple[str, ...]]) -> int | None:
+        """About how many entries hold the rarest of the complete words, or the only word; None when that is not counted or of no use."""
+        clauses = self._sought.clauses
+        words = self._closed() or ([clauses[0]] if len(clauses) == 1 and isinstance(clauses[0], OneWord) else [])
+        forms = [tuple(dict.fromkeys((*w.forms, *(n for f in w.forms for n in beside.get(f, ()))))) for w in words]
+        asked = [any_of for any_of in forms if all(analysis.edits(f) for f in any_of)]
+        if not asked:
+            return None
+        every = [f for any_of in asked for f in any_of]
+        rows = await self._r.all(HELD, build=self._build, words=every, personal=self._sought.personal)
+        counts = {str(row["word"]): int(row["held"]) for row in rows}
+        return min(sum(counts.get(f, 0) for f in any_of) for any_of in asked)
 
     async def near(self, *, only_unknown: bool) -> dict[str, tuple[str, ...]]:
         """Words of this firm a slip or two away from the words asked for; for those alone that nothing holds as they are, if so wished."""
@@ -216,7 +257,8 @@ class _Look:
         return found
 
     async def nearly(self, beside: Mapping[str, tuple[str, ...]]) -> list[Found]:
-        found, _ = await self._run(self._all(beside), self._title(beside), 0.5)
+        by = self._by(await self._held(beside), beside) if self._closed() else None
+        found, _ = await self._run(self._all(beside), self._title(beside), 0.5, by=by)
         return found
 
     async def loosely(self, beside: Mapping[str, tuple[str, ...]]) -> list[Found]:
@@ -233,16 +275,16 @@ class _Look:
         return []
 
     async def _run(
-        self, query: str, title: str | None, scale: float, *, inside: str | None = None, more: str = ""
+        self, query: str, title: str | None, scale: float, *, inside: str | None = None, by: str | None = None, more: str = ""
     ) -> tuple[list[Found], bool]:
         score = _SCORE % {"words": self._words, "more": more}
         sql = (
             "SELECT kind, id, score, count(*) OVER () AS held FROM ("
             f"SELECT e.kind, e.id, {score} AS score"
-            " FROM chancery.search_matches(%(build)s::int, %(kinds)s::text[], %(inside)s::tsquery, %(personal)s, %(looked)s::int) m"
+            " FROM chancery.search_matches(%(build)s::int, %(kinds)s::text[], %(inside)s::tsquery, %(by)s::tsquery, %(personal)s, %(looked)s::int) m"
             f" JOIN chancery.search_entries e ON e.kind = m.kind AND e.id = m.id AND {self._where} LIMIT %(candidates)s) held"
         )
-        limit = min(CANDIDATES, self._sought.most * 2)
+        limit = self._candidates
         rows = await self._r.all(
             sql + _BEST_FIRST,
             **self._params,
@@ -250,6 +292,7 @@ class _Look:
             title=title,
             whole=self._title({}, begun=False),
             inside=inside or query,
+            by=by,
             scale=scale,
             candidates=limit,
             looked=MATCHES if self._filtered else limit,
