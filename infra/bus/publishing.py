@@ -29,7 +29,7 @@ BATCH = 5_000
 BATCH_BYTES = 8 * 1024 * 1024
 
 _NEXT = (
-    "SELECT position, uuid_send(firm_id), firm_position, (extract(epoch FROM recorded_at) * 1000)::bigint, public, sealed, stream_type = %s"
+    "SELECT position, uuid_send(firm_id), firm_position, date_part('epoch', recorded_at) * 1000, public, sealed, stream_type = %s"
     " FROM (SELECT *, sum(octet_length(public) + coalesce(octet_length(sealed), 0)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes"
     " FROM (SELECT * FROM record.events WHERE position > %s ORDER BY position LIMIT %s) n) e WHERE bytes <= %s OR position = %s"
     " ORDER BY position"
@@ -120,12 +120,12 @@ class Batches:
                     poison = Poison(position, e)
                     break
                 key, partition = firms.get(firm) or self._firm(firm)
-                ready.append((value, headers, key, partition, millis, position))
+                ready.append((value, headers, key, partition, int(millis), position))
             reached, last = position, public
         return Batch(ready, reached, leaf_hash(last) if reached > after else "", len(rows) > 1 and self._more(rows), poison)
 
     def _more(self, rows: list[tuple[Any, ...]]) -> bool:
-        return len(rows) == self._most or sum(len(r[4]) + len(r[5] or b"") for r in rows) > self._most_bytes // 2
+        return len(rows) == self._most or sum(len(r[4]) + len(r[5] or b"") for r in rows) > self._most_bytes // 8
 
     def _firm(self, firm: bytes) -> tuple[bytes, int]:
         key = key_of(UUID(bytes=firm))

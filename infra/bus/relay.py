@@ -169,7 +169,9 @@ class Relay:
         """One producer's life."""
         admin = self._admin()
         topics.ensure(admin, topics.control(self._settings))
+        self._hold(c)  # between slow steps, so that two relays at a slow Kafka do not take turns in beginning
         producer = producer_of(self._settings, self._names.relay, self._transaction, self._patience)
+        self._hold(c)
         publisher = self.stand(c, admin, producer)
         with (
             Batches(self._database, publisher.topic.partitions, **self._batch) as batches,
@@ -187,9 +189,7 @@ class Relay:
             now = time.monotonic()
             if now - renewed > self._lease.seconds / 5:
                 renewed = now
-                if not self._lease.take(c):
-                    log.warning("relay.lease_lost")
-                    raise _Elsewhere
+                self._hold(c)
             if now - looked > LOOK:
                 looked = now
                 self._look(publisher)
@@ -206,6 +206,12 @@ class Relay:
             if not batch.full:
                 for _ in listening.notifies(timeout=0.5, stop_after=1):
                     pass
+
+    def _hold(self, c: psycopg.Connection[Any]) -> None:
+        """Renew the lease, or leave the work to who has taken it."""
+        if not self._lease.take(c):
+            log.warning("relay.lease_lost")
+            raise _Elsewhere
 
     def _look(self, publisher: Publisher) -> None:
         """Whether the topics are still those that were published to."""
@@ -302,7 +308,7 @@ class Relay:
         with reading(self._settings) as consumer:
             control = read_control(consumer, self._names)
         there = topics.generations(admin, self._names)
-        generation = max([0, *there, *control.standings]) + 1
+        generation = max([0, *there, *control.standings, control.live or 0]) + 1
         topics.delete(admin, [name for g, name in there.items() if g != control.live])
         found, said = topics.ensure(admin, topics.events(self._settings, generation))
         for difference in said:
