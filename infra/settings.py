@@ -79,6 +79,13 @@ class Settings(BaseSettings):
     tsa_certificates: Path | None = Field(
         None, description="The certificates (PEM) that a timestamp must lead to. Needed where CHANCERY_TSA_URL is set."
     )
+    public_url: str = Field(
+        "http://127.0.0.1:8000", description="Where people reach this server: what links in mail and on paper begin with."
+    )
+    smtp_url: SecretStr | None = Field(
+        None, description="The mail server, smtp:// or smtps://, with user and password in it if it wants any. Unset: no mail is sent."
+    )
+    mail_from: str | None = Field(None, description="The sender of mail, `Name <address>`.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="console in a terminal, json elsewhere.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
     rate_per_second: float = Field(200.0, gt=0, le=1_000_000, description="Requests per second one API key may make on average.")

@@ -21,6 +21,7 @@ from commands.kernel import COMMANDS
 from infra.bootstrap import Chancery, opened
 from infra.embedded import keep
 from infra.http import batch, changes, commands, cypher, downloads, explain, openapi, pages, problems, reads, undo, whoami
+from infra.http.choices import Choices
 from infra.http.commands import path_id
 from infra.http.connection import COUNTED, OVERLOADED, SECURITY_HEADERS, Crowd, Lateness, named
 from infra.http.described import EXTRA
@@ -230,6 +231,7 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         *_own_routes(service, metrics),
         *Logs(service).routes(),
         *Proofs(service).routes(),
+        *Choices(service).routes(),
         *pages.ROUTES,
     ]:
         add(method, path, name, endpoint)

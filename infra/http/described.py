@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from infra.http import openapi
+from infra.http.choices import DESCRIBED as CHOICES
 from infra.http.log import DESCRIBED
 from infra.http.proofs import DESCRIBED as PROOFS
 from queries.graph.cypher import AskCypher
@@ -181,5 +182,5 @@ EXTRA: dict[str, Any] = {
         }
     },
 }
-EXTRA |= DESCRIBED | PROOFS
+EXTRA |= DESCRIBED | PROOFS | CHOICES
 EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}

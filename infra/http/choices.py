@@ -1,0 +1,363 @@
+"""The pages on which a person says yes and no without an account, and what makes the links to them (infra.choices)."""
+
+import asyncio
+import contextlib
+import ipaddress
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+import jinja2
+import orjson
+import structlog
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from commands.consent import ConfirmConsent, GiveConsent, NoticeSeen, OptOutOfSale, RequestConsent, WithdrawConsent
+from commands.kernel import Actor, Command
+from domain import consent
+from domain.consent import CONSENT
+from domain.consent.decisions import NothingToWithdraw
+from domain.consent.words import Channel
+from domain.kernel import FirmId, Refused
+from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
+from infra.choices.mail import MailNotSent, mailer, unsubscribe_headers
+from infra.choices.standing import Page, page
+from infra.choices.words import LANGUAGES, WORDS, day, language
+from infra.http import openapi
+from infra.http.commands import json_object, path_id, read_body
+from infra.http.problems import HttpProblem
+from infra.http.reads import json_response, parameters
+from infra.http.routing import Endpoint
+from infra.http.service import Service
+from infra.http.times import refuse_numbers
+from infra.record.appender import Busy, OutcomeUnknown, Unavailable
+from infra.record.execute import Answer, TooContended
+
+log = structlog.get_logger()
+
+PAGES = Path(__file__).parents[1] / "choices" / "pages"
+STYLE = (PAGES / "style.css").read_text("utf-8")
+MOST_FORM = 100_000
+NAMED = ("consents", "contacts", "purposes", "notices", "notice_texts", "suppressions", "firms")
+WRITE = frozenset({"consent:write"})
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Robots-Tag": "noindex, nofollow",
+}
+
+
+class Choices:
+    """The routes of a person's choices."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(PAGES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+
+    def routes(self) -> list[tuple[str, str, str, Endpoint]]:
+        return [
+            ("GET", "/p/choices/{link}", "choices.look", self._look),
+            ("POST", "/p/choices/{link}", "choices.choose", self._choose),
+            ("POST", "/v1/contacts/{id}/consent:links", "consent.links", self._links),
+            ("POST", "/v1/contacts/{id}/consent:send-request", "consent.send_request", self._send_request),
+        ]
+
+    # --- pages
+
+    async def _look(self, request: Request) -> Response:
+        self._service.take_of_stranger(request)
+        found = self._read(request)
+        if isinstance(found, Response):
+            return found
+        gpc = await self._obey(request, found)
+        return await self._page(request, found, self._gpc(request, gpc), status=200)
+
+    async def _choose(self, request: Request) -> Response:
+        """A form that was sent, or one click of a mail program (RFC 8058)."""
+        self._service.take_of_stranger(request)
+        found = self._read(request)
+        if isinstance(found, Response):
+            return found
+        raw = (await read_body(request, MOST_FORM)).decode("utf-8", "replace")
+        form = parse_qsl(raw, keep_blank_values=True, max_num_fields=2_000)
+        one_click = ("List-Unsubscribe", "One-Click") in form or ('name="List-Unsubscribe"' in raw and "One-Click" in raw)
+        gpc = await self._obey(request, found)
+        said = self._gpc(request, gpc)
+        words = WORDS[self._language(request)]
+        try:
+            match found.use:
+                case Use.UNSUBSCRIBE:
+                    await self._unsubscribe(request, found, one_click=one_click)
+                    return await self._page(request, found, [*said, words["unsubscribe_done"]], done=True)
+                case Use.CONFIRM:
+                    await self._do(
+                        found,
+                        ConfirmConsent(id=found.contact, token=found.token, **self._evidence(request, "double_opt_in")),
+                    )
+                    return await self._page(request, found, [*said, words["confirm_done"]], done=True)
+                case _:
+                    await self._save(request, found, form)
+                    return await self._page(request, found, [*said, words["saved"]])
+        except (Busy, Unavailable, OutcomeUnknown, TooContended):
+            raise
+        except Refused as e:
+            log.info("choices.refused", why=type(e).__name__)
+            return self._simple(request, words["refused_title"], e.why, 409)
+
+    def _read(self, request: Request) -> Link | Response:
+        try:
+            return read(self._service.chancery.vault, request.path_params["link"])
+        except (LinkUnusable, LinkExpired):
+            words = WORDS[self._language(request)]
+            return self._simple(request, words["gone_title"], words["gone_plain"], 404)
+
+    @staticmethod
+    def _language(request: Request, *wishes: str) -> str:
+        return language(request.query_params.get("lang"), *wishes, request.headers.get("accept-language"))
+
+    def _simple(self, request: Request, title: str, sentence: str, status: int) -> Response:
+        lang = self._language(request)
+        return self._rendered("ask.html", lang, status, title=title, firm=None, said=[], ask=sentence)
+
+    def _rendered(self, name: str, lang: str, status: int, **values: Any) -> Response:
+        blank: dict[str, Any] = {"items": [], "notice": None, "do": None, "small": None, "more": None, "ask": None}
+        text = self._templates.get_template(name).render(
+            {**blank, "lang": lang, "words": WORDS[lang], "languages": LANGUAGES, "style": STYLE, **values}
+        )
+        return HTMLResponse(text, status_code=status, headers={**HEADERS, "Content-Language": lang})
+
+    async def _page(self, request: Request, link: Link, said: list[str], *, status: int = 200, done: bool = False) -> Response:
+        shown = await self._standing(request, link)
+        lang = self._language(request)
+        if shown is None:
+            return self._simple(request, WORDS[lang]["gone_title"], WORDS[lang]["gone_plain"], 404)
+        words = WORDS[lang]
+        about = {"firm": shown.firm, "said": said}
+        if link.use is Use.PREFERENCES or shown.erased:
+            return self._rendered(
+                "preferences.html", lang, status, title=words["title"], erased=shown.erased, rows=shown.rows, **about
+            )
+        more = f"/p/choices/{sign(self._service.chancery.vault, Link(use=Use.PREFERENCES, firm=link.firm, contact=link.contact))}"
+        if link.use is Use.UNSUBSCRIBE:
+            ask = words["unsubscribe_ask" if link.purpose else "unsubscribe_all"].format(firm=shown.firm)
+            names = [r.name for r in shown.rows if r.key == link.purpose]
+            return self._rendered(
+                "ask.html", lang, status, title=words["unsubscribe_title"], ask=None if done else ask, items=names, more=more,
+                do=None if done else words["unsubscribe_do"], **about,
+            )  # fmt: skip
+        names, notice = await self._asked(link, shown)
+        ask = words["confirm_ask"].format(firm=shown.firm)
+        return self._rendered(
+            "ask.html", lang, status, title=words["confirm_title"], ask=None if done else ask, items=names, notice=notice, more=more,
+            do=None if done else words["confirm_do"], small=None if done else words["confirm_not"], **about,
+        )  # fmt: skip
+
+    async def _standing(self, request: Request, link: Link) -> Page | None:
+        chancery = self._service.chancery
+        async with chancery.readers.reading(FirmId(link.firm), frozenset({"consent:read", "personal:read"})) as r:
+            return await page(r, link.contact, self._language(request), datetime.now(UTC))
+
+    async def _asked(self, link: Link, shown: Page) -> tuple[list[str], str | None]:
+        """What a confirmation is about: the names of the purposes and the notice's text."""
+        entity = await self._service.chancery.executor.load(FirmId(link.firm), CONSENT, link.contact)
+        found = consent.requested_with(entity.state, link.token)
+        keys = {p.key for p in found.purposes} if found is not None else set()
+        rows = [r for r in shown.rows if r.key in keys]
+        return [r.name for r in rows], next((r.notice for r in rows if r.notice), None)
+
+    # --- what a person does
+
+    async def _do(self, link: Link, command: Command) -> Answer:
+        chancery = self._service.chancery
+        done = await chancery.executor.execute(
+            command, firm=FirmId(link.firm), actor=Actor("person", str(link.contact)), permissions=WRITE, target=link.contact
+        )
+        await chancery.feed.wait(("consents",), done.position)
+        return done
+
+    @staticmethod
+    def _evidence(request: Request, method: str) -> dict[str, Any]:
+        """Where it came from, sealed with the act."""
+        out: dict[str, Any] = {"collection_method": method, "capture_source": "choices page"}
+        with contextlib.suppress(ValueError):
+            out["ip_address"] = ipaddress.ip_address(request.client.host if request.client else "")
+        agent = "".join(ch for ch in request.headers.get("user-agent", "") if ch.isprintable())[:1000]
+        return {**out, **({"user_agent": agent} if agent else {})}
+
+    async def _unsubscribe(self, request: Request, link: Link, *, one_click: bool) -> None:
+        how = self._evidence(request, "one_click_unsubscribe" if one_click else "preference_centre")
+        purposes = (link.purpose,) if link.purpose else ()
+        channel = link.channel or Channel.EMAIL
+        await self._do(link, WithdrawConsent(id=link.contact, purposes=purposes, channel=channel, **how))
+
+    async def _save(self, request: Request, link: Link, form: list[tuple[str, str]]) -> None:
+        """Record what differs from what stands: what was ticked and is not, and what was not and is."""
+        shown = await self._standing(request, link)
+        if shown is None or shown.erased:
+            return
+        how = self._evidence(request, "preference_centre")
+        if ("do", "none") in form:
+            try:
+                await self._do(link, WithdrawConsent(id=link.contact, **how))
+            except NothingToWithdraw:
+                return
+            return
+        ticked, seen = {v for k, v in form if k == "c"}, {v for k, v in form if k == "s"}
+        for row in shown.rows:
+            for box in row.channels:
+                if box.value not in seen or (box.value in ticked) == box.given:
+                    continue
+                about = {"id": link.contact, "purposes": (row.key,), "channel": Channel(box.channel), **how}
+                if box.given:
+                    await self._do(link, WithdrawConsent(**about))
+                elif row.shown is not None:
+                    id, version, lang = row.shown
+                    await self._do(link, GiveConsent(**about, notice=NoticeSeen(id=id, version=version, language=lang)))
+
+    async def _obey(self, request: Request, link: Link) -> bool:
+        """Global Privacy Control, as the browser says it with every request; obeyed once."""
+        if request.headers.get("sec-gpc", "").strip() != "1":
+            return False
+        try:
+            await self._do(link, OptOutOfSale(id=link.contact, **self._evidence(request, "gpc_signal")))
+        except Refused as e:
+            log.info("choices.refused", why=type(e).__name__)
+            return False
+        return True
+
+    def _gpc(self, request: Request, obeyed: bool) -> list[str]:
+        return [WORDS[self._language(request)]["gpc"]] if obeyed else []
+
+    # --- links and mail, for whoever works at the firm
+
+    def _url(self, link: Link) -> str:
+        chancery = self._service.chancery
+        return f"{chancery.settings.public_url.rstrip('/')}/p/choices/{sign(chancery.vault, link)}"
+
+    async def _links(self, request: Request) -> Response:
+        principal = await self._service.principal(request)
+        principal.need("consent:write")
+        parameters(request, ())
+        contact = path_id(request)
+        body = json_object(request, await read_body(request, MOST_FORM), MOST_FORM)
+        purpose, channel = body.pop("purpose", ""), body.pop("channel", "email")
+        if (
+            body
+            or not isinstance(purpose, str)
+            or len(purpose) > 64
+            or channel not in {c.value for c in Channel}
+            or contact is None
+        ):
+            raise HttpProblem(422, "links-malformed", "The body may have purpose (its key) and channel, and nothing else.")
+        await self._there(principal.firm, contact)
+        unsubscribe = self._url(
+            Link(use=Use.UNSUBSCRIBE, firm=principal.firm, contact=contact, purpose=purpose, channel=Channel(channel))
+        )
+        return json_response(
+            {
+                "preferences": self._url(Link(use=Use.PREFERENCES, firm=principal.firm, contact=contact)),
+                "unsubscribe": unsubscribe,
+                "headers": unsubscribe_headers(unsubscribe),
+            }
+        )
+
+    async def _there(self, firm: FirmId, contact: UUID) -> None:
+        async with self._service.chancery.readers.reading(firm, frozenset({"contacts:read"})) as r:
+            if await r.one("SELECT id FROM views.contacts WHERE firm_id = %(firm)s AND id = %(contact)s", contact=contact) is None:
+                raise HttpProblem(404, "not-found", "The firm has no such contact.")
+
+    async def _send_request(self, request: Request) -> Response:
+        """Record the request for consent and send the mail with its link; the token stands in that mail and nowhere else."""
+        chancery, principal = self._service.chancery, await self._service.principal(request)
+        principal.need("consent:write")
+        parameters(request, ())
+        contact = path_id(request)
+        sender = mailer(chancery.settings)
+        body = json_object(request, await read_body(request, MOST_FORM), MOST_FORM)
+        lang = language(str(body.pop("language", "")))
+        refuse_numbers(RequestConsent, body)
+        command = RequestConsent.model_validate_json(orjson.dumps({**body, "id": str(contact)}), strict=True)
+        if command.channel is not Channel.EMAIL or command.contact_point is None or not command.double_opt_in:
+            raise HttpProblem(
+                422,
+                "not-by-mail",
+                "A request that is sent by mail is for the channel email, names its contact_point, and is a double opt-in.",
+            )
+        done = await chancery.executor.execute(
+            command, firm=principal.firm, actor=principal.actor, permissions=principal.permissions, target=contact
+        )
+        await chancery.feed.wait(NAMED, done.position)
+        link = Link(use=Use.CONFIRM, firm=principal.firm, contact=command.id, token=done.shown_once["token"])
+        shown = await self._standing(request, link)
+        if shown is None:
+            raise HttpProblem(404, "not-found", "The firm has no such contact.")
+        names, _ = await self._asked(link, shown)
+        try:
+            await asyncio.to_thread(sender.send, command.contact_point, *_letter(lang, shown.firm, names, self._url(link), command))
+        except MailNotSent as e:
+            log.warning("mail.not_sent", why=e.why)
+            raise HttpProblem(
+                502,
+                "mail-not-sent",
+                f"The mail server did not take the message ({e.why}). The request is recorded; send it again with `resend`: true.",
+                headers={"Retry-After": "30"},
+            ) from e
+        return json_response({**{k: v for k, v in done.body.items() if k != "token"}, "sent": True, "position": done.position})
+
+
+def _letter(lang: str, firm: str, names: list[str], url: str, command: RequestConsent) -> tuple[str, str]:
+    words: Mapping[str, str] = WORDS[lang]
+    until = day(datetime.now(UTC) + timedelta(hours=command.answer_within_hours))
+    lines = [
+        words["mail_hello"], "", words["mail_ask"].format(firm=firm), *[f"  - {n}" for n in names], "", words["mail_do"], "", url, "",
+        words["mail_not"].format(date=until), "", firm,
+    ]  # fmt: skip
+    return words["mail_subject"].format(firm=firm), "\n".join(lines)
+
+
+_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
+_BODY = {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
+DESCRIBED: dict[str, Any] = {
+    "/v1/contacts/{id}/consent:links": {
+        "post": {
+            "operationId": "consent.links",
+            "tags": ["consent"],
+            "summary": "The links to a person's choices, for a message to them",
+            "description": "Signed links to the preference page and to unsubscribing from a purpose and channel, and the headers with which a mail"
+            " lets its reader unsubscribe with one click (RFC 8058).",
+            "parameters": [_ID],
+            "requestBody": _BODY,
+            "responses": {
+                "200": {"description": "The links.", "content": {"application/json": {"schema": {"type": "object"}}}},
+                **openapi.problems("400", "401", "403", "404", "408", "413", "415", "422", "429", "500", "503"),
+            },
+        }
+    },
+    "/v1/contacts/{id}/consent:send-request": {
+        "post": {
+            "operationId": "consent.send_request",
+            "tags": ["consent"],
+            "summary": "Ask for consent by mail",
+            "description": "As `consent:request`, and the mail with the link to confirm is sent to the contact point."
+            " `language` is that of the mail.",
+            "parameters": [_ID],
+            "requestBody": _BODY,
+            "responses": {
+                "200": {"description": "Recorded and sent.", "content": {"application/json": {"schema": {"type": "object"}}}},
+                **openapi.problems("400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "502", "503"),
+            },
+        }
+    },
+}

@@ -1,0 +1,261 @@
+"""A person's own pages: seen without changing anything, changed by forms, obeyed at one click, confirmed by mail over real SMTP."""
+
+import re
+from collections.abc import Iterator
+from email import message_from_bytes
+from email.message import Message
+from email.policy import default
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+from aiosmtpd.controller import Controller
+
+from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
+from infra.choices.words import LANGUAGES, WORDS, language
+from infra.database import Database
+from infra.settings import Settings
+from tests.house import House, a_house
+
+
+class Box:
+    """Mail as it arrived."""
+
+    def __init__(self) -> None:
+        self.mail: list[Message] = []
+
+    async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        self.mail.append(message_from_bytes(envelope.content, policy=default))
+        return "250 OK"
+
+
+@pytest.fixture(scope="module")
+def box() -> Iterator[tuple[Box, int]]:
+    handler = Box()
+    controller = Controller(handler, hostname="127.0.0.1", port=0)
+    controller.port = _free()
+    controller.start()
+    yield handler, controller.port
+    controller.stop()
+
+
+def _free() -> int:
+    import socket
+
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(settings: Settings, database: Database, box: tuple[Box, int]) -> Any:
+    from pydantic import SecretStr
+
+    how = {
+        "smtp_url": SecretStr(f"smtp://127.0.0.1:{box[1]}"),
+        "mail_from": "A firm <consent@firm.example>",
+        "public_url": "http://chancery",
+    }
+    async with a_house(settings.model_copy(update=how), database) as opened:
+        await post(opened, "/purposes", {"key": "news", "name": "News", "dpv": "https://w3id.org/dpv#DirectMarketing"})
+        await post(opened, "/purposes", {"key": "sale", "name": "Partners", "dpv": "https://w3id.org/dpv#SellDataToThirdParties"})
+        text = {"title": "Privacy", "language": "en", "text": "We write <b>monthly</b>.", "purposes": ["news", "sale"]}
+        notice = (await post(opened, "/notices", text))["id"]
+        german = {"language": "de", "notice_version": 1, "text": "Wir schreiben monatlich."}
+        assert (await opened.client.post(f"/v1/notices/{notice}:translate", json=german)).status_code < 300
+        await opened.settle()
+        yield opened
+
+
+async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    done = await house.client.post(f"/v1{path}", json=body)
+    assert done.status_code < 300, (path, body, done.text)
+    return dict(done.json())
+
+
+async def a_person(house: House, *given: str) -> tuple[str, str, str]:
+    """A contact, their preference link and their unsubscribe link."""
+    contact = (await post(house, "/contacts", {"given": "Ann", "family": "Ash"}))["id"]
+    notices = (await house.client.get("/v1/notices")).json()["items"]
+    for purpose in given:
+        about = {"purposes": [purpose], "channel": "email", "notice": {"id": notices[0]["id"]}}
+        await post(house, f"/contacts/{contact}/consent:give", about)
+    await house.settle()
+    links = await post(house, f"/contacts/{contact}/consent:links", {"purpose": "news", "channel": "email"})
+    assert links["headers"]["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    return contact, links["preferences"], links["unsubscribe"]
+
+
+async def allowed(house: House, contact: str, purpose: str = "news") -> bool:
+    params = {"contact": contact, "purpose": purpose, "channel": "email"}
+    return bool((await house.client.get("/v1/consent/decision", params=params)).json()["allowed"])
+
+
+async def events(house: House, contact: str) -> list[dict[str, Any]]:
+    return list((await house.client.get(f"/v1/contacts/{contact}/consent")).json()["events"])
+
+
+def form(page: str) -> list[tuple[str, str]]:
+    """What a browser would send if the form were sent as it is."""
+    boxes = re.findall(r'<input type="checkbox" name="c" value="([^"]+)"([^>]*)>', page)
+    return [("c", value) for value, rest in boxes if "checked" in rest] + [
+        ("s", v) for v in re.findall(r'<input type="hidden" name="s" value="([^"]+)"', page)
+    ]
+
+
+@pytest.mark.invariant("CH2")
+@pytest.mark.invariant("CH5")
+async def test_a_page_that_is_looked_at_changes_nothing_and_is_neither_kept_nor_framed(house: House) -> None:
+    contact, preferences, unsubscribe = await a_person(house, "news")
+    async with house.as_key(None) as person:
+        for url in (preferences, unsubscribe):
+            got = await person.get(url)
+            assert got.status_code == 200
+            assert got.headers["cache-control"] == "no-store"
+            assert "frame-ancestors 'none'" in got.headers["content-security-policy"]
+            assert "<script" not in got.text
+    assert len(await events(house, contact)) == 1
+    assert await allowed(house, contact)
+
+
+async def test_what_is_ticked_is_given_and_what_is_unticked_is_withdrawn(house: House) -> None:
+    contact, preferences, _ = await a_person(house, "news")
+    async with house.as_key(None) as person:
+        page = (await person.get(preferences)).text
+        assert "We write &lt;b&gt;monthly&lt;/b&gt;." in page
+        sent = [(k, v) for k, v in form(page) if (k, v) != ("c", "news/email")] + [("c", "sale/email"), ("do", "save")]
+        saved = await person.post(
+            preferences, content=httpx.QueryParams(sent).__str__(), headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
+        assert WORDS["en"]["saved"] in saved.text
+    assert not await allowed(house, contact)
+    assert await allowed(house, contact, "sale")
+    last = (await events(house, contact))[-1]
+    assert (last["actor"], last["collection_method"], last["notice_language"]) == ("person", "preference_centre", "en")
+
+
+async def test_the_form_sent_as_it_is_records_nothing(house: House) -> None:
+    contact, preferences, _ = await a_person(house, "news")
+    async with house.as_key(None) as person:
+        sent = [*form((await person.get(preferences)).text), ("do", "save")]
+        await person.post(preferences, content=str(httpx.QueryParams(sent)))
+    assert len(await events(house, contact)) == 1
+
+
+async def test_everything_is_withdrawn_at_once(house: House) -> None:
+    contact, preferences, _ = await a_person(house, "news", "sale")
+    async with house.as_key(None) as person:
+        await person.post(preferences, data={"do": "none"})
+        assert (await person.post(preferences, data={"do": "none"})).status_code == 200
+    assert not await allowed(house, contact)
+    assert not await allowed(house, contact, "sale")
+
+
+@pytest.mark.invariant("CH3")
+async def test_one_click_unsubscribes_without_a_page_or_a_question_and_twice_is_as_once(house: House) -> None:
+    contact, _, unsubscribe = await a_person(house, "news", "sale")
+    async with house.as_key(None) as program:
+        for _ in range(2):
+            done = await program.post(unsubscribe, data={"List-Unsubscribe": "One-Click"})
+            assert done.status_code == 200
+    assert not await allowed(house, contact)
+    assert await allowed(house, contact, "sale")
+    found = await events(house, contact)
+    assert [e["collection_method"] for e in found if e["status"] == "withdrawn"] == ["one_click_unsubscribe"]
+
+
+@pytest.mark.invariant("CH4")
+async def test_global_privacy_control_opts_out_of_sale_and_nothing_else(house: House) -> None:
+    contact, preferences, _ = await a_person(house, "news", "sale")
+    async with house.as_key(None) as person:
+        page = await person.get(preferences, headers={"Sec-GPC": "1"})
+        assert "Global Privacy Control" in page.text
+        await person.get(preferences, headers={"Sec-GPC": "0"})
+    assert await allowed(house, contact)
+    assert not await allowed(house, contact, "sale")
+
+
+@pytest.mark.invariant("CH2")
+async def test_a_double_opt_in_goes_by_mail_and_is_confirmed_by_a_form_alone(house: House, box: tuple[Box, int]) -> None:
+    contact, _, _ = await a_person(house)
+    notices = (await house.client.get("/v1/notices")).json()["items"]
+    asked = {
+        "purposes": ["news"],
+        "channel": "email",
+        "contact_point": "ann@example.org",
+        "notice": {"id": notices[0]["id"]},
+        "language": "de",
+    }
+    sent = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json=asked)
+    assert sent.status_code == 200, sent.text
+    assert "token" not in sent.json()
+    mail = box[0].mail[-1]
+    assert mail["To"] == "ann@example.org"
+    assert "bestätigen" in mail["Subject"]
+    url = next(line for line in mail.get_content().splitlines() if line.startswith("http://chancery/p/choices/"))
+    async with house.as_key(None) as person:
+        for _ in range(3):  # a scanner follows the link
+            assert "News" in (await person.get(url)).text
+        assert not await allowed(house, contact)
+        done = await person.post(url, data={"do": "yes"})
+        assert WORDS["en"]["confirm_done"] in done.text
+        again = await person.post(url, data={"do": "yes"})
+        assert again.status_code == 409
+    assert await allowed(house, contact)
+    last = (await events(house, contact))[-1]
+    assert (last["type"], last["collection_method"]) == ("consent.Confirmed.v1", "double_opt_in")
+
+
+async def test_a_mail_server_that_is_away_is_said_and_the_request_can_be_sent_again(settings: Settings, house: House) -> None:
+    contact, _, _ = await a_person(house)
+    service_settings = house.chancery.settings
+    broken = service_settings.model_copy(update={"smtp_url": type(service_settings.smtp_url)(f"smtp://127.0.0.1:{_free()}")})  # type: ignore[misc, call-arg]
+    house.chancery.settings = broken
+    notices = (await house.client.get("/v1/notices")).json()["items"]
+    asked = {"purposes": ["news"], "channel": "email", "contact_point": "ann@example.org", "notice": {"id": notices[0]["id"]}}
+    try:
+        failed = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json=asked)
+        assert (failed.status_code, failed.json()["type"]) == (502, "urn:chancery:problem:mail-not-sent")
+        assert "ann@example.org" not in failed.text
+    finally:
+        house.chancery.settings = service_settings
+    again = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json={**asked, "resend": True})
+    assert again.status_code == 200
+
+
+@pytest.mark.invariant("CH1")
+async def test_a_link_that_was_changed_made_up_or_of_another_firm_opens_nothing(house: House) -> None:
+    _, preferences, _ = await a_person(house, "news")
+    segment = preferences.rpartition("/")[2]
+    async with house.as_key(None) as person:
+        for bad in (segment[:-1], segment[:-1] + ("A" if segment[-1] != "A" else "B"), "x", "A" * 90, "%00"):
+            got = await person.get(f"/p/choices/{bad}")
+            assert got.status_code == 404
+            assert "Ann" not in got.text
+    vault = house.chancery.vault
+    link = read(vault, segment)
+    with pytest.raises(LinkUnusable):
+        read(type(vault)(vault.folder.parent / "other-keys"), segment)
+    with pytest.raises(LinkExpired):
+        read(vault, sign(vault, link, now=0.0))
+    assert read(vault, sign(vault, Link(use=Use.CONFIRM, firm=link.firm, contact=link.contact, token="t" * 30))).token == "t" * 30
+
+
+@pytest.mark.parametrize("lang", [code for code, _ in LANGUAGES])
+async def test_every_language_has_every_sentence_and_its_page(house: House, lang: str) -> None:
+    assert set(WORDS[lang]) == set(WORDS["en"])
+    for key, sentence in WORDS["en"].items():
+        assert set(re.findall(r"{\w+}", WORDS[lang][key])) == set(re.findall(r"{\w+}", sentence)), key
+    _, preferences, _ = await a_person(house, "news")
+    async with house.as_key(None) as person:
+        got = await person.get(preferences, headers={"Accept-Language": f"{lang}-XX;q=0.9, xx;q=1"})
+        assert f'<html lang="{lang}">' in got.text
+        assert WORDS[lang]["title"] in got.text
+
+
+def test_a_language_is_chosen_by_what_is_wished_for() -> None:
+    assert language("de") == "de"
+    assert language(None, "xx, fr;q=0.5, it;q=0.8") == "it"
+    assert language("zz", None, "") == "en"
+    assert language("de;q=0, es;q=nonsense") == "en"
