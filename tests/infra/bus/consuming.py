@@ -260,7 +260,7 @@ class Topic:
         self.partitions = partitions
         admin = AdminClient({"bootstrap.servers": bootstrap})
         admin.create_topics([NewTopic(self.name, partitions, 1)])[self.name].result(20)
-        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True})
+        self._producer = Producer({"bootstrap.servers": bootstrap, "linger.ms": 5, "enable.idempotence": True, "log_level": 0})
         self.position = 0
 
     def delete(self) -> None:

@@ -1,13 +1,14 @@
 """Consumers killed, stopped and woken, added under load, and a broker killed under them: what they handled is the record, once, in order."""
 
 import os
+import random
 import shutil
 import signal
 import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 from uuid import UUID, uuid4
@@ -17,14 +18,16 @@ import psycopg
 import pytest
 
 from infra.bus import positions
+from infra.bus.relay import Relay
 from infra.database import Database
-from infra.engines.run import Engines
+from infra.engines.run import Engines, free
 from infra.settings import Settings
 from tests.engines import CACHE
 from tests.infra.bus.consuming import (
     Process,
     Topic,
     a_prefix,
+    consuming,
     firms,
     handled,
     handled_digest,
@@ -33,6 +36,7 @@ from tests.infra.bus.consuming import (
     until,
     with_kafka,
     write,
+    writing,
 )
 from tests.infra.bus.test_consumer import Bus, caught_up
 from tests.infra.test_crashes import Cluster
@@ -153,11 +157,12 @@ def test_a_consumer_stopped_and_woken_beside_its_replacement_changes_nothing(bus
 
 @pytest.fixture
 def own_kafka() -> Iterator[tuple[Engines, str]]:
-    """A broker that may be killed."""
+    """A broker that may be killed. Its port is none that the system hands out, so that nobody has it when the broker comes back."""
     folder = Path(tempfile.mkdtemp(prefix="chancery-broker-"))
     engines = Engines(folder, CACHE)
     try:
-        yield engines, engines.up(("kafka",))["CHANCERY_KAFKA_BOOTSTRAP"]
+        port = next(p for p in random.sample(range(20_000, 30_000), 50) if free(p))
+        yield engines, engines.up(("kafka",), ports={"kafka": port})["CHANCERY_KAFKA_BOOTSTRAP"]
     finally:
         engines.forget()
         shutil.rmtree(folder, ignore_errors=True)
@@ -218,3 +223,40 @@ def test_a_database_killed_under_consumers_costs_no_attempt_and_no_event(own_pos
         assert consumer.end() == 0, consumer.said()
     assert handled_digest(database, bus.group) == record_digest(database)
     assert scalar(database, "SELECT count(*) FROM chancery.bus_dead_letters") == 0
+
+
+def test_what_is_recorded_reaches_consumers_through_the_relay_also_when_it_stops_and_is_rebuilt(
+    settings: Settings, database: Database, kafka: str
+) -> None:
+    tables(database)
+    known = firms(4)
+    bus = Bus("kafka", with_kafka(settings, kafka, a_prefix()), database, lambda: None, f"g{uuid4().hex[:8]}")
+    with consuming(writing(bus.group, firms=frozenset(known)), bus.settings, database):
+        with relaying(bus):
+            bus.write(known, 20)
+            until(lambda: caught_up(bus))
+        bus.write(known, 20)
+        with relaying(bus):
+            until(lambda: caught_up(bus))
+            Relay(bus.settings, database).rebuild()
+            bus.write(known, 20)
+            until(lambda: caught_up(bus), 60)
+    assert handled_digest(database, bus.group) == record_digest(database, known)
+    sources = scalar(
+        database, "SELECT count(*) FILTER (WHERE source = 'topic') FROM views.tests_handled WHERE group_name = %s", bus.group
+    )
+    assert sources >= 160, "consumers live by the topic, not by the store"
+
+
+@contextmanager
+def relaying(bus: Bus) -> Iterator[None]:
+    stop = threading.Event()
+    relay = Relay(bus.settings, bus.database)
+    thread = threading.Thread(target=relay.run, args=(stop,))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(60)
+        assert not thread.is_alive()
