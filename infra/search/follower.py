@@ -32,7 +32,7 @@ def take_turn(c: psycopg.Connection[Any], engine: str) -> bool:
                 " FROM (SELECT 1) one LEFT JOIN chancery.projections p ON p.name = %s",
                 (engine, NAME),
             )
-            c.execute("UPDATE chancery.projections SET stopped_at = NULL, error = NULL WHERE name = %s", (NAME,))
+            c.execute("UPDATE chancery.projections SET position = 0, stopped_at = NULL, error = NULL WHERE name = %s", (NAME,))
         else:
             c.execute("UPDATE chancery.search_engine SET engine = %s", (engine,))
             c.execute(

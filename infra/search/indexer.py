@@ -295,6 +295,8 @@ class Indexer:
         store = self._index.fill(c, VERSION, stop.is_set if stop is not None else _never)
         while stop is None or not stop.is_set():
             before = store.position()
+            if before is None:
+                return False
             try:
                 reached = self.catch_up(c, stop, store)
             except Stuck:
@@ -307,8 +309,6 @@ class Indexer:
             if store.swap():
                 log.info("search.rebuilt", engine=self._index.engine, position=reached)
                 return True
-            if before is None:
-                return False
             time.sleep(0.01)
         return False
 

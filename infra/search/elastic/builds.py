@@ -34,6 +34,10 @@ class OthersIndex(Exception):
     """The indices under this prefix are filled by another installation. Give each its own CHANCERY_ELASTICSEARCH_PREFIX."""
 
 
+class NoBuild(Unreachable):
+    """No build serves: whoever follows begins again."""
+
+
 class ElasticIndex:
     """The builds under one prefix. `installation` names whose they are."""
 
@@ -95,7 +99,7 @@ class ElasticIndex:
     def live(self, c: psycopg.Connection[Any], stopping: Callable[[], bool] = lambda: False) -> ElasticStore:
         build = self.live_build()
         if build is None:
-            raise Outrun
+            raise NoBuild("there is no build yet, or none any more")
         return ElasticStore(self, c, build, stopping=stopping)
 
     def fill(self, c: psycopg.Connection[Any], version: int, stopping: Callable[[], bool] = lambda: False) -> ElasticStore:
@@ -143,7 +147,7 @@ class ElasticIndex:
             if counted is not None and state is not None:
                 for _ in range(20):
                     try:
-                        self.put_state(build, {"again": counted[0]}, (state["_seq_no"], state["_primary_term"]))
+                        self.put_state(build, {**state["_source"], "again": counted[0]}, (state["_seq_no"], state["_primary_term"]))
                         break
                     except Outrun:
                         state = self.state(build)
@@ -222,15 +226,12 @@ class ElasticIndex:
         found = self.elastic.ask("GET", f"/{self.names.state}/_doc/build-{build}", fine=(404,))
         return dict(found) if found.get("found") else None
 
-    def put_state(self, build: int, change: Mapping[str, Any], seq: tuple[int, int] | None) -> tuple[int, int]:
-        """Change what is known of a build if nobody else has since; Outrun if somebody has."""
+    def put_state(self, build: int, about: Mapping[str, Any], seq: tuple[int, int] | None) -> tuple[int, int]:
+        """Say what is known of a build, if nobody else has since it was read; Outrun if somebody has."""
         if seq is None:
             raise Outrun
-        before = self.state(build)
-        if before is None or (before["_seq_no"], before["_primary_term"]) != seq:
-            raise Outrun
         path = f"/{self.names.state}/_doc/build-{build}?if_seq_no={seq[0]}&if_primary_term={seq[1]}"
-        done = self.elastic.ask("PUT", path, {**before["_source"], **change}, fine=(409,))
+        done = self.elastic.ask("PUT", path, about, fine=(409,))
         if "error" in done:
             raise Outrun
         return int(done["_seq_no"]), int(done["_primary_term"])
@@ -300,7 +301,7 @@ class ElasticIndex:
     def _sweep(self, store: ElasticStore, firm: UUID) -> None:
         """Delete the words of a firm that no entry holds any more."""
         alias, names = store.alias(WORDS), [store.alias(k) for k in KINDS]
-        self.refresh([alias])
+        self.refresh([alias, *names])
         after: Any = None
         while True:
             body: dict[str, Any] = {

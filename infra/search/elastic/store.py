@@ -15,10 +15,11 @@ import psycopg
 
 from infra.projector.engine import VIEWS_CHANNEL
 from infra.search.elastic.bulk import Item, Outcome, item, refused
+from infra.search.elastic.client import Refused
 from infra.search.elastic.documents import document_id, mark, tombstone, written
-from infra.search.elastic.mappings import WORDS
+from infra.search.elastic.mappings import INDICES, WORDS
 from infra.search.pgstore import Key, Outrun, Stuck
-from projections.search import Entry
+from projections.search import KINDS, Entry
 from queries import analysis
 
 if TYPE_CHECKING:
@@ -56,10 +57,11 @@ class ElasticStore:
         self._shown = shown or not filling
         self._stopping = stopping
         self._seq: tuple[int, int] | None = None
+        self._state: dict[str, Any] = {}
         self._at = 0
         self._touched: set[str] = set()
         self._unsettled: int | None = None
-        self._settled_at = 0.0
+        self._settle_next = 0.0
 
     # --- where it stands
 
@@ -72,29 +74,49 @@ class ElasticStore:
             if row is None or not row[0]:
                 return None
         state = self._index.state(self.build)
+        if self.filling and (state is None or self._index.live_build() == self.build):
+            return None  # somebody else has brought it to its end
         if state is None or "next" in state["_source"]:
             raise Outrun
         self._seq = (state["_seq_no"], state["_primary_term"])
-        self._at = int(state["_source"]["position"])
+        self._state = state["_source"]
+        self._at = int(self._state["position"])
         return self._at
 
     def apply(self, position: int, reached: int, changes: Mapping[Key, Entry | None]) -> None:
         """Write what changed between two positions, then move on; Outrun when the build is elsewhere."""
         if self._seq is None or self._at != position:
             raise Outrun
-        self._write(changes, lambda e: (e.made.position if e is not None else reached) * ROOM)
+        try:
+            self._write(changes, lambda e: (e.made.position if e is not None else reached) * ROOM)
+            self._moved(reached)
+        except Refused as e:
+            if e.status == 404:  # what it writes to has become another's, or is gone
+                raise Outrun from None
+            raise
+
+    def put(self, items: Sequence[Item], position: int, reached: int) -> None:
+        """The same for documents that are ready."""
+        if self._seq is None or self._at != position:
+            raise Outrun
+        self._sent(items)
+        self._touched.update(KINDS)
+        self._moved(reached)
+
+    def _moved(self, reached: int) -> None:
         self._move(reached)
         self._unsettled = reached
-        if time.monotonic() - self._settled_at > SETTLE_SECONDS:
+        if time.monotonic() > self._settle_next:
             self.settle()
 
     def _move(self, reached: int) -> None:
-        self._seq = self._index.put_state(self.build, {"position": reached}, self._seq)
+        self._seq = self._index.put_state(self.build, {**self._state, "position": reached}, self._seq)
         self._at = reached
 
     def settle(self) -> None:
-        """Let what was written be found, and then say so."""
-        if self._touched:
+        """Let what was written be found, and then say so. What does not serve yet is found by nobody: of it only how far it is is said."""
+        begun = time.monotonic()
+        if self._touched and not self.filling:
             self._index.refresh(self.alias(kind) for kind in sorted(self._touched))
             self._touched.clear()
         if self._unsettled is not None and self._shown:
@@ -105,7 +127,8 @@ class ElasticStore:
             )
             self._c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(self._unsettled)))
         self._unsettled = None
-        self._settled_at = time.monotonic()
+        now = time.monotonic()
+        self._settle_next = now + max(SETTLE_SECONDS, 4 * (now - begun))  # on a long way it takes a fifth of the time at most
 
     def stop(self, _position: int, poison: int, error: Exception) -> None:
         """Say where an event can't be applied; nothing is applied until that is mended."""
@@ -226,6 +249,7 @@ class ElasticStore:
     def swap(self) -> bool:
         """Let this build serve in the place of the live one, once it is as far: one request moves every name and drops the old."""
         self.settle()
+        self._index.refresh(self.alias(kind) for kind in INDICES)
         live = self._index.live_build()
         if live is not None:
             state = self._index.state(live)
@@ -233,7 +257,9 @@ class ElasticStore:
                 if int(state["_source"]["position"]) > self._at:
                     return False
                 try:  # nothing moves the old one any more
-                    self._index.put_state(live, {"next": self.build}, (state["_seq_no"], state["_primary_term"]))
+                    self._index.put_state(
+                        live, {**state["_source"], "next": self.build}, (state["_seq_no"], state["_primary_term"])
+                    )
                 except Outrun:
                     return False
         self._index.finish(live, self.build)

@@ -97,7 +97,7 @@ def test_two_indexers_at_once_leave_what_one_would_have(firm: Firm, index: Elast
     with connect(firm) as c:
         indexing(firm, index).prepare(c)
     with connect(firm) as c:
-        index.put_state(index.live_build() or 0, {"position": 0}, seq(index))
+        from_the_beginning(index)
 
     def work() -> None:
         with connect(firm) as mine:
@@ -112,16 +112,18 @@ def test_two_indexers_at_once_leave_what_one_would_have(firm: Firm, index: Elast
     assert row(firm, index) == {"position": head(firm), "stopped_at": None, "error": None}
 
 
-def seq(index: ElasticIndex) -> tuple[int, int]:
-    state = index.state(index.live_build() or 0)
+def from_the_beginning(index: ElasticIndex) -> None:
+    """Set the live build back, so that everything comes once more."""
+    build = index.live_build() or 0
+    state = index.state(build)
     assert state is not None
-    return state["_seq_no"], state["_primary_term"]
+    index.put_state(build, {**state["_source"], "position": 0}, (state["_seq_no"], state["_primary_term"]))
 
 
 def test_what_comes_again_from_the_beginning_changes_nothing(firm: Firm, index: ElasticIndex) -> None:
     up_to_date(firm, index)
     before = digest(firm, index)
-    index.put_state(index.live_build() or 0, {"position": 0}, seq(index))
+    from_the_beginning(index)
     up_to_date(firm, index, batch=7)
     assert digest(firm, index) == before == expected(firm)
 
@@ -460,7 +462,7 @@ def test_turning_elasticsearch_on_and_off_keeps_both_places(fresh: Database, tmp
                 at = c.execute(
                     "SELECT p.position, e.engine FROM chancery.projections p, chancery.search_engine e WHERE p.name = 'search'"
                 ).fetchone()
-            if at == (head(firm), follower._index.engine):
+            if at == (head(firm), follower._index.engine) and (follower is postgres or index.live_build() is not None):
                 break
             until.wait(0.05)
         stop.set()
