@@ -95,16 +95,19 @@ class Append:
         self.firm_bytes = firm.bytes
         self.command_bytes = self.command_id.bytes
         self.reads = [(stream_key(firm, *stream), version, stream) for stream, version in self.expected.items()]
+        self.writes = writes = {}
         last = {key: version for key, version, _ in self.reads}
-        self.writes = {}
-        only = self.reads[0] if len(self.reads) == 1 else None
+        key, _, (only_type, only_id) = self.reads[0] if len(self.reads) == 1 else (b"", 0, ("", None))
+        size = self.size
         for e, sealed in zip(self.events, self.sealed, strict=True):
-            alone = only is not None and e.stream_id is only[2][1] and e.stream_type == only[2][0]
-            key = only[0] if only is not None and alone else stream_key(firm, e.stream_type, e.stream_id)
-            if e.stream_version <= last[key]:  # a stream that was not read, or not counted on: a bug, found before it is written
-                raise ValueError(f"{e.type} is version {e.stream_version} of a stream that stands at {last[key]}")
-            last[key] = self.writes[key] = e.stream_version
-            self.size += len(e.public) + 300 + (0 if sealed is None else len(sealed))
+            if e.stream_id is not only_id or e.stream_type != only_type:
+                key = stream_key(firm, e.stream_type, e.stream_id)
+            version = e.stream_version
+            if version <= last[key]:  # a stream that was not read, or not counted on: a bug, found before it is written
+                raise ValueError(f"{e.type} is version {version} of a stream that stands at {last[key]}")
+            last[key] = writes[key] = version
+            size += len(e.public) + 300 + (0 if sealed is None else len(sealed))
+        self.size = size
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +239,12 @@ def add_keys(pipe: wire.Pipe, keys: Sequence[NewKey]) -> None:
     pipe.add(INSERT_KEYS, *_keys(keys))
 
 
+_NO_KEYS: tuple[bytes, ...] = (wire.uuids([]), wire.uuids([]), wire.uuids([]), wire.texts([]), wire.int8s([]), wire.byteas([]))
+
+
 def _keys(keys: Sequence[NewKey]) -> tuple[bytes, ...]:
+    if not keys:
+        return _NO_KEYS
     return (
         wire.uuids([k.firm.bytes for k in keys]),
         wire.uuids([k.key_id.bytes for k in keys]),

@@ -53,12 +53,20 @@ def _array(kind: type[Packed], element: int, count: int, nulls: bool, body: byte
     return kind(_HEADER.pack(1 if count else 0, int(nulls), element, count, 1)[: None if count else 12] + body)
 
 
+_ONE_UUID = _HEADER.pack(1, 0, 2950, 1, 1) + b"\x00\x00\x00\x10"
+_ONE_INT8 = _HEADER.pack(1, 0, 20, 1, 1) + b"\x00\x00\x00\x08"
+
+
 def uuids(values: Sequence[bytes]) -> Uuids:
+    if len(values) == 1:
+        return Uuids(_ONE_UUID + values[0])
     out: Uuids = _array(Uuids, 2950, len(values), False, b"".join([b"\x00\x00\x00\x10" + v for v in values]))
     return out
 
 
 def int8s(values: Sequence[int]) -> Int8s:
+    if len(values) == 1:
+        return Int8s(_ONE_INT8 + values[0].to_bytes(8, "big", signed=True))
     flat: list[int] = []
     for v in values:
         flat += (8, v)
