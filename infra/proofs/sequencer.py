@@ -49,7 +49,7 @@ ROTATED = "log.KeyRotated.v1"
 
 _BEHIND = (
     "SELECT h.firm_id, h.firm_position FROM record.firm_heads h LEFT JOIN chancery.logs l USING (firm_id)"
-    " WHERE h.firm_position <> coalesce(l.size, 0) AND l.stopped IS NULL ORDER BY h.firm_id"
+    " WHERE h.firm_position <> coalesce(l.size, 0) AND l.stopped IS NULL ORDER BY l.signed_at NULLS FIRST, h.firm_id"
 )
 _LOGS = (
     "SELECT firm_id, origin, generation, size, position, vkey, note, signed_at, stopped FROM chancery.logs WHERE firm_id = ANY(%s)"
@@ -88,7 +88,7 @@ _ALL_TILES = (
     " ORDER BY l.origin, t.level, t.place"
 )
 _FIRST_UNSEQUENCED = (
-    "SELECT min(e.position) FROM record.firm_heads h LEFT JOIN chancery.logs l USING (firm_id), LATERAL (SELECT e.position"
+    "SELECT min(e.position) AS first FROM record.firm_heads h LEFT JOIN chancery.logs l USING (firm_id), LATERAL (SELECT e.position"
     " FROM record.events e WHERE e.firm_id = h.firm_id AND e.firm_position = coalesce(l.size, 0) OFFSET 0) e"
     " WHERE h.firm_position > coalesce(l.size, 0) AND l.stopped IS NULL"
 )
@@ -173,7 +173,7 @@ class Sequencer:
                     self.prepare(c)
                     pause = 0.1
                     while not stop.is_set():
-                        done = self.catch_up(c, stop)
+                        done = self.catch_up(c, stop, paced=True)
                         if done:
                             stop.wait(self._gather)
                         for _ in listening.notifies(timeout=0 if done else 0.5, stop_after=1):
@@ -189,13 +189,14 @@ class Sequencer:
         self._states.clear()
         self._keys.reload()
         c.execute("INSERT INTO chancery.projections (name, version) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", (NAME, VERSION))
-        for (firm,) in c.execute("SELECT firm_id FROM chancery.logs ORDER BY firm_id").fetchall():
-            if self._load(c, [firm], again=True):
-                c.execute("UPDATE chancery.logs SET stopped = NULL WHERE firm_id = %s AND stopped IS NOT NULL", (firm,))
-        self._tell(c, None)
+        firms = [firm for (firm,) in c.execute("SELECT firm_id FROM chancery.logs ORDER BY firm_id").fetchall()]
+        for at in range(0, len(firms), FIRMS):
+            good = list(self._load(c, firms[at : at + FIRMS], again=True))
+            c.execute("UPDATE chancery.logs SET stopped = NULL WHERE firm_id = ANY(%s) AND stopped IS NOT NULL", (good,))
+        self._tell(c, 0)
 
-    def catch_up(self, c: psycopg.Connection[Any], stop: threading.Event | None = None) -> int:
-        """Sequence everything there is; answers how many leaves that were."""
+    def catch_up(self, c: psycopg.Connection[Any], stop: threading.Event | None = None, *, paced: bool = False) -> int:
+        """Sequence everything there is; answers how many leaves that were. `paced` leaves what came meanwhile to the next call."""
         done = 0
         while stop is None or not stop.is_set():
             head = int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
@@ -206,28 +207,31 @@ class Sequencer:
                 return done
             leaves = self._round(c, behind)
             done += leaves
-            if leaves == 0:
-                self._tell(c, None)
-                if all(f not in self._states for f, _ in behind):
-                    return done  # all of them stopped, or another sequencer was faster
+            lost = leaves == 0 and all(f not in self._states for f, _ in behind)  # stopped, or another sequencer was faster
+            if lost or (paced and leaves < self._batch and len(behind) <= FIRMS):
+                self._tell(c, head)
+                return done
         return done
 
     def _stands_at(self, c: psycopg.Connection[Any]) -> int:
         row = c.execute("SELECT position FROM chancery.projections WHERE name = %s", (NAME,)).fetchone()
         return int(row[0]) if row else -1
 
-    def _tell(self, c: psycopg.Connection[Any], head: int | None) -> None:
-        """Show how far all logs are, and whether one has stopped."""
+    def _tell(self, c: psycopg.Connection[Any], head: int) -> None:
+        """Show how far all logs are, up to a position at which there was nothing more, and whether one has stopped."""
         stopped = c.execute("SELECT firm_id FROM chancery.logs WHERE stopped IS NOT NULL LIMIT 1").fetchone()
-        if head is None:
-            row = c.execute(_FIRST_UNSEQUENCED).fetchone()
-            head = int(row[0]) - 1 if row and row[0] is not None else None
         c.execute(
-            "UPDATE chancery.projections SET position = greatest(position, coalesce(%s, position)), error = %s, updated_at = now(),"
-            " version = %s WHERE name = %s",
-            (head, None if stopped is None else f"the log of firm {stopped[0]} has stopped: chancery log status", VERSION, NAME),
+            "UPDATE chancery.projections SET position = greatest(position, least(%s, (SELECT coalesce(first - 1, %s) FROM"
+            f" ({_FIRST_UNSEQUENCED}) f))), error = %s, updated_at = now(), version = %s WHERE name = %s",
+            (
+                head,
+                head,
+                None if stopped is None else f"the log of firm {stopped[0]} has stopped: chancery log status",
+                VERSION,
+                NAME,
+            ),
         )
-        c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(head or "")))
+        c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(head)))
 
     # --- one batch
 
