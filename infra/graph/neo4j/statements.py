@@ -17,7 +17,8 @@ from projections.graph_nodes import GraphNodeRow
 from queries.graph.port import NAMED, PERMISSION_OF
 
 End = tuple[str, str, str]  # firm, id, kind
-Stored = tuple[str, str, str]  # type, source, target of an edge in the open graph
+Stored = tuple[str, str, str, str]  # type, source, target of an edge in the open graph, and the end to look for it from
+HUBS = frozenset({"member", "key", "purpose"})  # they have as many edges as the firm has things
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +99,9 @@ class Batch:
     # --- edges
 
     def edge(self, key: Key, row: GraphEdgeRow, p: Plain) -> None:
-        now: Stored = (relation(row), str(row.source), str(row.target))
+        now = stored(row)
         before = self.stored.get(key)
-        said = {**_ends(p), "id": p["id"], "p": p, "o": open_edge(key, row)}
+        said = {**_ends(p), "id": p["id"], "at": now[3], "p": p, "o": open_edge(key, row)}
         if before == now:
             self.changed.setdefault(now[0], []).append(said)
             return
@@ -116,7 +117,7 @@ class Batch:
             self._leave(str(key[0]), str(key[1]), before)
 
     def _leave(self, firm: str, id: str, before: Stored) -> None:
-        self.left.setdefault(before[0], []).append({"firm": firm, "id": id, "source": before[1], "target": before[2]})
+        self.left.setdefault(before[0], []).append({"firm": firm, "id": id, "at": before[3]})
 
     def _need(self, key: Key, row: GraphEdgeRow) -> None:
         for id, kind in ((row.source, row.source_kind), (row.target, row.target_kind)):
@@ -175,7 +176,7 @@ class Batch:
                 Statement(
                     f"UNWIND $rows AS row MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: row.firm, id: row.id}}]->()"
                     f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) DELETE e"
-                    f" WITH row {_open_ends(n)} MATCH (a)-[o:{kind}]->(b) WHERE o.id = row.id DELETE o",
+                    f" WITH row {_open_end(n)} MATCH (a)-[o:{kind}]-() WHERE o.id = row.id DELETE o",
                     rows,
                 )
             )
@@ -192,7 +193,7 @@ class Batch:
                 Statement(
                     f"UNWIND $rows AS row MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: row.firm, id: row.id}}]->()"
                     f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) SET e = row.p"
-                    f" WITH row {_open_ends(n)} MATCH (a)-[o:{kind}]->(b) WHERE o.id = row.id SET o = row.o",
+                    f" WITH row {_open_end(n)} MATCH (a)-[o:{kind}]-() WHERE o.id = row.id SET o = row.o",
                     rows,
                 )
             )
@@ -249,6 +250,10 @@ def _open_ends(n: int) -> str:
     return _both(f"ChanceryOpen{n}")
 
 
+def _open_end(n: int) -> str:
+    return f"MATCH (a:ChanceryOpen{n} {{firm: row.firm, id: row.at}}) USING INDEX a:ChanceryOpen{n}(firm, id)"
+
+
 def _both(label: str) -> str:
     return (
         f"MATCH (a:{label} {{firm: row.firm, id: row.source}}) USING INDEX a:{label}(firm, id)"
@@ -256,6 +261,12 @@ def _both(label: str) -> str:
     )
 
 
+def stored(row: GraphEdgeRow) -> Stored:
+    """What the open graph holds of an edge."""
+    source, target = str(row.source), str(row.target)
+    return relation(row), source, target, target if row.source_kind in HUBS else source
+
+
 def stored_of(rows: Iterable[tuple[Key, Slice[GraphEdgeRow]]]) -> dict[Key, Stored]:
     """What the open graph holds of these edges."""
-    return {key: (relation(s.row), str(s.row.source), str(s.row.target)) for key, s in rows if s.row is not None}
+    return {key: stored(s.row) for key, s in rows if s.row is not None}
