@@ -26,6 +26,7 @@ from infra.http.commands import path_id
 from infra.http.connection import COUNTED, OVERLOADED, SECURITY_HEADERS, Crowd, Lateness, named
 from infra.http.described import EXTRA
 from infra.http.log import Logs
+from infra.http.portability import Portability
 from infra.http.proofs import Proofs
 from infra.http.reads import json_response, parameters
 from infra.http.routing import LONGEST, Endpoint, Route, Router
@@ -232,6 +233,7 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         *Logs(service).routes(),
         *Proofs(service).routes(),
         *Choices(service).routes(),
+        *Portability(service).routes(),
         *pages.ROUTES,
     ]:
         add(method, path, name, endpoint)

@@ -7,6 +7,7 @@ from pydantic import TypeAdapter
 from infra.http import openapi
 from infra.http.choices import DESCRIBED as CHOICES
 from infra.http.log import DESCRIBED
+from infra.http.portability import DESCRIBED as PORTABILITY
 from infra.http.proofs import DESCRIBED as PROOFS
 from queries.graph.cypher import AskCypher
 
@@ -182,5 +183,5 @@ EXTRA: dict[str, Any] = {
         }
     },
 }
-EXTRA |= DESCRIBED | PROOFS | CHOICES
+EXTRA |= DESCRIBED | PROOFS | CHOICES | PORTABILITY
 EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}
