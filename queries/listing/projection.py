@@ -68,7 +68,7 @@ def prune(value: Any, tree: Tree) -> Any:
     if not tree or value is None:
         return value
     if isinstance(value, Mapping):
-        return {name: prune(value[name], below) for name, below in tree.items() if name in value}
+        return {name: prune(value[name], below) if below else value[name] for name, below in tree.items() if name in value}
     if isinstance(value, Sequence) and not isinstance(value, str | bytes):
         return [prune(v, tree) for v in value]
     return value
