@@ -125,6 +125,11 @@ async def test_a_story_ends_in_the_decisions_of_the_table(office: House, story: 
         batch = (await office.client.post("/v1/consent/decisions", json=many, params=at)).json()
         assert batch["items"][0]["reasons"] == expected, question
         assert len(got["because"]) == len(expected)
+    for question in story["ask"]:
+        if question[2] == "now":  # the record itself says the same as the views
+            sent = await post(office, "/sendings", {"contacts": [contact], "purpose": question[0], "channel": question[1]})
+            withheld = sent["withheld"][0]["reasons"] if sent["withheld"] else ["consent_given"]
+            assert withheld == [r if r != "yes" else "consent_given" for r in question[3:]]
 
 
 @pytest.mark.invariant("CD7")
@@ -202,3 +207,27 @@ async def test_a_decision_of_now_is_as_of_now(office: House) -> None:
     before = datetime.now(UTC)
     got = await asked(office, contact, ["news", "email", "now"])
     assert abs((datetime.fromisoformat(got["as_of"]) - before).total_seconds()) < 60
+
+
+@pytest.mark.invariant("SE1")
+@pytest.mark.invariant("SE2")
+@pytest.mark.invariant("SE3")
+async def test_a_decision_used_for_a_sending_is_recorded_with_what_it_rests_on(office: House) -> None:
+    people = [(await contact_and_notice(office)) for _ in range(3)]
+    about = {"purposes": ["news"], "channel": "email"}
+    for contact, notice in people[:2]:
+        await post(office, f"/contacts/{contact}/consent:give", {**about, "notice": {"id": notice}})
+    await post(office, f"/contacts/{people[1][0]}/consent:withdraw", about)
+    ids = [c for c, _ in people]  # asked at once, before any view has caught up
+    sent = await post(office, "/sendings", {"contacts": ids, "purpose": "news", "channel": "email", "message": "spring-letter"})
+    assert sent["allowed"] == ids[:1]
+    assert {w["contact"]: w["reasons"] for w in sent["withheld"]} == {
+        ids[1]: ["consent_withdrawn"],
+        ids[2]: ["consent_unknown"],
+    }
+    await office.settle()
+    kept = (await office.client.get(f"/v1/sendings/{sent['id']}")).json()
+    assert (kept["message"], kept["allowed_count"], kept["withheld_count"]) == ("spring-letter", 1, 2)
+    assert kept["allowed"][0]["seq"] == 1
+    twice = await office.client.post("/v1/sendings", json={"contacts": [ids[0], ids[0]], "purpose": "news", "channel": "email"})
+    assert twice.status_code == 422
