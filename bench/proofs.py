@@ -149,7 +149,15 @@ class Following:
     def __init__(self, p: Place, folder: Path) -> None:
         self._place = p
         command = [sys.executable, "-m", "bench.proofs", p.conninfo, str(folder)]
+        before = p.query("SELECT clock_timestamp()")[0][0]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until = time.monotonic() + 60
+        while not p.query(
+            f"SELECT FROM chancery.projections WHERE name = 'log' AND updated_at > '{before}'"
+        ):  # it has examined the logs
+            if time.monotonic() > until or self.process.poll() is not None:
+                raise Broken("the sequencer does not start")
+            time.sleep(0.1)
         self.goes_on()
 
     def held(self) -> None:
