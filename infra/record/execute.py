@@ -72,6 +72,9 @@ class Memory:
         states = self._states
         key = (firm.int, entity.stream.type, entity.id.int)
         now = monotonic()
+        newer = states.get(key)
+        if newer is not None and newer[2] > entity.version and newer[0] >= now:
+            return  # a command that began later was written before this was read
         states[key] = (now + STATE_SECONDS, entity.state, entity.version, entity.leaf_hash)
         states.move_to_end(key)
         while states and (len(states) > self._size or next(iter(states.values()))[0] < now):
@@ -239,14 +242,29 @@ class Executor(Making):
         return remembered if remembered is not None else await self._read(firm, stream, id)
 
     async def _read(self, firm: FirmId, stream: Stream[Any, Any], id: UUID) -> Entity[Any, Any]:
-        loading = self._loading_here()
-        try:
-            entity = await loading.load(firm, stream, id)
-        except psycopg.OperationalError:  # a server that was started anew is asked once more
-            entity = await loading.load(firm, stream, id)
+        """The entity as the database says. Of a remembered stream only what came since is read: another command on it was faster, and
+        to read hundreds of events again for that would make a busy stream slower with each event."""
+        remembered = self._memory.get(firm, stream, id)
+        if remembered is not None and not remembered.version:
+            remembered = None
+        entity = await self._load(firm, stream, id, remembered)
+        if entity is None:  # the database lost what is remembered: it was restored
+            self._memory.drop(firm, stream.type, id)
+            entity = await self._load(firm, stream, id, None)
+        if entity is None:
+            raise psycopg.OperationalError("the stream was not read")
         if entity.version:
             self._memory.put(firm, entity)
         return entity
+
+    async def _load(
+        self, firm: FirmId, stream: Stream[Any, Any], id: UUID, known: Entity[Any, Any] | None
+    ) -> Entity[Any, Any] | None:
+        loading = self._loading_here()
+        try:
+            return await loading.load(firm, stream, id, known)
+        except psycopg.OperationalError:  # a server that was started anew is asked once more
+            return await loading.load(firm, stream, id, known)
 
     def _loading_here(self) -> Loading:
         loop = asyncio.get_running_loop()
@@ -325,8 +343,7 @@ class Executor(Making):
                 raise
             try:
                 return await self._append(work, command_id, mac, body)
-            except Conflict as e:
-                self._memory.drop(firm, e.stream_type, e.stream_id)
+            except Conflict:
                 if attempt > 1:
                     await asyncio.sleep(random.uniform(0, 0.002 * 2**attempt))  # noqa: S311 # nosec B311 - spreads rivals, guards nothing
         raise TooContended

@@ -29,8 +29,8 @@ TOGETHER = 32  # streams that are asked for in one pipeline
 _STREAM = wire.Statement(
     b"load stream",
     b"SELECT stream_version, event_id, type, public, sealed FROM record.events"
-    b" WHERE firm_id = $1 AND stream_id = $2 AND stream_type = $3 ORDER BY stream_version",
-    (wire.UUID, wire.UUID, wire.TEXT),
+    b" WHERE firm_id = $1 AND stream_id = $2 AND stream_type = $3 AND stream_version >= $4 ORDER BY stream_version",
+    (wire.UUID, wire.UUID, wire.TEXT, wire.INT8),
 )
 _SUBJECT = wire.Statement(
     b"load subject",
@@ -52,7 +52,8 @@ class _Wanted:
     firm: UUID
     stream: Stream[Any, Any]
     id: UUID
-    future: "asyncio.Future[Entity[Any, Any]]"
+    future: "asyncio.Future[Entity[Any, Any] | None]"
+    known: Entity[Any, Any] | None = None
     rows: Rows = field(default_factory=list)
 
 
@@ -73,10 +74,15 @@ class Loading:
         self._due = False
         self._writing = False
 
-    def load(self, firm: UUID, stream: Stream[Any, Any], id: UUID) -> "asyncio.Future[Entity[Any, Any]]":
-        """The entity as the database says; version 0 when nothing was ever recorded."""
-        future: asyncio.Future[Entity[Any, Any]] = self._loop.create_future()
-        self._waiting.append(_Wanted(firm, stream, id, future))
+    def load(
+        self, firm: UUID, stream: Stream[Any, Any], id: UUID, known: Entity[Any, Any] | None = None
+    ) -> "asyncio.Future[Entity[Any, Any] | None]":
+        """The entity as the database says; version 0 when nothing was ever recorded.
+
+        With a `known` state only what follows it is read; None when the database does not have the event it ends with.
+        """
+        future: asyncio.Future[Entity[Any, Any] | None] = self._loop.create_future()
+        self._waiting.append(_Wanted(firm, stream, id, future, known))
         if not self._due and self._talk is None and self._opening is None:
             self._due = True
             self._loop.call_soon(self._begin)
@@ -172,7 +178,7 @@ class Loading:
         answers: list[tuple[Callable[..., None], Any]] = []
         for w in asked:
             firm, id = w.firm.bytes, w.id.bytes
-            pipe.add(_STREAM, firm, id, w.stream.type.encode())
+            pipe.add(_STREAM, firm, id, w.stream.type.encode(), wire.int8(w.known.version if w.known else 0))
             answers.append((_take_rows, w.rows))
             if vault.known(w.firm, w.id, "relationship") is None:
                 pipe.add(_SUBJECT, firm, id)
@@ -229,15 +235,19 @@ def _take_keys(result: PGresult, vault: Vault) -> None:
         )
 
 
-def _entity(w: _Wanted, ciphers: dict[tuple[UUID, str], AESGCM]) -> Entity[Any, Any]:
-    stream, firm = w.stream, w.firm
+def _entity(w: _Wanted, ciphers: dict[tuple[UUID, str], AESGCM]) -> Entity[Any, Any] | None:
+    stream, firm, known = w.stream, w.firm, w.known
+    if known is not None:
+        if not w.rows or w.rows[0][0] != known.version or codec.leaf_hash(w.rows[0][3]) != known.leaf_hash:
+            return None
+        del w.rows[0]
     bound = firm.bytes + w.id.bytes
-    state, evolve, decode = stream.initial, stream.evolve, codec.CODECS.decode
+    state, evolve, decode = stream.initial if known is None else known.state, stream.evolve, codec.CODECS.decode
     disclosed: dict[str, Any]
     for _, event_id, name, public, items in w.rows:
         disclosed = {} if items is None else open_all(items, bound + event_id, [ciphers.get((firm, key)) for key, _ in items])
         state = evolve(state, decode(name, orjson.loads(public)["data"], disclosed))
-    entity = Entity(stream, w.id, state)
+    entity = Entity(stream, w.id, state) if known is None else Entity(stream, w.id, state, known.version, known.leaf_hash)
     if w.rows:
         entity.version = w.rows[-1][0]
         entity.leaf_hash = codec.leaf_hash(w.rows[-1][3])

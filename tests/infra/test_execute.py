@@ -133,3 +133,25 @@ async def test_commands_that_wait_for_the_same_moment_are_written_together(fresh
     ids = await asyncio.gather(*waiting)
     assert len(set(ids)) == 20
     assert scalar(fresh, "SELECT position FROM record.head") == 20
+
+
+async def test_commands_on_one_stream_at_once_are_each_decided_on_what_the_others_did(here: Executor, fresh: Database) -> None:
+    import asyncio
+
+    id = await a_contact(here)
+    done = await asyncio.gather(*(here.execute(AmendContact(id=id, job_title=f"Title {n}"), target=id, **HOW) for n in range(6)))
+    assert sorted(a.body["version"] for a in done) == [2, 3, 4, 5, 6, 7]
+    assert scalar(fresh, "SELECT max(stream_version) FROM record.events WHERE stream_id = %s", id) == 7
+
+
+async def test_a_remembered_state_that_the_database_has_lost_is_forgotten(here: Executor, fresh: Database) -> None:
+    id = await a_contact(here)
+    await here.execute(AmendContact(id=id, job_title="Countess"), target=id, **HOW)
+    with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as c:  # as a restore leaves it
+        c.execute("SET session_replication_role = replica")
+        c.execute("DELETE FROM record.events WHERE stream_id = %s AND stream_version = 2", (id,))
+        c.execute("UPDATE record.streams SET version = 1 WHERE stream_id = %s", (id,))
+        c.execute("UPDATE record.firm_heads SET firm_position = firm_position - 1")
+        c.execute("UPDATE record.head SET position = position - 1")
+    done = await here.execute(AmendContact(id=id, job_title="Analyst"), target=id, **HOW)
+    assert done.body["version"] == 2
