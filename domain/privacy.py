@@ -1,13 +1,13 @@
 """What a person may ask of a firm about their data, and the holds that stand against it: one stream a contact.
 
-PR1  A contact under a legal hold is not erased: the request is refused, and names the holds; lifted holds count no more.
-PR2  A request is approved before anything is destroyed, and what was approved can't be taken back.
-PR3  One request is open at a time; asking again for what is asked records nothing.
-PR4  Keys are destroyed before stores are purged; the erasure is complete when every store that exists has answered.
-PR5  Anonymising destroys what identifies the person but keeps the evidence of consent; erasing destroys that too.
-PR6  A request is answered within a month of its receipt, or within three where the delay was told with its reason (GDPR Article 12(3)).
-PR7  Nothing of this holds a personal value but the reason of a hold, which is sealed under its own class.
-PR8  Nothing is recorded when nothing changes.
+PY1  A contact under a legal hold is not erased: the request is refused, and names the holds; lifted holds count no more.
+PY2  A request is approved before anything is destroyed, and what was approved can't be taken back.
+PY3  One request is open at a time; asking again for what is asked records nothing.
+PY4  Keys are destroyed before stores are purged; the erasure is complete when every store that exists has answered.
+PY5  Anonymising destroys what identifies the person but keeps the evidence of consent; erasing destroys that too.
+PY6  A request is answered within a month of its receipt, or within three where the delay was told with its reason (GDPR Article 12(3)).
+PY7  Nothing of this holds a personal value but the reason of a hold, which is sealed under its own class.
+PY8  Nothing is recorded when nothing changes.
 """
 
 from collections.abc import Mapping, Sequence

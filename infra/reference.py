@@ -258,6 +258,10 @@ def routes() -> str:
         for method, operation in operations.items()
     ]
     rows += [("`GET /docs`", "The API as a page, to try by hand"), ("`GET /docs/start.js`", "What that page runs")]
+    rows += [
+        ("`GET /p/choices/{link}`", "A person's own page: preferences, unsubscribing, confirming; opened with a signed link"),
+        ("`POST /p/choices/{link}`", "What the person chose there; one click of a mail program (RFC 8058)"),
+    ]
     head = ["# Addresses", "", "Everything that is served; `/openapi.json` says it in full for machines.", ""]
     return "\n".join([*head, *_table(("address", ""), sorted(rows))])
 

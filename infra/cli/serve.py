@@ -63,7 +63,7 @@ def follow(
     names: list[str] | None = typer.Argument(
         None, help="The followers, by their names; all that the settings ask for when not given."
     ),
-    parent: int = typer.Option(0, hidden=True),
+    parent: int = typer.Option(0, hidden=True, help="The process without which this one ends."),
     data: Path | None = DATA,
 ) -> None:
     """Run what follows the record beside the views (search, graph, relay, log) until stopped; `serve` starts this beside itself."""

@@ -27,6 +27,7 @@ from infra.proofs.certificates import certify
 from infra.proofs.encoding import b64, unb64
 from infra.proofs.errors import NotProved
 from infra.proofs.notes import Verifier
+from infra.proofs.paper import paper
 from infra.proofs.policy import Policy
 from infra.proofs.signing import SigningKeys
 from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
@@ -44,6 +45,10 @@ _VERSION = (
     "SELECT v.document, v.number, v.sha256, v.size, v.added_at, v.position FROM views.document_versions v JOIN views.documents d"
     " ON d.firm_id = %(firm)s AND d.id = v.document WHERE v.firm_id = %(firm)s AND d.discarded_at IS NULL"
 )
+NAMES_SQL = (
+    "SELECT f.name AS firm, c.name FROM views.firms f LEFT JOIN views.contacts c ON c.firm_id = %(firm)s AND c.id = %(contact)s"
+    " WHERE f.firm_id = %(firm)s"
+)
 VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number)s"
 DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
 MOST_OLDER = 20
@@ -60,11 +65,30 @@ class Proofs:
     def routes(self) -> list[tuple[str, str, str, Endpoint]]:
         return [
             ("GET", "/v1/contacts/{id}/consent:proof", "consent.proof", self._consent),
+            ("GET", "/v1/contacts/{id}/consent:paper", "consent.paper", self._paper),
             ("GET", "/v1/documents/{id}/versions/{number}/certificate", "documents.certificate", self._certificate),
             ("POST", "/v1/verify", "verify", self._verify),
         ]
 
     async def _consent(self, request: Request) -> Response:
+        contact, made, _ = await self._bundle_of(request)
+        headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.proof.json"'}
+        return Response(orjson.dumps(made), media_type="application/json", headers=headers)
+
+    async def _paper(self, request: Request) -> Response:
+        contact, made, principal = await self._bundle_of(request)
+        async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
+            names = await r.one(NAMES_SQL, contact=contact)
+        name = names["name"] if names is not None and PERSONAL in principal.permissions else None
+        firm = (names["firm"] if names is not None else None) or "The firm"
+        keys = "\n".join(map(str, self._keys(made["summary"]["log"])))
+        found = chancery_verify.verify(orjson.dumps(made), chancery_verify.of_keys(keys))
+        link = f"{self._service.chancery.settings.public_url.rstrip('/')}/docs#/log/verify"
+        pdf = await asyncio.to_thread(paper, made, found, firm=firm, name=name, link=link)
+        headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.pdf"'}
+        return Response(pdf, media_type="application/pdf", headers=headers)
+
+    async def _bundle_of(self, request: Request) -> tuple[UUID, dict[str, Any], Principal]:
         principal = await self._service.principal(request)
         principal.need("consent:read")
         principal.need("log:read")
@@ -85,8 +109,7 @@ class Proofs:
                 raise HttpProblem(
                     404, "checkpoint-not-kept", f"No checkpoint of {e.asked} entries is kept here; the log has {e.size}."
                 ) from e
-        headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.proof.json"'}
-        return Response(orjson.dumps(made), media_type="application/json", headers=headers)
+        return contact, made, principal
 
     # --- documents
 
@@ -311,6 +334,31 @@ DESCRIBED: dict[str, Any] = {
             ],
             "responses": {
                 "200": {"description": "The bundle.", **_JSON},
+                **openapi.problems("400", "401", "403", "404", "409", "422", "429", "500", "503"),
+            },
+        }
+    },
+    "/v1/contacts/{id}/consent:paper": {
+        "get": {
+            "operationId": "consent.paper",
+            "tags": ["consent"],
+            "summary": "A contact's consent on paper",
+            "description": "The chain as a PDF that a person reads, with the proof attached. Parameters as those of the proof.",
+            "parameters": [
+                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
+                {"name": "disclose", "in": "query", "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_,]{0,400}$"}},
+                {
+                    "name": "old",
+                    "in": "query",
+                    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,15}(,[1-9][0-9]{0,15}){0,19}$"},
+                },
+                {"name": "notices", "in": "query", "schema": {"enum": ["true", "false"]}},
+            ],
+            "responses": {
+                "200": {
+                    "description": "The PDF.",
+                    "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
+                },
                 **openapi.problems("400", "401", "403", "404", "409", "422", "429", "500", "503"),
             },
         }

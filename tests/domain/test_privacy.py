@@ -44,7 +44,7 @@ def approved() -> Privacy:
     return after(state, privacy.approve(state, id=ONE))
 
 
-@pytest.mark.invariant("PR1")
+@pytest.mark.invariant("PY1")
 def test_a_hold_refuses_an_approval_until_it_is_lifted() -> None:
     state = after(asked(), privacy.place_hold(asked(), hold=HOLD, reason="A dispute"))
     with pytest.raises(UnderLegalHold) as refused:
@@ -60,7 +60,7 @@ def test_a_refusal_for_a_hold_names_the_holds() -> None:
     assert refusal == privacy.RequestRefused(request=ONE, because="legal_hold", holds=(HOLD,))
 
 
-@pytest.mark.invariant("PR2")
+@pytest.mark.invariant("PY2")
 def test_nothing_is_destroyed_before_the_approval_and_what_is_decided_is_not_decided_again() -> None:
     with pytest.raises(NotApproved):
         privacy.destroyed(asked(), id=ONE, keys=1, subjects=[])
@@ -70,14 +70,14 @@ def test_nothing_is_destroyed_before_the_approval_and_what_is_decided_is_not_dec
         privacy.refuse(approved(), id=ONE, because="withdrawn_by_person")
 
 
-@pytest.mark.invariant("PR3")
+@pytest.mark.invariant("PY3")
 def test_asking_again_for_what_is_asked_records_nothing_and_another_right_is_another_request() -> None:
     state = asked()
     assert privacy.request(state, id=TWO, kind="erase", ground="gdpr", received_at=T0, due_by=DUE, suppress=True) == []
     assert privacy.request(state, id=TWO, kind="export", ground="gdpr", received_at=T0, due_by=DUE, suppress=True)
 
 
-@pytest.mark.invariant("PR4")
+@pytest.mark.invariant("PY4")
 def test_keys_come_before_stores_and_stores_before_the_end() -> None:
     state = approved()
     with pytest.raises(KeysFirst):
@@ -95,7 +95,7 @@ def test_keys_come_before_stores_and_stores_before_the_end() -> None:
     assert privacy.complete(state, id=ONE, stores=["views"], certificate="c") == []
 
 
-@pytest.mark.invariant("PR6")
+@pytest.mark.invariant("PY6")
 def test_the_time_to_answer_is_extended_once() -> None:
     state = asked()
     later = datetime(2026, 6, 1, tzinfo=UTC)
@@ -114,7 +114,7 @@ def test_people_answer_what_people_carry_out_and_the_system_what_it_does() -> No
     assert after(state, privacy.answer(state, id=ONE)).requests[ONE].status == "completed"
 
 
-@pytest.mark.invariant("PR8")
+@pytest.mark.invariant("PY8")
 def test_a_hold_that_is_lifted_is_not_lifted_again_and_one_that_is_not_there_is_not_found() -> None:
     state = after(Privacy(), privacy.place_hold(Privacy(), hold=HOLD, reason="A dispute"))
     assert privacy.place_hold(state, hold=HOLD, reason="A dispute") == []

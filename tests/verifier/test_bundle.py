@@ -360,3 +360,20 @@ async def test_personal_values_are_disclosed_only_to_those_who_may_see_them(hous
 
     async with await house.as_role(Role.READ_ONLY) as reader:
         assert (await reader.get(f"/v1/contacts/{given.contact}/consent:proof")).status_code == 403
+
+
+async def test_the_chain_is_printed_with_its_proof_attached(house: House, given: Given) -> None:
+    import io
+
+    from pypdf import PdfReader
+
+    got = await house.client.get(f"/v1/contacts/{given.contact}/consent:paper", params={"disclose": "contact_point"})
+    assert got.status_code == 200, got.text
+    assert got.headers["content-type"] == "application/pdf"
+    pdf = PdfReader(io.BytesIO(got.content))
+    text = "".join(p.extract_text() for p in pdf.pages)
+    assert "Record of consent" in text
+    assert "the person took the consent back" in text
+    assert "ann@example.org" in text
+    (attached,) = pdf.attachments["consent-proof.json"]
+    assert verified(attached, given.vkey).contact == f"consent/{given.contact}"

@@ -112,7 +112,7 @@ def beneath(folder: Path) -> list[Path]:
 
 @pytest.mark.invariant("ER1")
 @pytest.mark.invariant("ER2")
-@pytest.mark.invariant("PR4")
+@pytest.mark.invariant("PY4")
 async def test_what_identified_an_erased_person_is_nowhere(house: House) -> None:
     contact, document = await a_person(house, CANARY)
     other, _ = await a_person(house, "Neighbour")
@@ -140,7 +140,7 @@ async def test_what_identified_an_erased_person_is_nowhere(house: House) -> None
 
 
 @pytest.mark.invariant("ER3")
-@pytest.mark.invariant("PR8")
+@pytest.mark.invariant("PY8")
 async def test_an_erased_contact_stays_as_it_is(house: House) -> None:
     contact, _ = await a_person(house, "Frozen")
     await erased(house, contact)
@@ -150,7 +150,7 @@ async def test_an_erased_contact_stays_as_it_is(house: House) -> None:
 
 
 @pytest.mark.invariant("CT10")
-@pytest.mark.invariant("PR5")
+@pytest.mark.invariant("PY5")
 async def test_anonymising_keeps_the_evidence_of_consent_and_nothing_else(house: House) -> None:
     contact, _ = await a_person(house, "Mild")
     await erased(house, contact, kind="anonymise")
@@ -161,8 +161,8 @@ async def test_anonymising_keeps_the_evidence_of_consent_and_nothing_else(house:
     assert chain["events"][0]["remark"] == "Mildremark"
 
 
-@pytest.mark.invariant("PR1")
-@pytest.mark.invariant("PR2")
+@pytest.mark.invariant("PY1")
+@pytest.mark.invariant("PY2")
 async def test_a_legal_hold_refuses_an_erasure_and_names_itself(house: House) -> None:
     contact, _ = await a_person(house, "Held")
     hold = (await post(house, f"/contacts/{contact}:hold", {"reason": "A dispute"}))["hold"]
@@ -185,7 +185,7 @@ async def test_a_dry_run_says_what_would_go_and_what_would_stay_and_writes_nothi
     assert await house.settle() == before
 
 
-@pytest.mark.invariant("PR7")
+@pytest.mark.invariant("PY7")
 async def test_the_certificate_is_signed_and_holds_no_personal_value(house: House) -> None:
     contact, _ = await a_person(house, "Certified")
     done = await erased(house, contact)
