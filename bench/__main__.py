@@ -10,7 +10,22 @@ import structlog
 from bench import harness
 from bench.place import place
 
-GROUPS = ("append", "bulk", "load", "sealed", "replay", "http", "graph", "views", "shown", "proofs", "search", "elastic", "kafka", "neo4j")
+GROUPS = (
+    "append",
+    "bulk",
+    "load",
+    "sealed",
+    "replay",
+    "http",
+    "graph",
+    "views",
+    "shown",
+    "proofs",
+    "search",
+    "elastic",
+    "kafka",
+    "neo4j",
+)
 
 
 def main(wanted: list[str]) -> int:

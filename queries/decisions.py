@@ -52,8 +52,9 @@ class DecideMany(Query):
 )
 async def decision(q: Decide, r: Reader) -> object:
     """Whether a person may be contacted for a purpose over a channel, with all reasons and the event that decided it. Of a contact merged
-    into another, and of one that absorbed others, every chain counts. Of a contact that is not there the answer is closed. With `contact_point_ref`, for that address alone. `checkpoint_size` is
-    the size of the signed log; `proven` says whether it covers the deciding event, which `proof_url` proves."""
+    into another, and of one that absorbed others, every chain counts. Of a contact that is not there the answer is closed. With
+    `contact_point_ref`, for that address alone. `checkpoint_size` is the size of the signed log; `proven` says whether it covers the
+    deciding event, which `proof_url` proves."""
     found = await _decided(r, (q.contact,), q.purpose, q.channel, q.contact_point_ref)
     asked, d = found[0]
     log = await r.one(LOG_SQL)

@@ -15,8 +15,8 @@ from rich.table import Table
 
 from commands.kernel import Actor, Command
 from domain.kernel import FirmId, Refused
-from infra.blobs import StoreAway
 from infra.away import EngineUnusable
+from infra.blobs import StoreAway
 from infra.bootstrap import Chancery, opened, settings
 from infra.database import DatabaseUnusable
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
