@@ -18,7 +18,7 @@ from infra import registry
 from infra.http import openapi
 from infra.http.app import VERSION
 from infra.http.described import EXTRA
-from infra.settings import Settings
+from infra.settings import PREFIX, Settings, is_secret
 from projections.kernel import VIEWS
 from queries.kernel import COLLECTIONS, QUERIES
 from queries.listing.fields import is_hidden
@@ -186,7 +186,9 @@ def settings_table() -> str:
 
 
 def settings() -> str:
-    return f"# Settings\n\nRead once at start, from the environment.\n\n{settings_table()}\n"
+    secret = ", ".join(f"`{PREFIX}{name.upper()}_FILE`" for name, field in Settings.model_fields.items() if is_secret(field))
+    about = f"Read once at start, from the environment; an empty variable is an unset one. Secrets can stand in files: {secret} name them."
+    return f"# Settings\n\n{about}\n\n{settings_table()}\n"
 
 
 # --- the command line

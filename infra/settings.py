@@ -1,19 +1,64 @@
-"""What can be set from outside, read once at start. Names are those of the documentation: CHANCERY_…"""
+"""What can be set from outside, read once at start. Names are those of the documentation: CHANCERY_…
 
+A secret may stand in a file instead of the environment: CHANCERY_NEO4J_PASSWORD_FILE names the file that holds CHANCERY_NEO4J_PASSWORD.
+"""
+
+import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, SecretStr, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 _BUCKET = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]{0,200})?")
 
 
-class Settings(BaseSettings):
-    """Every setting of Chancery. An unset engine means its embedded stand-in in PostgreSQL."""
+PREFIX = "CHANCERY_"
+LARGEST = 100_000  # bytes of a file that holds one secret
 
-    model_config = SettingsConfigDict(env_prefix="CHANCERY_", extra="ignore", frozen=True)
+
+@dataclass(frozen=True, slots=True)
+class _Unusable:
+    """Stands where a secret should; `why` is said when the settings are read."""
+
+    why: str
+
+
+class SecretFiles(PydanticBaseSettingsSource):
+    """Secrets out of the files that CHANCERY_…_FILE name."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        named = f"{PREFIX}{field_name.upper()}"
+        file = os.environ.get(f"{named}_FILE")
+        if not file or not is_secret(field):
+            return None, field_name, False
+        if os.environ.get(named):
+            return _Unusable(f"it is set, and so is {named}_FILE; keep one of them"), field_name, False
+        try:
+            with Path(file).open(encoding="utf-8") as f:
+                text = f.read(LARGEST).strip()
+        except (OSError, ValueError) as e:
+            why = e.strerror if isinstance(e, OSError) else "it is not UTF-8"
+            return _Unusable(f"{named}_FILE names {file}, which can't be read: {why}"), field_name, False
+        return text or _Unusable(f"{named}_FILE names {file}, which is empty"), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+def is_secret(field: FieldInfo) -> bool:
+    """Whether its value is never shown, and may stand in a file."""
+    return "SecretStr" in str(field.annotation)
+
+
+class Settings(BaseSettings):
+    """Every setting of Chancery. An unset engine means its embedded stand-in in PostgreSQL; an empty variable is an unset one."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     data: Path = Field(Path(".chancery"), description="The data folder: the embedded database, keys and documents.")
     database_url: SecretStr | None = Field(
@@ -75,7 +120,9 @@ class Settings(BaseSettings):
     witnesses: Path | None = Field(
         None, description="The policy (C2SP tlog-policy) that names the witnesses whose cosignatures are taken. Unset: none are."
     )
-    tsa_url: str | None = Field(None, description="An RFC 3161 time-stamping authority, https://… Unset: checkpoints are not timestamped.")
+    tsa_url: str | None = Field(
+        None, description="An RFC 3161 time-stamping authority, https://… Unset: checkpoints are not timestamped."
+    )
     tsa_certificates: Path | None = Field(
         None, description="The certificates (PEM) that a timestamp must lead to. Needed where CHANCERY_TSA_URL is set."
     )
@@ -83,7 +130,8 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8000", description="Where people reach this server: what links in mail and on paper begin with."
     )
     smtp_url: SecretStr | None = Field(
-        None, description="The mail server, smtp:// or smtps://, with user and password in it if it wants any. Unset: no mail is sent."
+        None,
+        description="The mail server, smtp:// or smtps://, with user and password in it if it wants any. Unset: no mail is sent.",
     )
     mail_from: str | None = Field(None, description="The sender of mail, `Name <address>`.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="console in a terminal, json elsewhere.")
@@ -105,6 +153,17 @@ class Settings(BaseSettings):
     )
     projectors: int = Field(1, ge=1, le=16, description="Processes `serve` divides the views among.")
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - not a source of ours
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - as above
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, SecretFiles(settings_cls), env_settings
+
     @property
     def keys_folder(self) -> Path:
         return self.keys or self.data / "keys"
@@ -120,6 +179,13 @@ class Settings(BaseSettings):
             return None
         bucket, _, prefix = self.blobs.removeprefix("s3://").partition("/")
         return bucket, prefix.strip("/")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _was_read(cls, given: object) -> object:
+        if isinstance(given, _Unusable):
+            raise ValueError(given.why)  # noqa: TRY004 - said of the setting, as every other mistake
+        return given
 
     @field_validator("blobs")
     @classmethod

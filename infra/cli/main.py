@@ -9,7 +9,7 @@ import typer
 
 from infra.bootstrap import Chancery
 from infra.bus import positions
-from infra.cli import bus, consent, engines, firms, imports, log, privacy, projections, serve
+from infra.cli import bus, consent, engines, firms, health, imports, log, privacy, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -58,8 +58,20 @@ def migrate(data: Path | None = DATA) -> None:
 
 
 @app.command()
-def status(data: Path | None = DATA, json: bool = JSON) -> None:
+def status(
+    of: str | None = typer.Option(
+        None,
+        "--of",
+        metavar="NAME",
+        help="Only this view, follower or share of the views (1/2): exit 1 when it does not do its work.",
+    ),
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
     """The record, the firms, the views and the consumers of the bus, and what they lag. Exit 1 when one of them has stopped."""
+    if of is not None:
+        health.show_one(of, chosen(data), json=json)
+        return
 
     async def work(c: Chancery) -> dict[str, Any]:
         with c.database.connect("record") as connection:

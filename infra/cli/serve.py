@@ -38,7 +38,9 @@ log = structlog.get_logger()
 
 def project(
     views: str = typer.Option("", help="Names of views, with commas between; all when not given."),
-    shard: str = typer.Option("1/1", help="Which of how many processes this is, as `status` shows it."),
+    shard: str = typer.Option(
+        "1/1", help="Which of how many processes this is: the views that are not named are shared out by it."
+    ),
     parent: int = typer.Option(0, help="The process without which this one ends."),
     data: Path | None = DATA,
 ) -> None:
@@ -53,10 +55,19 @@ def project(
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # rows make no cycles
     vault = Vault(chosen_settings.keys_folder)
+    names = [name for name in views.split(",") if name in VIEWS] or share(shard)
     try:
-        Projector(database, vault, [VIEWS[name] for name in views.split(",") if name in VIEWS] or None, process=shard).run(stop)
+        Projector(database, vault, [VIEWS[name] for name in names], process=shard).run(stop)
     finally:
         database.close()
+
+
+def share(shard: str) -> list[str]:
+    """The views of one of several processes that nobody divides the views among: by name, so that each knows its own."""
+    number, _, of = shard.partition("/")
+    if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        misuse(f"--shard {shard} is not a share such as 1/1 or 2/3.")
+    return sorted(VIEWS)[int(number) - 1 :: int(of)]
 
 
 def follow(

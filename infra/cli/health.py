@@ -1,0 +1,89 @@
+"""Whether one view, one follower or one share of the views does its work: what a watchdog asks of it."""
+
+import time
+from typing import Any, Final, NamedTuple
+
+import psycopg
+import typer
+
+from infra.cli.console import fail, out, print_json
+from infra.database import Database, DatabaseUnusable
+from infra.settings import Settings
+
+PATIENCE: Final = 5.0  # seconds in which what lags must have moved
+ASKED: Final = 0.25
+
+_ROWS = (
+    "SELECT p.name, p.position, p.stopped_at, p.error, h.position - p.position FROM chancery.projections p, record.head h"
+    " WHERE p.name = %(name)s OR p.process = %(name)s ORDER BY p.name"
+)
+
+
+class Standing(NamedTuple):
+    name: str
+    position: int
+    stopped_at: int | None
+    error: str | None
+    lag: int
+
+
+class Unknown(Exception):
+    """Nothing of that name has ever run here."""
+
+
+def standings(c: psycopg.Connection[Any], name: str) -> list[Standing]:
+    """The rows of a view, a follower, or of all views of a share. Unknown when there is none."""
+    found = [Standing(*row) for row in c.execute(_ROWS, {"name": name})]
+    if not found:
+        raise Unknown(name)
+    return found
+
+
+def examine(c: psycopg.Connection[Any], name: str, patience: float = PATIENCE) -> tuple[list[Standing], str | None]:
+    """Where it stands, and what is wrong with it, in a sentence: it has stopped, it says of itself what it lacks, or it lags and stands still."""
+    first = standings(c, name)
+    until = time.monotonic() + patience
+    while True:
+        now = standings(c, name)
+        for s in now:
+            if s.stopped_at is not None:
+                return now, f"{s.name} has stopped at position {s.stopped_at}: {s.error}."
+            if s.error is not None:
+                return now, f"{s.name} can't go on at position {s.position}: {s.error}."
+        moved = {s.name: s.position for s in first}
+        still = [s for s in now if s.lag > 0 and s.position <= moved.get(s.name, s.position)]
+        if not still:
+            return now, None
+        if time.monotonic() > until:
+            worst = max(still, key=lambda s: s.lag)
+            return (
+                now,
+                f"{worst.name} stands still at position {worst.position}, {worst.lag} behind the record. Does its process run?",
+            )
+        time.sleep(ASKED)
+
+
+def show_one(name: str, settings: Settings, *, json: bool) -> None:
+    """Print it; exit 1 when something is wrong."""
+    try:
+        database = Database.open(settings)
+        try:
+            with database.connect("record") as c:
+                found, wrong = examine(c, name)
+        finally:
+            database.close()
+    except Unknown:
+        fail(f"Nothing named {name!r} has run here. `chancery projection list` shows what there is.")
+    except DatabaseUnusable as e:
+        fail(str(e))
+    except psycopg.Error as e:
+        fail(f"The database does not answer ({type(e).__name__}).")
+    if json:
+        print_json({"name": name, "healthy": wrong is None, "why": wrong, "rows": [s._asdict() for s in found]})
+    elif wrong is None:
+        lag = max(s.lag for s in found)
+        out.print(f"{name} is at work" + (f", {lag} behind the record." if lag else " and up to date."))
+    if wrong is not None:
+        if json:
+            raise typer.Exit(1)
+        fail(wrong)
