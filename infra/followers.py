@@ -91,7 +91,13 @@ def _relay(parts: Parts) -> Follower | None:
     return Relay(parts.settings, parts.database)
 
 
-MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph, _erasures, _relay)
+def _consent(parts: Parts) -> Follower:
+    from infra.keeping import follower
+
+    return follower(parts)
+
+
+MAKERS: tuple[Callable[[Parts], Follower | None], ...] = (_search, _log, _graph, _erasures, _relay, _consent)
 """One for each follower there can be; None where the settings ask for none."""
 
 

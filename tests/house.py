@@ -61,7 +61,8 @@ class House:
         async with await self.chancery.database.connect_async("record") as c:
             row = await (await c.execute("SELECT position FROM record.head")).fetchone()
         position = int(row[0]) if row else 0
-        await self.chancery.feed.wait(tuple(self.chancery.feed.positions) or ("firms",), position, 30.0)
+        shown = tuple(n for n in self.chancery.feed.positions if n not in {"erasures", "consent"})  # these hold nothing to be read
+        await self.chancery.feed.wait(shown or ("firms",), position, 30.0)
         return position
 
 

@@ -8,9 +8,11 @@ from uuid import UUID
 
 import psycopg
 import structlog
+from psycopg_pool import PoolTimeout
 
 from domain.kernel import FirmId, Refused
 from infra.bootstrap import opened
+from infra.database import DatabaseUnusable
 from infra.erasure.carry import carry_out
 from infra.erasure.restored import purge_again
 from infra.followers import Follower, Parts, Progress
@@ -39,7 +41,12 @@ class Eraser:
         self._parts = parts
 
     def run(self, stop: Event) -> None:
-        asyncio.run(self._run(stop))
+        while not stop.is_set():
+            try:
+                asyncio.run(self._run(stop))
+            except (psycopg.Error, PoolTimeout, DatabaseUnusable) as e:  # the database goes away and comes back
+                log.warning("erasure.interrupted", error=type(e).__name__)
+                stop.wait(2.0)
 
     async def _run(self, stop: Event) -> None:
         with self._parts.database.connect("record") as alone:
