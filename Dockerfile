@@ -22,6 +22,7 @@ COPY queries /opt/chancery/src/queries
 COPY infra /opt/chancery/src/infra
 COPY migrations /opt/chancery/src/migrations
 COPY spec /opt/chancery/src/spec
+COPY verifier /opt/chancery/src/verifier
 # the program asks for its own version as an installed one does
 COPY pyproject.toml /build/pyproject.toml
 RUN python -c "import pathlib, tomllib; \
@@ -42,7 +43,7 @@ LABEL org.opencontainers.image.title="Chancery" \
 RUN groupadd --gid 1000 chancery \
     && useradd --uid 1000 --gid 1000 --no-log-init --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin chancery \
     && install -d -o 1000 -g 1000 -m 0700 /data /keys /documents /secrets/chancery \
-    && install -d -o 1000 -g 1000 -m 0755 /secrets/postgres /secrets/elasticsearch /secrets/neo4j
+    && install -d -o 1000 -g 1000 -m 0755 /secrets/postgres /secrets/elasticsearch /secrets/neo4j /secrets/kafka
 COPY --from=build /opt/chancery /opt/chancery
 ENV PATH=/opt/chancery/bin:${PATH} \
     PYTHONPATH=/opt/chancery/src \

@@ -29,6 +29,7 @@ from infra.engines.servers import HOST, SERVERS, Server, Site
 
 PATIENCE: Final = 180.0  # seconds from the start of a process to its first answer
 GRACE: Final = 30.0  # seconds an engine has to end by itself
+LOWEST: Final = 20_000  # of ports that are chosen
 
 
 def default_cache() -> Path:
@@ -288,9 +289,23 @@ def free(port: int) -> bool:
 
 
 def any_free() -> int:
+    """A port where nobody listens, if there is one outside the range from which the system gives ports to connections: one that is
+    inside may be given away while its engine is being started again."""
+    first = ephemeral()
+    for _ in range(50):
+        if first > LOWEST and free(port := LOWEST + secrets.randbelow(first - LOWEST)):
+            return port
     with socket.socket() as s:
         s.bind((HOST, 0))
         return int(s.getsockname()[1])
+
+
+def ephemeral() -> int:
+    """The first port that the system may give to a connection."""
+    try:
+        return int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text(encoding="ascii").split()[0])
+    except (OSError, ValueError):  # a system without /proc: what most of them have
+        return 32_768
 
 
 def memory_mb(pids: Sequence[int]) -> int:

@@ -190,6 +190,7 @@ class Neo4j(Server):
             "server.http.enabled": "false",
             "server.https.enabled": "false",
             "server.memory.pagecache.size": "64m",
+            "db.memory.transaction.max": "192m",
             "dbms.security.auth_enabled": "true",
             "dbms.usage_report.enabled": "false",
             "db.tx_log.rotation.retention_policy": "2 files",

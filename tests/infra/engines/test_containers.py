@@ -1,6 +1,7 @@
 """docker-compose.yml, Dockerfile and .dockerignore: read as rules, by docker itself where its compose is there, by us everywhere."""
 
 import json
+import os
 import re
 import shutil
 import stat
@@ -15,14 +16,23 @@ import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
 
+from infra import registry
+from infra.cli.serve import share
 from infra.database import Database
 from infra.engines import compose, pins
-from infra.settings import Settings
+from infra.followers import followers, parts
+from infra.graph.neo4j.client import Address
+from infra.settings import Settings, is_secret
+from projections.kernel import VIEWS
 
 ROOT = Path(__file__).resolve().parents[3]
 COMPOSE = ROOT / "docker-compose.yml"
 UNITS = {"m": 1 << 20, "g": 1 << 30}
-STANDING = ("postgres", "api", "projector", "kafka", "elasticsearch", "neo4j")
+FOLLOWING = ("views-1", "views-2", "search", "log", "erasures", "consent", "graph", "relay")
+OURS = ("api", *FOLLOWING)
+SERVERS = ("postgres", "kafka", "elasticsearch", "neo4j")
+STANDING = (*OURS, *SERVERS)
+FULL = {"graph", "relay", "kafka", "elasticsearch", "neo4j"}
 SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential|auth(?!or)", re.IGNORECASE)
 
 
@@ -31,18 +41,35 @@ def has_compose() -> bool:
     return docker is not None and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0
 
 
-def rendered() -> dict[str, Any]:
-    """The file as docker reads it; without docker, as YAML says it, with anchors and merges resolved."""
+def rendered(profiles: str = "engines") -> dict[str, Any]:
+    """The file as docker reads it; without docker, as YAML says it, with anchors, merges and variables resolved."""
     if not has_compose():
-        return dict(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")))
+        return dict(interpolated(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")), {"COMPOSE_PROFILES": profiles}))
     said = subprocess.run(
         ["docker", "compose", "--profile", "engines", "--file", str(COMPOSE), "config", "--format", "json"],
         capture_output=True,
         text=True,
         check=False,
+        env={**os.environ, "COMPOSE_PROFILES": profiles},
     )
     assert said.returncode == 0, said.stderr
     return dict(json.loads(said.stdout))
+
+
+def interpolated(node: Any, variables: dict[str, str]) -> Any:
+    """`${A:-b}`, `${A:+b}` and `$$` as compose replaces them."""
+    if isinstance(node, dict):
+        return {k: interpolated(v, variables) for k, v in node.items()}
+    if isinstance(node, list):
+        return [interpolated(v, variables) for v in node]
+    if not isinstance(node, str):
+        return node
+
+    def value(match: re.Match[str]) -> str:
+        given = variables.get(match["name"], "")
+        return {"-": given or match["other"], "+": match["other"] if given else ""}[match["how"]]
+
+    return re.sub(r"\$\{(?P<name>\w+):(?P<how>[-+])(?P<other>[^}]*)\}", value, node).replace("$$", "$")
 
 
 @pytest.fixture(scope="module")
@@ -74,8 +101,8 @@ def size(text: str | int) -> int:
 
 def test_the_services_are_those_of_the_system_and_engines_start_only_when_asked_for(services: dict[str, Any]) -> None:
     assert set(services) == {"secrets", *STANDING}
-    assert {n for n, s in services.items() if s.get("profiles") == ["engines"]} == {"kafka", "elasticsearch", "neo4j"}
-    assert {n for n, s in services.items() if s.get("profiles")} == {"kafka", "elasticsearch", "neo4j"}
+    assert {n for n, s in services.items() if s.get("profiles") == ["engines"]} == FULL
+    assert {n for n, s in services.items() if s.get("profiles")} == FULL
 
 
 def test_every_service_has_a_health_check_a_limit_a_user_and_no_more_rights_than_it_needs(services: dict[str, Any]) -> None:
@@ -97,6 +124,7 @@ def test_every_service_has_a_health_check_a_limit_a_user_and_no_more_rights_than
 def test_all_together_fit_a_laptop_of_8_gb_and_each_heap_fits_its_limit(services: dict[str, Any]) -> None:
     limits = {n: size(s["mem_limit"]) for n, s in services.items() if n != "secrets"}
     assert sum(limits.values()) <= 6 * UNITS["g"]
+    assert sum(limit for n, limit in limits.items() if n not in FULL) <= 4 * UNITS["g"]
     assert size(services["secrets"]["mem_limit"]) <= 256 * UNITS["m"]
     heaps = {
         "kafka": services["kafka"]["environment"]["KAFKA_HEAP_OPTS"],
@@ -123,18 +151,20 @@ def test_no_secret_stands_in_the_file_and_none_has_a_default(services: dict[str,
         for variable, value in s.get("environment", {}).items():
             if SECRET.search(variable) and not variable.startswith("xpack."):
                 assert variable.endswith("_FILE"), f"{name}: {variable} must be read from a file"
-                assert str(value).startswith(f"/secrets/{name}/"), f"{name}: {variable}"
+                place = "chancery" if name in OURS else name
+                assert not value or str(value).startswith(f"/secrets/{place}/"), f"{name}: {variable}"
             url = re.match(r"\w+://([^/@]*)@", str(value))
             assert url is None or ":" not in url[1], f"{name}: {variable} has a password in it"
     text = COMPOSE.read_text(encoding="utf-8")
-    assert re.findall(r"\$\{(\w+)[^}]*\}", text) == ["CHANCERY_PORT"], "what is taken from outside is a port alone"
+    outside = {"CHANCERY_PORT", "CHANCERY_PUBLIC_URL", "CHANCERY_SMTP_URL_FILE", "CHANCERY_MAIL_FROM", "COMPOSE_PROFILES"}
+    assert set(re.findall(r"\$\{(\w+)[^}]*\}", text)) == outside, "nothing secret is taken from outside"
 
 
 def test_each_server_sees_its_own_password_alone_and_can_not_change_it(services: dict[str, Any]) -> None:
     for name in STANDING:
         seen = {source: how for source, how in mounts(services[name]).items() if source.rpartition("_")[2].startswith("secrets-")}
-        own = {"api": "chancery", "projector": "chancery", "kafka": None}.get(name, name)
-        expected = {} if own is None else {f"secrets-{own}": (f"/secrets/{own}", True)}
+        own = "chancery" if name in OURS else name
+        expected = {f"secrets-{own}": (f"/secrets/{own}", True)}
         assert {source.rpartition("_")[2]: how for source, how in seen.items()} == expected, name
     makes = mounts(services["secrets"])
     assert {target for target, _ in makes.values()} == {f"/secrets/{f}" for f in compose.FOLDERS}
@@ -160,7 +190,8 @@ def test_every_volume_that_is_used_is_declared_and_the_other_way_round(stack: di
     stored = {"postgres": "postgres", "kafka": "kafka", "elasticsearch": "elasticsearch", "neo4j": "neo4j"}
     for service, volume in stored.items():
         assert volume in mounts(services[service])
-    assert {"data", "keys", "documents"} <= mounts(services["api"]).keys() & mounts(services["projector"]).keys()
+    for name in OURS:
+        assert {"data", "keys", "documents"} <= mounts(services[name]).keys(), name
 
 
 def test_what_is_started_waits_for_what_it_needs(services: dict[str, Any]) -> None:
@@ -168,18 +199,84 @@ def test_what_is_started_waits_for_what_it_needs(services: dict[str, Any]) -> No
         return {on: how["condition"] for on, how in services[name].get("depends_on", {}).items()}
 
     assert waits("postgres") == {"secrets": "service_completed_successfully"}
-    assert waits("api")["postgres"] == "service_healthy"
-    assert waits("projector") == {"api": "service_healthy"}
-    for name in ("elasticsearch", "neo4j"):
+    assert waits("api") == {
+        "secrets": "service_completed_successfully",
+        "postgres": "service_healthy",
+        "elasticsearch": "service_healthy",
+        "neo4j": "service_healthy",
+    }
+    assert {on for on, how in services["api"]["depends_on"].items() if how.get("required") is False} == {"elasticsearch", "neo4j"}
+    for name in FOLLOWING:
+        assert waits(name) == {"api": "service_healthy"}
+    for name in ("elasticsearch", "neo4j", "kafka"):
         assert waits(name) == {"secrets": "service_completed_successfully"}
 
 
 def test_the_settings_of_the_containers_are_settings_there_are(services: dict[str, Any]) -> None:
-    for name in ("api", "projector"):
+    secret = {f"{n}_file" for n, field in Settings.model_fields.items() if is_secret(field)}
+    for name in OURS:
         given = services[name]["environment"]
-        assert {k.removeprefix("CHANCERY_").lower() for k in given} <= set(Settings.model_fields), name
+        assert {k.removeprefix("CHANCERY_").lower() for k in given} <= set(Settings.model_fields) | secret, name
+        ours = {k: v for k, v in given.items() if name != "api" or k not in {"CHANCERY_PROJECTOR", "CHANCERY_FOLLOWERS"}}
+        assert ours == services["relay"]["environment"], f"{name}: all have the same settings"
     assert services["api"]["environment"]["CHANCERY_PROJECTOR"] == "false"
-    assert services["projector"]["command"] == ["project"]
+    assert services["api"]["environment"]["CHANCERY_FOLLOWERS"] == "false"
+
+
+def test_every_view_and_every_follower_has_one_process_that_a_check_watches(services: dict[str, Any]) -> None:
+    registry.load()
+    shared: list[str] = []
+    followed = set()
+    for name in FOLLOWING:
+        command, check = services[name]["command"], services[name]["healthcheck"]["test"]
+        if command[0] == "project":
+            shared += share(command[2])
+            assert command[1] == "--shard"
+        else:
+            followed.add(command[1])
+        assert command[0] in {"project", "follow"}
+        assert check == ["CMD", "python", "-m", "infra.cli", "status", "--of", command[-1]]
+    assert sorted(shared) == sorted(VIEWS)
+    with_all = Settings(
+        kafka_bootstrap="127.0.0.1:1",
+        elasticsearch_url="http://127.0.0.1:1",
+        neo4j_url="bolt://neo4j:x@127.0.0.1:1",  # type: ignore[arg-type]
+    )
+    named = {f.name for f in followers(parts(with_all, Database("")))}
+    assert followed == named
+    alone = {f.name for f in followers(parts(Settings(), Database("")))}
+    assert {n for n in FULL if n in followed} == named - alone, "what runs without the engines is what there is without them"
+
+
+def test_without_the_profile_postgresql_stands_in_and_with_it_the_engines_are_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for folder in compose.FOLDERS:
+        (tmp_path / "secrets" / folder).mkdir(parents=True)
+    compose.issue(tmp_path / "secrets")
+
+    def settings(profiles: str) -> Settings:
+        given = rendered(profiles)["services"]["api"]["environment"]
+        with monkeypatch.context() as m:
+            for name, value in given.items():
+                m.setenv(name, str(value).replace("/secrets/", f"{tmp_path}/secrets/"))
+            return Settings()
+
+    alone, full = settings(""), settings("engines")
+    assert (alone.kafka_bootstrap, alone.elasticsearch_url, alone.neo4j_url, alone.smtp_url) == (None, None, None, None)
+    assert alone.public_url == "http://127.0.0.1:8000"
+    password = (tmp_path / "secrets" / "chancery" / "kafka_password").read_text()
+    assert full.kafka_bootstrap == "kafka:9092"
+    assert full.kafka_user == "chancery"
+    assert full.kafka_password is not None
+    assert full.kafka_password.get_secret_value() == password
+    elastic = (tmp_path / "secrets" / "elasticsearch" / "password").read_text()
+    assert full.elasticsearch_url is not None
+    assert full.elasticsearch_url.get_secret_value() == f"http://elastic:{elastic}@elasticsearch:9200"
+    address = Address.of(full)
+    assert address is not None
+    assert address.uri == "bolt://neo4j:7687"
+    assert "/".join(address.auth or ()) == (tmp_path / "secrets" / "neo4j" / "auth").read_text()
 
 
 def test_the_database_is_reached_with_a_password_that_only_a_file_holds(services: dict[str, Any]) -> None:
@@ -196,7 +293,10 @@ def test_the_database_is_reached_with_a_password_that_only_a_file_holds(services
 def test_passwords_are_made_once_each_another_and_readable_by_whom_they_are_for(tmp_path: Path) -> None:
     for folder in compose.FOLDERS:
         (tmp_path / folder).mkdir()
-    assert compose.issue(tmp_path) == ["postgres/password", "neo4j/auth", "elasticsearch/password", "chancery/pgpass"]
+    assert compose.issue(tmp_path) == [
+        *("postgres/password", "neo4j/auth", "elasticsearch/password", "chancery/kafka_password", "kafka/scram", "kafka/cluster"),
+        *("chancery/pgpass", "chancery/elasticsearch_url", "chancery/neo4j_url"),
+    ]
     first = {p.relative_to(tmp_path): p.read_text() for p in tmp_path.rglob("*") if p.is_file()}
     assert compose.issue(tmp_path) == []
     assert {p.relative_to(tmp_path): p.read_text() for p in tmp_path.rglob("*") if p.is_file()} == first
@@ -207,8 +307,11 @@ def test_passwords_are_made_once_each_another_and_readable_by_whom_they_are_for(
     assert len({postgres, elastic, neo4j}) == 3
     assert min(map(len, (postgres, elastic, neo4j))) >= 40
     assert first[Path("chancery/pgpass")] == f"postgres:5432:*:chancery:{postgres}\n"
-    modes = {name: stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("chancery/pgpass", "elasticsearch/password")}
-    assert set(modes.values()) == {0o600}
+    for_others = {Path("postgres/password"), Path("neo4j/auth")}
+    assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in first.keys() - for_others} == {0o600}
+    kafka = first[Path("chancery/kafka_password")]
+    assert kafka not in first[Path("kafka/scram")]
+    assert kafka not in {postgres, elastic, neo4j}
 
 
 def test_a_start_that_was_interrupted_leaves_no_half_password(tmp_path: Path) -> None:
