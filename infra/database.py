@@ -6,6 +6,7 @@ The login may be a superuser (the embedded one is); no connection works as it. E
 
 import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -35,6 +36,10 @@ PATIENCE = {
     "keepalives_interval": "1",
     "keepalives_count": "3",
 }
+
+
+_holders: dict[Path, int] = {}  # how often this process has each embedded server open
+_guard = threading.Lock()
 
 
 class DatabaseUnusable(Exception):
@@ -69,6 +74,8 @@ class Database:
             server = embedded.start(folder.resolve())
         except embedded.NotStarting as e:
             raise DatabaseUnusable(str(e)) from e
+        with _guard:
+            _holders[folder.resolve()] = _holders.get(folder.resolve(), 0) + 1
         return cls(server.get_uri(), server=server, folder=folder.resolve(), statement_timeout_ms=settings.statement_timeout_ms)
 
     def conninfo(self, role: Role, **extra: str) -> str:
@@ -105,9 +112,13 @@ class Database:
             _is_only("app", await cursor.fetchone())
 
     def close(self) -> None:
-        if self._server is not None:
-            self._server.cleanup()
-            self._server = None
+        server, self._server = self._server, None
+        if server is None or self.folder is None:
+            return
+        with _guard:
+            _holders[self.folder] -= 1
+            if not _holders[self.folder]:  # the wheel knows processes: one that has it open twice would stop it under its own feet
+                server.cleanup()
 
 
 SESSIONS: tuple[Role, ...] = ("app", "record")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import structlog
 from fasteners import InterProcessLock  # type: ignore[import-untyped]
 
@@ -48,8 +49,9 @@ def start(folder: Path) -> Any:
                 _own(folder, server.system_user)
             server.start()
             _knock(server)
+            _settle(server)
             return server
-        except (subprocess.SubprocessError, AssertionError, ConnectionError, FileNotFoundError) as e:
+        except (subprocess.SubprocessError, AssertionError, ConnectionError, FileNotFoundError, psycopg.OperationalError) as e:
             if time.monotonic() - begun > (RECOVERY if isinstance(e, (subprocess.TimeoutExpired, AssertionError)) else PATIENCE):
                 raise NotStarting(
                     f"The embedded PostgreSQL of {folder} does not start. Its own log, {folder / 'log'}, says why."
@@ -96,6 +98,14 @@ def _own(folder: Path, user: str | None) -> None:
             os.chown(path, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
+def _settle(server: Any) -> None:
+    """Have old segments of the write-ahead log removed and not used again with what they held: what was erased stands in them."""
+    with psycopg.connect(server.get_uri(), autocommit=True) as c:
+        if c.execute("SHOW wal_recycle").fetchone() == ("on",):
+            c.execute("ALTER SYSTEM SET wal_recycle = off")
+            c.execute("SELECT pg_reload_conf()")
+
+
 def _knock(server: Any) -> None:
     """OSError when nobody listens: the server was being killed while it was joined."""
     with socket.socket(socket.AF_UNIX) as s:
@@ -130,7 +140,7 @@ def _wheel() -> Any:
 
 def _pid(folder: Path) -> int | None:
     try:
-        return int((folder / "postmaster.pid").read_text().split("\n", 1)[0])
+        return abs(int((folder / "postmaster.pid").read_text().split("\n", 1)[0]))  # of a server that is being made it is negative
     except (OSError, ValueError):
         return None
 

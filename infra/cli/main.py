@@ -9,7 +9,7 @@ import typer
 
 from infra.bootstrap import Chancery
 from infra.bus import positions
-from infra.cli import bus, consent, engines, firms, health, imports, log, privacy, projections, serve
+from infra.cli import backup, bus, consent, engines, firms, health, imports, log, privacy, projections, serve
 from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -36,6 +36,9 @@ app.add_typer(consent.app, name="consent")
 app.command("verify")(consent.verify)
 app.command("erase")(privacy.erase)
 app.command("hold")(privacy.hold)
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
+firms.keys.command("rotate-wrapping")(backup.rotate_wrapping)
 
 
 @app.callback()

@@ -1,6 +1,6 @@
 """Addresses that nobody is imported under again: keyed digests, which tell nothing without the installation's key."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -15,16 +15,22 @@ def address_digest(vault: Vault, firm: UUID, address: str) -> bytes:
     return vault.mac(firm, "suppressed-address", plain.encode())
 
 
-def suppress_addresses(connection: psycopg.Connection[Any], vault: Vault, firm: UUID, people: tuple[UUID, ...]) -> int:
-    """Keep the digests of all addresses these people ever had, as the view of contacts and its history have them; answers how many."""
-    digests = set()
+def addresses_of(connection: psycopg.Connection[Any], firm: UUID, people: Sequence[UUID]) -> set[str]:
+    """All email addresses and phone numbers these people ever had, as the view of contacts and its history have them."""
+    found: set[str] = set()
     for emails, phones in connection.execute(
         "SELECT emails, phones FROM views.contacts WHERE firm_id = %(firm)s AND id = ANY(%(people)s)"
         " UNION ALL SELECT emails, phones FROM history.contacts WHERE firm_id = %(firm)s AND id = ANY(%(people)s)",
         {"firm": firm, "people": list(people)},
     ).fetchall():
-        digests |= {address_digest(vault, firm, e["address"]) for e in emails or () if e.get("address")}
-        digests |= {address_digest(vault, firm, n) for p in phones or () if (n := p.get("number") or p.get("raw"))}
+        found |= {e["address"] for e in emails or () if e.get("address")}
+        found |= {n for p in phones or () if (n := p.get("number") or p.get("raw"))}
+    return found
+
+
+def suppress_addresses(connection: psycopg.Connection[Any], vault: Vault, firm: UUID, people: Sequence[UUID]) -> int:
+    """Keep the digests of all addresses these people ever had; answers how many."""
+    digests = {address_digest(vault, firm, a) for a in addresses_of(connection, firm, people)}
     connection.execute(
         "INSERT INTO chancery.suppressed_addresses (firm_id, digest, since) SELECT %s, d, now() FROM unnest(%s::bytea[]) d"
         " ON CONFLICT DO NOTHING",

@@ -17,6 +17,7 @@ from infra.bootstrap import Chancery
 from infra.cli.console import execute
 from infra.erasure.addresses import suppress_addresses
 from infra.erasure.keys import EVIDENCE, ErasedList, destroy, kept_purposes, touched
+from infra.erasure.rejected import forget_rejected
 from infra.erasure.stores import Task, stores
 from infra.erasure.subjects import Subjects, of_contact
 from infra.followers import Parts
@@ -120,6 +121,7 @@ async def _asked(c: Chancery, firm: FirmId, contact: UUID, request: UUID) -> Req
 
 def _destroy(c: Chancery, firm: UUID, contact: UUID, asked: Request, subjects: Subjects) -> list[UUID]:
     with c.database.connect("record") as connection:
+        forget_rejected(connection, c.vault, firm, subjects.people)
         if asked.suppress:
             suppress_addresses(connection, c.vault, firm, subjects.people)
         return destroy(
@@ -131,6 +133,7 @@ def _destroy(c: Chancery, firm: UUID, contact: UUID, asked: Request, subjects: S
             subjects=subjects.ids,
             kept=kept_purposes(asked.kind),
             contents=subjects.contents,
+            suppress=asked.suppress,
         )
 
 

@@ -5,6 +5,7 @@ erased again by that list (ER4). The list names firms, subjects and classes of p
 """
 
 import os
+import time
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,9 +16,10 @@ from uuid import UUID
 import orjson
 import psycopg
 
-from infra.record.vault import Vault
+from infra.record.reader import HOLD
+from infra.record.vault import DESTROYED, WATCH_SECONDS, Vault
 
-LIST = "erased.jsonl"
+LIST = DESTROYED
 EVIDENCE = "statutory"
 PIECE = 5_000
 _KEYS = "SELECT key_id, subject_id, purpose FROM vault.data_keys WHERE firm_id = %s AND subject_id = ANY(%s) AND NOT purpose = ANY(%s) FOR UPDATE"
@@ -43,6 +45,7 @@ class Erased:
     keys: tuple[UUID, ...]
     contents: tuple[str, ...]
     at: datetime
+    suppress: bool = True
 
     def line(self) -> bytes:
         return orjson.dumps(
@@ -55,6 +58,7 @@ class Erased:
                 "keys": self.keys,
                 "request": self.request,
                 "subjects": self.subjects,
+                "suppress": self.suppress,
             },
             option=orjson.OPT_APPEND_NEWLINE,
         )
@@ -71,6 +75,7 @@ class Erased:
             tuple(map(UUID, d["keys"])),
             tuple(d["contents"]),
             datetime.fromisoformat(d["at"]),
+            bool(d.get("suppress", True)),
         )
 
 
@@ -94,6 +99,14 @@ class ErasedList:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def tell(self) -> None:
+        """Have every process forget the data keys it has in memory, and what it opened with them: they watch the list grow."""
+        descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        try:
+            os.write(descriptor, b"\n")
+        finally:
+            os.close(descriptor)
 
     def __iter__(self) -> Iterator[Erased]:
         if not self._path.exists():
@@ -126,8 +139,13 @@ def destroy(
     subjects: Sequence[UUID],
     kept: Sequence[str],
     contents: Sequence[str] = (),
+    suppress: bool = True,
 ) -> list[UUID]:
-    """Destroy the data keys of these subjects; answers their ids, those of an earlier, broken attempt included."""
+    """Destroy the data keys of these subjects; answers their ids, those of an earlier, broken attempt included.
+
+    When it returns, no process has them any more: each forgets all keys when the list grows (`Vault.look`), and what was being opened
+    while the rows went is done.
+    """
     listed = ErasedList(vault.folder)
     before = {k for e in listed if e.firm == firm and e.request == request for k in e.keys}
     with c.transaction():
@@ -135,12 +153,23 @@ def destroy(
         keys = [k for k, _, _ in found]
         if keys or not before:
             listed.add(
-                Erased(firm, contact, request, tuple(subjects), tuple(kept), tuple(keys), tuple(contents), datetime.now(UTC))
+                Erased(
+                    firm, contact, request, tuple(subjects), tuple(kept), tuple(keys), tuple(contents), datetime.now(UTC), suppress
+                )
             )
         c.execute(_GONE, (firm, keys))
-    for subject in subjects:
-        vault.forget(firm, subject)
+    everywhere_forgotten(vault, listed)
     return sorted(before | set(keys))
+
+
+def everywhere_forgotten(vault: Vault, listed: ErasedList) -> None:
+    """After rows of data keys are gone: wait until nobody has one in memory."""
+    vault.forget_all()
+    listed.tell()
+    time.sleep(HOLD + 2 * WATCH_SECONDS)  # who read a row just before has put its key in memory, and told again, forgets it
+    listed.tell()
+    time.sleep(WATCH_SECONDS)
+    vault.forget_all()
 
 
 def touched(c: psycopg.Connection[Any], firm: UUID, keys: Collection[UUID]) -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,8 @@ from domain.kernel import FirmId
 from infra.database import Database
 from infra.erasure import rows
 from infra.erasure.keys import null
+from infra.erasure.pages import sweep
+from infra.erasure.subjects import ELSEWHERE as _ELSEWHERE
 from infra.erasure.subjects import Subjects
 from infra.followers import Parts
 from infra.projector.rebuild import REBUILD_LOCK
@@ -90,8 +92,10 @@ def _graph(_c: psycopg.Connection[Any], task: Task) -> int:
 def _imports(c: psycopg.Connection[Any], task: Task) -> int:
     firm, ids = task.subjects.firm, list(task.subjects.ids)
     done = c.execute(
-        "UPDATE chancery.import_rows SET sealed = NULL WHERE firm_id = %s AND subject_id = ANY(%s) AND sealed IS NOT NULL",
-        (firm, ids),
+        "UPDATE chancery.import_rows r SET sealed = NULL WHERE firm_id = %(firm)s AND sealed IS NOT NULL AND (subject_id = ANY(%(ids)s)"
+        " OR outcome = 'rejected' AND source_key IN (SELECT o.source_key FROM chancery.import_rows o WHERE o.firm_id = %(firm)s"
+        " AND o.subject_id = ANY(%(ids)s) AND o.source_key IS NOT NULL))",
+        {"firm": firm, "ids": ids},
     ).rowcount
     return done + c.execute("DELETE FROM chancery.import_names WHERE firm_id = %s AND stream_id = ANY(%s)", (firm, ids)).rowcount
 
@@ -104,8 +108,19 @@ def _bus(c: psycopg.Connection[Any], task: Task) -> int:
 
 async def _files(task: Task) -> int:
     firm = FirmId(task.subjects.firm)
-    gone = [await task.parts.blobs.delete(firm, sha256) for sha256 in task.subjects.contents]
+    used = await asyncio.to_thread(_used, task)  # the same bytes may have been added to a document of somebody else since
+    gone = [await task.parts.blobs.delete(firm, sha256) for sha256 in task.subjects.contents if sha256 not in used]
     return sum(gone)
+
+
+def _used(task: Task) -> set[str]:
+    with task.database.connect("record") as c:
+        rows = c.execute(_ELSEWHERE, (task.subjects.firm, list(task.subjects.contents), list(task.subjects.ids))).fetchall()
+        return {sha256 for (sha256,) in rows}
+
+
+async def _pages(task: Task) -> int:
+    return await asyncio.to_thread(sweep, task.database)
 
 
 def stores(parts: Parts) -> list[Store]:
@@ -120,4 +135,5 @@ def stores(parts: Parts) -> list[Store]:
     ]
     if parts.settings.neo4j_url is not None:
         found.append(Store("graph", "nodes and edges of the graph", _on_record(_graph)))
+    found.append(Store("pages", "dead rows, statistics and the write-ahead log of PostgreSQL", _pages))
     return found

@@ -15,7 +15,7 @@ _DOCUMENTS = (
     " FROM views.documents d WHERE d.firm_id = %(firm)s AND d.contacts && %(people)s AND d.discarded_at IS NULL ORDER BY d.id"
 )
 _CONTENTS = "SELECT DISTINCT v.sha256 FROM views.document_versions v WHERE v.firm_id = %s AND v.document = ANY(%s)"
-_ELSEWHERE = "SELECT DISTINCT v.sha256 FROM views.document_versions v WHERE v.firm_id = %s AND v.sha256 = ANY(%s) AND NOT v.document = ANY(%s)"
+ELSEWHERE = "SELECT DISTINCT v.sha256 FROM views.document_versions v WHERE v.firm_id = %s AND v.sha256 = ANY(%s) AND NOT v.document = ANY(%s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ def of_contact(c: psycopg.Connection[Any], firm: UUID, contact: UUID, today: dat
         else:
             kept.append((id, reason))
     contents = {s for (s,) in c.execute(_CONTENTS, (firm, documents)).fetchall()}
-    contents -= {s for (s,) in c.execute(_ELSEWHERE, (firm, list(contents), documents)).fetchall()}
+    contents -= {s for (s,) in c.execute(ELSEWHERE, (firm, list(contents), documents)).fetchall()}
     return Subjects(
         firm=firm,
         people=tuple(people),

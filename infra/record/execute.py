@@ -83,6 +83,10 @@ class Memory:
     def drop(self, firm: UUID, type: str, id: UUID) -> None:
         self._states.pop((firm.int, type, id.int), None)
 
+    def clear(self) -> None:
+        """Forget all; from any thread."""
+        self._states = OrderedDict()
+
 
 class Making:
     """Builds the stored form of events; what is the same for loops, threads and imports."""
@@ -231,6 +235,7 @@ class Executor(Making):
         self._connections = connections
         self._appender = appender
         self._memory = Memory()
+        vault.when_forgetting(self._memory.clear)
         self._loading: dict[asyncio.AbstractEventLoop, Loading] = {}
         for name, port in (ports or {}).items():
             setattr(self, name, port)

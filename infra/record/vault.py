@@ -2,7 +2,9 @@
 
 The wrapping key of an epoch is a file in the keys folder, readable by its owner alone; wrapped data keys are rows. Losing the
 folder loses every personal value; destroying a data key's row and rotating the epoch makes its values unreadable in every copy.
-An unwrapped key stays in memory for at most 60 seconds, used or not, and is asked for anew after that.
+An unwrapped key stays in memory for at most 60 seconds, used or not, and is asked for anew after that. When the list of what was
+destroyed grows, in the same folder, every process forgets all keys it has in memory within half a second: whose they are is told anew.
+An epoch may end while others serve: a process that meets a new one reads its file, and makes new data keys under the newest there is.
 """
 
 import contextlib
@@ -12,9 +14,10 @@ import hmac
 import os
 import threading
 import time
+import weakref
 from binascii import a2b_base64
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,9 @@ from infra.ids import random_bytes
 from infra.record.codec import FROM_URL, Disclosure, b64url, unb64url
 
 KEY_SECONDS = 60.0
+WATCH_SECONDS = 0.25  # between looks at the list of what was destroyed, while there are keys in memory
+SWEEP_SECONDS = 5.0
+DESTROYED = "erased.jsonl"
 KEYS_IN_MEMORY = 20_000
 MAC_KEYS = 10_000
 _INNER = bytes(n ^ 0x36 for n in range(256))
@@ -67,17 +73,11 @@ class Vault:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._wrapping: dict[int, AESGCM] = {}
-        self._raw: dict[int, bytes] = {}
-        for path in sorted(folder.glob("wrapping-*.key")):
-            raw = path.read_bytes()
-            if len(raw) != 32:
-                raise KeysUnusable(
-                    f"{path.name} in the keys folder is not a wrapping key (32 bytes). Restore it from your backup of keys."
-                )
-            self._add(int(path.stem.removeprefix("wrapping-")), raw)
-        if not self._raw:
-            self._add(1, self._create("wrapping-000001.key"))
-        self.epoch = max(self._raw)
+        self.epoch = 0
+        self._folder_stands = 0
+        self.reload()
+        if not self._wrapping:
+            self.begin_epoch(1)
         digest = folder / "digest.key"
         self._digest = digest.read_bytes() if digest.exists() else self._create(digest.name)
         if len(self._digest) != 32:
@@ -86,11 +86,85 @@ class Vault:
         self._by_id: OrderedDict[tuple[UUID, UUID], tuple[float, AESGCM]] = OrderedDict()
         self._macs: dict[tuple[UUID, str], tuple[hashlib._Hash, hashlib._Hash]] = {}
         self._guard = threading.RLock()
-        self._sweeper: threading.Timer | None = None
+        self._watcher: threading.Thread | None = None
+        self._swept = 0.0
+        self._destroyed_stands = self._destroyed()
+        self._forgetting: list[Callable[[], None]] = []
 
-    def _add(self, epoch: int, raw: bytes) -> None:
-        self._raw[epoch] = raw
-        self._wrapping[epoch] = AESGCM(raw)
+    # --- wrapping keys
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Those whose key is in the folder, oldest first."""
+        return tuple(sorted(self._wrapping))
+
+    def reload(self) -> None:
+        """Read the wrapping keys as they now stand in the folder; those that were destroyed are forgotten."""
+        self._folder_stands = self._folder.stat().st_mtime_ns  # looked at before reading: what comes meanwhile is read again
+        found: dict[int, AESGCM] = {}
+        for path in sorted(self._folder.glob("wrapping-*.key")):
+            try:
+                raw = path.read_bytes()
+            except FileNotFoundError:  # destroyed at this moment
+                continue
+            if len(raw) != 32:
+                raise KeysUnusable(
+                    f"{path.name} in the keys folder is not a wrapping key (32 bytes). Restore it from your backup of keys."
+                )
+            found[int(path.stem.removeprefix("wrapping-"))] = AESGCM(raw)
+        self._wrapping = found
+        self.epoch = max(found, default=0)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Make this epoch's key, unless there is one; new data keys are wrapped under the newest."""
+        self._create(epoch_file(epoch))
+        self.reload()
+
+    def end_epochs(self, before: int) -> tuple[int, ...]:
+        """Destroy the keys of all epochs before this one: what was wrapped under them is unreadable for ever."""
+        ended = tuple(e for e in self.epochs if e < before)
+        for epoch in ended:
+            path = self._folder / epoch_file(epoch)
+            with contextlib.suppress(FileNotFoundError):
+                descriptor = os.open(path, os.O_WRONLY)
+                try:
+                    os.write(descriptor, os.urandom(32))  # where the file stood, as far as the file system lets it be
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+                path.unlink()
+        self._sync()
+        self.reload()
+        return ended
+
+    def rewrap(self, firm: UUID, key_id: UUID, subject: UUID, purpose: str, epoch: int, wrapped: bytes) -> bytes:
+        """The same data key under the newest wrapping key; it does not stay in memory."""
+        bound = self._bind(firm, key_id, subject, purpose)
+        nonce = os.urandom(12)
+        return nonce + self._wrapping[self.epoch].encrypt(nonce, self._unwrapped(bound, epoch, wrapped), bound)
+
+    def _unwrapped(self, bound: bytes, epoch: int, wrapped: bytes) -> bytes:
+        key = self._wrapping.get(epoch)
+        if key is None:
+            self.reload()
+            key = self._wrapping.get(epoch)
+        if key is None:
+            raise KeysUnusable(
+                f"The wrapping key of epoch {epoch} is missing from the keys folder. Restore it from your backup of keys."
+            )
+        try:
+            return key.decrypt(wrapped[:12], wrapped[12:], bound)
+        except InvalidTag as e:
+            raise KeysUnusable(
+                "A data key can't be unwrapped: the keys folder belongs to another database, or the row was altered. Run `chancery doctor`."
+            ) from e
+
+    def _sync(self) -> None:
+        directory = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
 
     def _create(self, name: str) -> bytes:
         """A fresh 256-bit key in a file; when another process was first, its key."""
@@ -105,11 +179,7 @@ class Vault:
         with contextlib.suppress(FileExistsError):
             os.link(fresh, path)
         fresh.unlink()
-        directory = os.open(self._folder, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+        self._sync()
         return path.read_bytes()
 
     # --- keyed digests
@@ -159,6 +229,8 @@ class Vault:
     def create(self, firm: UUID, subject: UUID, purpose: str) -> tuple[DataKey, NewKey]:
         raw = AESGCM.generate_key(256)
         key_id = uuid4()
+        if self._folder.stat().st_mtime_ns != self._folder_stands:  # another process may have begun an epoch
+            self.reload()
         nonce = os.urandom(12)
         wrapped = nonce + self._wrapping[self.epoch].encrypt(nonce, raw, self._bind(firm, key_id, subject, purpose))
         key = DataKey(key_id, AESGCM(raw), raw)
@@ -175,37 +247,59 @@ class Vault:
                 self._by_subject.popitem(last=False)
             while len(self._by_id) > KEYS_IN_MEMORY:
                 self._by_id.popitem(last=False)
-            self._sweep_later()
+            self._watched()
 
-    def _sweep_later(self) -> None:
-        if self._sweeper is None:
-            self._sweeper = threading.Timer(KEY_SECONDS, self._sweep)
-            self._sweeper.daemon = True
-            self._sweeper.start()
-
-    def _sweep(self) -> None:
-        """Drop what is older than 60 seconds, also when nobody asks for a key any more."""
+    def _watched(self) -> None:
         with self._guard:
-            self._sweeper = None
-            now = time.monotonic()
-            for subject in [s for s, (until, _) in self._by_subject.items() if until <= now]:
-                del self._by_subject[subject]
-            for key_id in [k for k, (until, _) in self._by_id.items() if until <= now]:
-                del self._by_id[key_id]
-            if self._by_id:
-                self._sweep_later()
+            if self._watcher is None:
+                self._watcher = threading.Thread(target=_watch, args=(weakref.ref(self),), name="keys", daemon=True)
+                self._watcher.start()
+
+    def look(self) -> bool:
+        """Drop what is older than 60 seconds, and everything when something was destroyed; False when there is nothing to look after."""
+        stands = self._destroyed()
+        if stands != self._destroyed_stands:
+            self._destroyed_stands = stands
+            self.forget_all()
+        now = time.monotonic()
+        with self._guard:
+            if now - self._swept >= min(SWEEP_SECONDS, KEY_SECONDS):
+                self._swept = now
+                self._sweep(now)
+            if self._by_id or self._by_subject or self._forgetting:
+                return True
+            self._watcher = None
+            return False
+
+    def _sweep(self, now: float) -> None:
+        for subject in [s for s, (until, _) in self._by_subject.items() if until <= now]:
+            del self._by_subject[subject]
+        for key_id in [k for k, (until, _) in self._by_id.items() if until <= now]:
+            del self._by_id[key_id]
+
+    def _destroyed(self) -> tuple[int, int]:
+        """Where the list of what was destroyed stands."""
+        try:
+            found = (self._folder / DESTROYED).stat()
+        except FileNotFoundError:
+            return 0, 0
+        return found.st_size, found.st_mtime_ns
+
+    def when_forgetting(self, call: Callable[[], None]) -> None:
+        """Have this called, by a thread of its own, when something was destroyed: what was opened before is to be forgotten too."""
+        self._forgetting.append(call)
+        self._watched()
+
+    def forget_all(self) -> None:
+        """Drop every key from memory, and have those who hold what they opened drop that."""
+        with self._guard:
+            self._by_subject.clear()
+            self._by_id.clear()
+        for call in self._forgetting:
+            call()
 
     def unwrap(self, firm: UUID, key_id: UUID, subject: UUID, purpose: str, epoch: int, wrapped: bytes) -> DataKey:
-        if epoch not in self._wrapping:
-            raise KeysUnusable(
-                f"The wrapping key of epoch {epoch} is missing from the keys folder. Restore it from your backup of keys."
-            )
-        try:
-            raw = self._wrapping[epoch].decrypt(wrapped[:12], wrapped[12:], self._bind(firm, key_id, subject, purpose))
-        except InvalidTag as e:
-            raise KeysUnusable(
-                "A data key can't be unwrapped: the keys folder belongs to another database, or the row was altered. Run `chancery doctor`."
-            ) from e
+        raw = self._unwrapped(self._bind(firm, key_id, subject, purpose), epoch, wrapped)
         key = DataKey(key_id, AESGCM(raw), raw)
         self.remember(firm, subject, purpose, key)
         return key
@@ -260,6 +354,21 @@ class Vault:
                 raw = unb64url(text)
                 out.append(cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big")).decode())
         return out
+
+
+def _watch(vault: "weakref.ref[Vault]") -> None:
+    """Look after a vault for as long as there is something to look after."""
+    while True:
+        time.sleep(WATCH_SECONDS)
+        alive = vault()
+        if alive is None or not alive.look():
+            return
+        del alive
+
+
+def epoch_file(epoch: int) -> str:
+    """The name of the file of a wrapping key."""
+    return f"wrapping-{epoch:06d}.key"
 
 
 def seal(bound: bytes, items: Sequence[tuple[DataKey, Disclosure]]) -> bytes:

@@ -14,9 +14,9 @@ import psycopg
 import pytest
 
 from commands.kernel import Actor
-from infra.erasure.carry import would_go
+from infra.erasure.carry import parts_of, would_go
 from infra.erasure.keys import ErasedList
-from infra.erasure.restored import replay
+from infra.erasure.restored import again_erased
 from infra.imports.run import Importer
 from infra.proofs.certificates import read
 from infra.proofs.notes import Verifier
@@ -215,7 +215,7 @@ async def test_a_database_restored_from_before_does_not_bring_the_person_back(ho
             c.execute("UPDATE record.events SET sealed = %s WHERE position = %s", (sealed, position))
         c.execute("ALTER TABLE record.events ENABLE TRIGGER USER")
     assert len(list(ErasedList(house.chancery.vault.folder))) >= 1
-    again = await asyncio.to_thread(replay, house.chancery.database, house.chancery.vault)
+    again = await again_erased(parts_of(house.chancery))
     assert [str(e.contact) for e in again] == [contact]
     with psycopg.connect(uri) as c:
         assert c.execute("SELECT count(*) FROM vault.data_keys WHERE subject_id = %s", (contact,)).fetchone() == (0,)
