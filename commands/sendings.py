@@ -79,7 +79,7 @@ async def _decided(w: Work, contact: UUID, purpose: str, channel: Channel, purpo
     for notice in {k.notice for k in known if k.notice is not None}:
         text = (await w.find(NOTICE, notice)).state
         materials[notice] = [Material(v.number, v.published_at, v.new_purposes) for v in material_versions(text)]
-    state = None if person is None else "archived" if person.archived or person.erased else "active"
+    state = None if person is None else "erased" if person.erased else "archived" if person.archived else "active"
     question = Question(purpose=purpose, channel=channel, at=w.now, purpose_state=purpose_state, contact_state=state)
     return decide(question, known, silences, materials)
 

@@ -27,6 +27,7 @@ LEAF_SQL = "SELECT firm_position FROM record.events WHERE firm_id = %(firm)s AND
 MOST = 10_000
 VIEWS = ("contacts", "consents", "suppressions", "consent_events", "notices", "purposes")
 Purpose = Annotated[str, Field(min_length=1, max_length=200, description="The key of the purpose.")]
+LIVES = frozenset({"active", "archived", "erased"})
 STATUSES = {s.value: s for s in Status}
 
 
@@ -81,7 +82,7 @@ async def decision(q: Decide, r: Reader) -> object:
         },
         "checkpoint_size": size,
         "proven": leaf is not None and leaf["firm_position"] < size,
-        "proof_url": f"/v1/contacts/{q.contact}/consent:proof",
+        "proof_url": f"/v1/contacts/{event['contact'] if event is not None else q.contact}/consent:proof",
     }
 
 
@@ -141,7 +142,7 @@ async def _decided(
     for row in rows:
         one, contact = row["asked"], row["contact"]
         chains[one].append(contact)
-        if row["contact_status"] in {"active", "archived"}:  # the state of a merged contact is that of the one it was merged into
+        if row["contact_status"] in LIVES:  # the state of a merged contact is that of the one it was merged into
             states[one] = row["contact_status"]
         if row["row"] is not None:
             known[one].append(

@@ -36,6 +36,8 @@ FORMAT = "consent-chain-proof/v1"
 LARGEST = 20_000_000
 MOST_ENTRIES = 20_000
 MOST_HASHES = 63
+MOST_SIGNATURES = 100
+MOST_STAMPS = 1_000
 LARGEST_LEAF = 65_535
 SAFE = 2**53 - 1
 ED25519, COSIGNATURE = 1, 4
@@ -97,6 +99,7 @@ class Verified(NamedTuple):
     older: List[int]
     timestamps: int
     notices: int
+    root: bytes = b""
 
 
 def fail(message: str) -> NoReturn:
@@ -149,10 +152,22 @@ def parsed(raw: bytes, what: str) -> Any:
     def number(text: str) -> NoReturn:
         fail(f"{what} holds the number {text[:40]}, and only whole numbers are allowed")
 
+    def integer(text: str) -> int:
+        if len(text) > 17 or text == "-0" or abs(int(text)) > SAFE:
+            number(text)
+        return int(text)
+
     try:
-        return json.loads(raw.decode("utf-8"), object_pairs_hook=members, parse_float=number, parse_constant=number)
+        text = raw.decode("utf-8")
+        value = json.loads(text, object_pairs_hook=members, parse_float=number, parse_constant=number, parse_int=integer)
     except (UnicodeDecodeError, ValueError, RecursionError):
         fail(f"{what} is not JSON")
+    if "\\u" in text and re.search(r"\\u[dD][89a-fA-F]", text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+        except UnicodeEncodeError:
+            fail(f"{what} holds half a character, which is no text")
+    return value
 
 
 # --- RFC 6962
@@ -244,9 +259,13 @@ def read_key(text: str) -> Key:
 def read_note(raw: str, what: str) -> Note:
     if not isinstance(raw, str) or len(raw) > 1_000_000 or any((ord(c) < 32 and c != "\n") for c in raw):
         fail(f"{what} is not a signed note")
+    if any(0xD800 <= ord(c) < 0xE000 for c in raw):
+        fail(f"{what} is not a signed note: it is no text")
     text, gap, lines = raw.rpartition("\n\n")
     if not gap or not lines.endswith("\n"):
         fail(f"{what} is not a signed note: it has no signatures")
+    if lines.count("\n") > MOST_SIGNATURES:
+        fail(f"{what} has more than {MOST_SIGNATURES} signatures")
     signatures = []
     for line in lines[:-1].split("\n"):
         found = re.fullmatch("\N{EM DASH} ([^\\s+]+) ([A-Za-z0-9+/=]+)", line)
@@ -372,9 +391,13 @@ def verify(raw: bytes, trust: Trust, complete: bool = False, old: Optional[str] 
     older = _older(bundle.get("consistency", []), checkpoint, trust, old)
     notices = _notices(bundle.get("notices", []), chain)
     stamps = bundle.get("timestamps", [])
-    if not isinstance(stamps, list) or any(not isinstance(s, str) or not unb64(s, "a timestamp") for s in stamps):
-        fail("timestamps is not a list of tokens in base64")
-    found = Verified(checkpoint.origin, checkpoint.size, subject, chain, as_of, after, older, len(stamps), notices)
+    if (
+        not isinstance(stamps, list)
+        or len(stamps) > MOST_STAMPS
+        or any(not isinstance(s, str) or not unb64(s, "a timestamp") for s in stamps)
+    ):
+        fail(f"timestamps is not a list of at most {MOST_STAMPS} tokens in base64")
+    found = Verified(checkpoint.origin, checkpoint.size, subject, chain, as_of, after, older, len(stamps), notices, checkpoint.root)
     _summary(bundle.get("summary"), found)
     return found
 
@@ -434,12 +457,15 @@ def _chain(chain: Sequence[Entry], checkpoint: Checkpoint) -> str:
     if not chain:
         fail("the bundle has no entry of a chain of consent")
     subject, source = chain[0].event.get("subject"), chain[0].event.get("source")
+    if not isinstance(subject, str) or not re.fullmatch(r"[!-~]{1,200}", subject):
+        fail("the chain has no subject")
+    _same_firm(source, checkpoint.origin)
     before: Optional[Entry] = None
     for number, e in enumerate(chain, 1):
         data = e.event["data"]
         if not e.event["type"].startswith("consent."):
             fail(f"the entry at {e.place} is no event of consent")
-        if e.event.get("subject") != subject or not isinstance(subject, str):
+        if e.event.get("subject") != subject:
             fail(f"the entry at {e.place} is another contact's")
         if e.event.get("source") != source:
             fail(f"the entry at {e.place} is another firm's")
@@ -451,9 +477,15 @@ def _chain(chain: Sequence[Entry], checkpoint: Checkpoint) -> str:
         elif data.get("prev") != base64.b64encode(before.hash).decode() or before.place >= e.place:
             fail(f"link {number} does not follow link {number - 1}")
         before = e
-    if isinstance(source, str) and not checkpoint.origin.endswith(source) and source not in checkpoint.origin:
+    return subject
+
+
+def _same_firm(source: Any, origin: str) -> None:
+    """A log is called as the source of its events, `…/firms/ID`; one that was begun anew has a number behind that."""
+    if not isinstance(source, str) or not source.strip("/"):
+        fail("an entry does not say whose it is")
+    if not re.search(r"(?:^|/)" + re.escape(source.lstrip("/")) + r"(?:/[1-9][0-9]{0,3})?$", origin) or origin.endswith("\n"):
         fail("the entries are of another firm than the log")
-    return str(subject)
 
 
 def _heads(found: Any, entries: Sequence[Entry], chain: Sequence[Entry], subject: str) -> Tuple[Optional[int], int]:
@@ -466,8 +498,12 @@ def _heads(found: Any, entries: Sequence[Entry], chain: Sequence[Entry], subject
     place = whole(found["seal_entry"], "heads.seal_entry")
     if place >= len(entries) or entries[place].event["type"] != SEALED or len(seals) != 1:
         fail("heads.seal_entry does not name the one seal among the entries")
+    if entries[place].event.get("source") != chain[0].event.get("source"):
+        fail("the seal is another firm's")
     data = entries[place].event["data"]
     root = unb64(data.get("heads_root"), "the seal's root")
+    if len(root) != 32:
+        fail("the seal's root is not 32 bytes long")
     count = whole(data.get("heads_count"), "the seal's count", 1)
     as_of = whole(data.get("as_of_size"), "the seal's size", 1)
     if as_of > entries[place].place:
@@ -524,18 +560,22 @@ def _older(found: Any, checkpoint: Checkpoint, trust: Trust, old: Optional[str])
 def _notices(found: Any, chain: Sequence[Entry]) -> int:
     if not isinstance(found, list) or len(found) > 1000:
         fail("notices is not a list of at most 1000")
-    named = {
-        (n.get("id"), n.get("version"), n.get("language"), n.get("sha256"))
-        for e in chain
-        if isinstance(n := e.event["data"].get("notice"), dict)
-    }
+    named = [e.event["data"]["notice"] for e in chain if isinstance(e.event["data"].get("notice"), dict)]
+    known = {_name_of(n) for n in named}
     for item in found:
         item = _members(item, {"id", "version", "language", "sha256", "content"}, {"media_type", "title"}, "a notice")
-        if (item["id"], item["version"], item["language"], item["sha256"]) not in named:
+        if any(not isinstance(item.get(k, ""), str) for k in ("media_type", "title")):
+            fail("the title or the media type of a notice is not a text")
+        if _name_of(item) not in known:
             fail("the bundle has a notice that no entry names")
         if hashlib.sha256(unb64(item["content"], "a notice")).hexdigest() != item["sha256"]:
             fail("a notice is not the text that the entry names: its digest differs")
     return len(found)
+
+
+def _name_of(notice: Dict[str, Any]) -> str:
+    """What names a notice, so that 1 and true, or a text and a list, are never one."""
+    return json.dumps([notice.get(k) for k in ("id", "version", "language", "sha256")])
 
 
 def _summary(found: Any, v: Verified) -> None:
@@ -548,34 +588,39 @@ def _summary(found: Any, v: Verified) -> None:
     }  # fmt: skip
     for name, value in said.items():
         if found[name] != value or isinstance(found[name], bool):
-            fail(f"the summary says {name} is {str(found[name])[:100]}, and what is proved is {value}")
+            fail(f"the summary says {name} is {json.dumps(found[name])[:100]}, and what is proved is {value}")
 
 
 # --- for a person
+
+
+def plain(value: Any) -> str:
+    """Text as it is safe to show in a terminal: nothing in it ends the line, hides, or turns what follows around."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
 def told(v: Verified) -> str:
     """What was proved, in lines that a person reads."""
     lines = [
         "PROVED",
-        f"Log        {v.log}, {v.size} entries, signed by a key you trust",
+        f"Log        {plain(v.log)}, {v.size} entries, signed by a key you trust",
         f"Contact    {v.contact}",
         "Chain",
     ]
     for e in v.entries:
         data = e.event["data"]
         what = e.event["type"].split(".")[1]
-        purposes = ", ".join(str(p.get("key")) for p in data.get("purposes", []) if isinstance(p, dict))
+        named = data.get("purposes")
+        purposes = ", ".join(str(p.get("key")) for p in (named if isinstance(named, list) else []) if isinstance(p, dict))
         about = " ".join(
             x for x in (f"for {purposes}" if purposes else "", f"over {data['channel']}" if "channel" in data else "") if x
         )
-        lines.append(
-            f"  {data['seq']:>4}  {data.get('effective_from', e.event.get('time'))}  {what:<12} {about}  (entry {e.place})"
-        )
+        when = data.get("effective_from", e.event.get("time"))
+        lines.append(plain(f"  {data['seq']:>4}  {when}  {what:<12} {about}  (entry {e.place})"))
         notice = data.get("notice")
         if isinstance(notice, dict):
-            lines.append(f"        on notice {notice.get('id')} version {notice.get('version')} ({notice.get('language')})")
-        lines += [f"        {name}: {json.dumps(value, ensure_ascii=False)}" for name, value in sorted(e.disclosed.items())]
+            lines.append(plain(f"        on notice {notice.get('id')} version {notice.get('version')} ({notice.get('language')})"))
+        lines += [plain(f"        {name}: {json.dumps(value, ensure_ascii=False)}") for name, value in sorted(e.disclosed.items())]
     if v.complete_as_of is None:
         lines.append("Complete   UNPROVEN: no sealed heads. Later changes may have been left out.")
     else:
@@ -603,7 +648,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         trust = of_policy(Path(given.policy).read_text("utf-8")) if given.policy else of_keys(Path(given.vkey).read_text("utf-8"))
         old = Path(given.old).read_text("utf-8") if given.old else None
-        raw = Path(given.file).read_bytes()
+        with Path(given.file).open("rb") as file:
+            raw = file.read(LARGEST + 1)
     except (OSError, UnicodeDecodeError) as e:
         parser.error(f"a file can't be read: {e}")
     except NotProved as e:
@@ -611,8 +657,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     try:
         found = verify(raw, trust, complete=given.complete, old=old)
     except NotProved as e:
-        print(f"NOT PROVED: {e}", file=sys.stderr)
+        print(f"NOT PROVED: {plain(e)}", file=sys.stderr)
         return 1
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     print(told(found))
     return 0
 

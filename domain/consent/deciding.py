@@ -5,7 +5,7 @@ CD2  Time ends consent whether or not that was noted; so does a newer notice tha
 CD3  A suppression overrides any grant. One that names an address counts unless another address is asked for.
 CD4  Consent to a purpose is consent to no other: neither to one above it nor to one below it.
 CD5  Of people who were found to be one and merged, the latest word counts, and at one instant the no.
-CD6  Nothing is sent for a retired purpose, nor to an archived contact.
+CD6  Nothing is sent for a retired purpose, nor to an archived contact, nor to one that was erased.
 CD7  Every answer gives all its reasons, and names the event that decided it.
 """
 
@@ -39,6 +39,7 @@ REASONS: Mapping[str, str] = {
     "purpose_retired": "The purpose is retired.",
     "contact_unknown": "There is no such contact.",
     "contact_archived": "The contact is archived.",
+    "contact_erased": "The contact was erased.",
 }
 """What each reason says. `consent_given` alone lets a message go."""
 
@@ -138,8 +139,8 @@ def decide(
     the notices that the consents rest on."""
     status, deciding = _latest(q, known, materials or {})
     reasons = [] if status in VALID else [f"consent_{status}"]
-    if q.contact_state == "archived" or (q.contact_state is None and not known):
-        reasons.append("contact_unknown" if q.contact_state is None else "contact_archived")
+    if q.contact_state in {"archived", "erased"} or (q.contact_state is None and not known):
+        reasons.append(f"contact_{q.contact_state or 'unknown'}")
     if q.purpose_state == "retired" or (q.purpose_state is None and not known):
         reasons.append("purpose_unknown" if q.purpose_state is None else "purpose_retired")
     bound_to = deciding.contact_point_ref

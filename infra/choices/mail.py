@@ -35,7 +35,8 @@ class Mailer:
     def send(self, to: str, subject: str, text: str, headers: dict[str, str] | None = None) -> None:
         """Send one message. Raises MailNotSent; then nothing was accepted."""
         message = EmailMessage()
-        message["From"], message["To"], message["Subject"] = self.sender, to, subject
+        message["From"], message["To"] = self.sender, _line(to)
+        message["Subject"] = _line(subject)
         message["Date"], message["Message-ID"] = (
             formatdate(),
             make_msgid(domain=parseaddr(self.sender)[1].partition("@")[2] or None),
@@ -63,8 +64,13 @@ class Mailer:
                 if parts.username:
                     server.login(unquote(parts.username), password)
                 server.send_message(message)
-        except (smtplib.SMTPException, OSError) as e:
+        except (smtplib.SMTPException, OSError, ValueError) as e:
             raise MailNotSent(type(e).__name__) from e
+
+
+def _line(text: str) -> str:
+    """Text for a header: nothing in it begins another."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def mailer(settings: Settings) -> Mailer:

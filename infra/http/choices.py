@@ -3,7 +3,9 @@
 import asyncio
 import contextlib
 import ipaddress
+import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,16 +18,15 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from commands.consent import ConfirmConsent, GiveConsent, NoticeSeen, OptOutOfSale, RequestConsent, WithdrawConsent
+from commands.consent import ConfirmConsent, GiveConsent, OptOutOfSale, RequestConsent, WithdrawConsent
 from commands.kernel import Actor, Command
 from domain import consent
 from domain.consent import CONSENT
-from domain.consent.decisions import NothingToWithdraw
 from domain.consent.words import Channel
 from domain.kernel import FirmId, Refused
 from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
 from infra.choices.mail import MailNotSent, mailer, unsubscribe_headers
-from infra.choices.standing import Page, page
+from infra.choices.standing import Page, Row, page, survivor
 from infra.choices.words import LANGUAGES, WORDS, day, language
 from infra.http import openapi
 from infra.http.commands import json_object, path_id, read_body
@@ -41,7 +42,10 @@ log = structlog.get_logger()
 
 PAGES = Path(__file__).parents[1] / "choices" / "pages"
 STYLE = (PAGES / "style.css").read_text("utf-8")
-MOST_FORM = 100_000
+MOST_FORM = 1_000_000
+MOST_BODY = 100_000
+MOST_FIELDS = 5_000  # 200 purposes over 6 channels, twice each, and what the buttons say
+ONE_ADDRESS = re.compile(r"[^\s\x00-\x20\x7f@,;:<>()\[\]\"\\]{1,64}@[^\s\x00-\x20\x7f@,;:<>()\[\]\"\\]{1,255}")
 NAMED = ("consents", "contacts", "purposes", "notices", "notice_texts", "suppressions", "firms")
 WRITE = frozenset({"consent:write"})
 HEADERS = {
@@ -77,8 +81,7 @@ class Choices:
     # --- pages
 
     async def _look(self, request: Request) -> Response:
-        self._service.take_of_stranger(request)
-        found = self._read(request)
+        found = await self._read(request)
         if isinstance(found, Response):
             return found
         gpc = await self._obey(request, found)
@@ -86,12 +89,14 @@ class Choices:
 
     async def _choose(self, request: Request) -> Response:
         """A form that was sent, or one click of a mail program (RFC 8058)."""
-        self._service.take_of_stranger(request)
-        found = self._read(request)
+        found = await self._read(request)
         if isinstance(found, Response):
             return found
         raw = (await read_body(request, MOST_FORM)).decode("utf-8", "replace")
-        form = parse_qsl(raw, keep_blank_values=True, max_num_fields=2_000)
+        try:
+            form = parse_qsl(raw, keep_blank_values=True, max_num_fields=MOST_FIELDS)
+        except ValueError as e:
+            raise HttpProblem(400, "form-too-long", f"The form has more than {MOST_FIELDS} fields.") from e
         one_click = ("List-Unsubscribe", "One-Click") in form or ('name="List-Unsubscribe"' in raw and "One-Click" in raw)
         gpc = await self._obey(request, found)
         said = self._gpc(request, gpc)
@@ -116,12 +121,26 @@ class Choices:
             log.info("choices.refused", why=type(e).__name__)
             return self._simple(request, words["refused_title"], e.why, 409)
 
-    def _read(self, request: Request) -> Link | Response:
+    async def _read(self, request: Request) -> Link | Response:
+        """Whom the link is about now: the one into whom they were merged. A good link is counted by itself, because the readers of one mail
+        provider unsubscribe from one network; others are counted by where they come from."""
+        words = WORDS[self._language(request)]
+        gone = self._simple(request, words["gone_title"], words["gone_plain"], 404)
         try:
-            return read(self._service.chancery.vault, request.path_params["link"])
+            link = read(self._service.chancery.vault, request.path_params["link"])
         except (LinkUnusable, LinkExpired):
-            words = WORDS[self._language(request)]
-            return self._simple(request, words["gone_title"], words["gone_plain"], 404)
+            self._service.take_of_stranger(request)
+            return gone
+        self._service.take_of_link(str(link.contact))
+        async with self._service.chancery.readers.reading(FirmId(link.firm), frozenset({"consent:read"})) as r:
+            now = await survivor(r, link.contact)
+        if now is None:
+            return gone
+        contact, erased = now
+        if erased:
+            return self._simple(request, words["title"], words["erased"], 200)
+        # a token is looked for in the chain in which it was asked with; what it confirms counts for the whole person
+        return link if link.use is Use.CONFIRM else replace(link, contact=contact)
 
     @staticmethod
     def _language(request: Request, *wishes: str) -> str:
@@ -209,26 +228,36 @@ class Choices:
             return
         how = self._evidence(request, "preference_centre")
         if ("do", "none") in form:
-            try:
-                await self._do(link, WithdrawConsent(id=link.contact, **how))
-            except NothingToWithdraw:
-                return
+            for (
+                channel
+            ) in shown.known:  # over each by name, because what was given may stand in a chain that was merged into this one
+                await self._do(link, WithdrawConsent(id=link.contact, channel=channel, **how))
             return
         ticked, seen = {v for k, v in form if k == "c"}, {v for k, v in form if k == "s"}
-        for row in shown.rows:
-            for box in row.channels:
-                if box.value not in seen or (box.value in ticked) == box.given:
-                    continue
-                about = {"id": link.contact, "purposes": (row.key,), "channel": Channel(box.channel), **how}
-                if box.given:
-                    await self._do(link, WithdrawConsent(**about))
-                elif row.shown is not None:
-                    id, version, lang = row.shown
-                    await self._do(link, GiveConsent(**about, notice=NoticeSeen(id=id, version=version, language=lang)))
+        texts = [v.split(" ") for k, v in form if k == "n"]
+        read_then = {n[0]: n[1:] for n in texts if len(n) == 4}
+        boxes = [(row, box) for row in (*shown.rows, *shown.retired) for box in row.channels if box.value in seen]
+        # a no is recorded first, so that no yes that can't be recorded stands in its way
+        for row, box in boxes:
+            if box.given and box.value not in ticked:
+                await self._do(link, WithdrawConsent(id=link.contact, purposes=(row.key,), channel=Channel(box.channel), **how))
+        for row, box in boxes:
+            if box.given or box.value not in ticked or row.shown is None:
+                continue
+            about = {"id": str(link.contact), "purposes": [row.key], "channel": box.channel, "notice": self._seen(row, read_then)}
+            await self._do(link, GiveConsent.model_validate({**about, **how}))
+
+    @staticmethod
+    def _seen(row: Row, read_then: Mapping[str, list[str]]) -> dict[str, Any]:
+        """The text that stood on the page when the form was made, which may have a successor by now."""
+        id, version, lang = read_then.get(row.key) or [str(x) for x in row.shown or ()]
+        if not (re.fullmatch(r"[0-9a-f-]{36}", id) and re.fullmatch(r"[1-9][0-9]{0,5}", version) and len(lang) <= 35):
+            raise HttpProblem(400, "form-malformed", "The form is not one that was made here. Open the page again.")
+        return {"id": id, "version": int(version), "language": lang}
 
     async def _obey(self, request: Request, link: Link) -> bool:
         """Global Privacy Control, as the browser says it with every request; obeyed once."""
-        if request.headers.get("sec-gpc", "").strip() != "1":
+        if request.headers.get("sec-gpc", "").strip() != "1" or request.method not in {"GET", "POST"}:
             return False
         try:
             await self._do(link, OptOutOfSale(id=link.contact, **self._evidence(request, "gpc_signal")))
@@ -251,17 +280,18 @@ class Choices:
         principal.need("consent:write")
         parameters(request, ())
         contact = path_id(request)
-        body = json_object(request, await read_body(request, MOST_FORM), MOST_FORM)
+        body = json_object(request, await read_body(request, MOST_BODY), MOST_BODY)
         purpose, channel = body.pop("purpose", ""), body.pop("channel", "email")
         if (
             body
             or not isinstance(purpose, str)
-            or len(purpose) > 64
+            or not re.fullmatch(r"([a-z][a-z0-9]*(-[a-z0-9]+)*)?", purpose[:65])
+            or not isinstance(channel, str)
             or channel not in {c.value for c in Channel}
             or contact is None
         ):
             raise HttpProblem(422, "links-malformed", "The body may have purpose (its key) and channel, and nothing else.")
-        await self._there(principal.firm, contact)
+        await self._there(principal.firm, contact, purpose)
         unsubscribe = self._url(
             Link(use=Use.UNSUBSCRIBE, firm=principal.firm, contact=contact, purpose=purpose, channel=Channel(channel))
         )
@@ -273,10 +303,13 @@ class Choices:
             }
         )
 
-    async def _there(self, firm: FirmId, contact: UUID) -> None:
+    async def _there(self, firm: FirmId, contact: UUID, purpose: str) -> None:
         async with self._service.chancery.readers.reading(firm, frozenset({"contacts:read"})) as r:
             if await r.one("SELECT id FROM views.contacts WHERE firm_id = %(firm)s AND id = %(contact)s", contact=contact) is None:
                 raise HttpProblem(404, "not-found", "The firm has no such contact.")
+            there = "SELECT id FROM views.purposes WHERE firm_id = %(firm)s AND key = %(purpose)s"
+            if purpose and await r.one(there, purpose=purpose) is None:
+                raise HttpProblem(404, "not-found", "The firm has no such purpose.")
 
     async def _send_request(self, request: Request) -> Response:
         """Record the request for consent and send the mail with its link; the token stands in that mail and nowhere else."""
@@ -285,7 +318,7 @@ class Choices:
         parameters(request, ())
         contact = path_id(request)
         sender = mailer(chancery.settings)
-        body = json_object(request, await read_body(request, MOST_FORM), MOST_FORM)
+        body = json_object(request, await read_body(request, MOST_BODY), MOST_BODY)
         lang = language(str(body.pop("language", "")))
         refuse_numbers(RequestConsent, body)
         command = RequestConsent.model_validate_json(orjson.dumps({**body, "id": str(contact)}), strict=True)
@@ -295,6 +328,9 @@ class Choices:
                 "not-by-mail",
                 "A request that is sent by mail is for the channel email, names its contact_point, and is a double opt-in.",
             )
+        address = command.contact_point.strip()
+        if not ONE_ADDRESS.fullmatch(address):
+            raise HttpProblem(422, "not-an-address", "The contact_point is one address and nothing else, such as ann@example.org.")
         done = await chancery.executor.execute(
             command, firm=principal.firm, actor=principal.actor, permissions=principal.permissions, target=contact
         )
@@ -305,7 +341,7 @@ class Choices:
             raise HttpProblem(404, "not-found", "The firm has no such contact.")
         names, _ = await self._asked(link, shown)
         try:
-            await asyncio.to_thread(sender.send, command.contact_point, *_letter(lang, shown.firm, names, self._url(link), command))
+            await asyncio.to_thread(sender.send, address, *_letter(lang, shown.firm, names, self._url(link), command))
         except MailNotSent as e:
             log.warning("mail.not_sent", why=e.why)
             raise HttpProblem(
@@ -320,8 +356,9 @@ class Choices:
 def _letter(lang: str, firm: str, names: list[str], url: str, command: RequestConsent) -> tuple[str, str]:
     words: Mapping[str, str] = WORDS[lang]
     until = day(datetime.now(UTC) + timedelta(hours=command.answer_within_hours))
+    asked = [f"  - {' '.join(n.split())}" for n in names]
     lines = [
-        words["mail_hello"], "", words["mail_ask"].format(firm=firm), *[f"  - {n}" for n in names], "", words["mail_do"], "", url, "",
+        words["mail_hello"], "", words["mail_ask"].format(firm=firm), *asked, "", words["mail_do"], "", url, "",
         words["mail_not"].format(date=until), "", firm,
     ]  # fmt: skip
     return words["mail_subject"].format(firm=firm), "\n".join(lines)

@@ -52,6 +52,7 @@ NAMES_SQL = (
 VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number)s"
 DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
 MOST_OLDER = 20
+_FIRM = r"/firms/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/[1-9][0-9]{0,3})?"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
 
 
@@ -153,7 +154,7 @@ class Proofs:
         }
         return {
             "format": DOCUMENT_FORMAT,
-            "certificate": certify(chancery.settings, chancery.vault, firm, DOCUMENT_KIND, statement),
+            "certificate": certify(chancery.settings, chancery.vault, firm, DOCUMENT_KIND, statement, origin=claimed(proof).origin),
             "leaf": b64(leaf),
             "proof": str(proof),
         }
@@ -164,10 +165,13 @@ class Proofs:
         """Verify what is sent, and keep nothing of it."""
         parameters(request, ())
         self._service.take_of_stranger(request)
+        raw = await read_body(request, MOST_BODY)
         try:
-            body = orjson.loads(await read_body(request, MOST_BODY))
+            body = await asyncio.to_thread(_parsed, raw)
         except orjson.JSONDecodeError as e:
             raise HttpProblem(400, "body-malformed", "The body is not JSON.") from e
+        except chancery_verify.NotProved as e:
+            return json_response(_no(str(e)))
         if not isinstance(body, dict):
             raise _unusable()
         if body.get("format") == chancery_verify.FORMAT:
@@ -176,7 +180,8 @@ class Proofs:
             body = {"document": body}
         match sorted(body):
             case ["bundle"]:
-                return json_response(await asyncio.to_thread(self._bundle, body["bundle"]))
+                found = await asyncio.to_thread(self._bundle, body["bundle"])
+                return json_response(await self._as_kept(found) if found["verified"] else found)
             case ["document"] | ["document", "sha256"]:
                 return json_response(await asyncio.to_thread(self._document, body["document"], body.get("sha256")))
             case ["certificate"]:
@@ -189,7 +194,7 @@ class Proofs:
     def _keys(self, origin: str) -> list[Verifier]:
         """All keys of a log of this installation, the rotated ones too; none for another's."""
         settings = self._service.chancery.settings
-        if not re.fullmatch(re.escape(settings.log_origin) + r"/firms/[0-9a-f-]{36}(/[1-9][0-9]{0,3})?", origin):
+        if not re.fullmatch(re.escape(settings.log_origin) + _FIRM, origin):
             return []
         return [s.verifier for s in SigningKeys(self._service.chancery.vault.folder, settings.signing_key).signers(origin)]
 
@@ -213,8 +218,36 @@ class Proofs:
             "events": len(found.entries),
             "complete_as_of": found.complete_as_of,
             "entries_after_seal": found.after,
+            "root": found.root,
             "trust": TRUST,
         }
+
+    async def _as_kept(self, found: dict[str, Any]) -> dict[str, Any]:
+        """The same, if the checkpoint is one of the log as it is kept here: whoever stole a key can sign another history, and not keep it."""
+        root = found.pop("root")
+        firm = self._firm_of(found["log"])
+        async with self._service.chancery.readers.reading(firm, frozenset({"log:read"})) as r:
+            store = AsyncLogStore(r.connection, firm, self._cache)
+            try:
+                log = await store.log()
+            except NoLog:
+                return _no("This installation keeps no such log.")
+            if log.origin != found["log"]:
+                return found  # a log that was begun anew: this one is no longer carried on, and its tiles are gone
+            if found["size"] > log.size:
+                return _no(
+                    f"The checkpoint has {found['size']} entries, more than the {log.size} of the log that is kept here. Keep the file: it"
+                    " shows that the log was rolled back, or that somebody else signs with its key."
+                )
+            if await store.root(log, found["size"]) != root:
+                return _no(
+                    f"The checkpoint of {found['size']} entries is signed by a key of the log, and is of another history than is kept here."
+                    " Keep the file: it shows a fork."
+                )
+        return found
+
+    def _firm_of(self, origin: str) -> FirmId:
+        return FirmId(UUID(origin.removeprefix(f"{self._service.chancery.settings.log_origin}/firms/")[:36]))
 
     def _document(self, sent: object, sha256: object) -> dict[str, Any]:
         if not isinstance(sent, dict) or sorted(sent) != ["certificate", "format", "leaf", "proof"]:
@@ -261,7 +294,7 @@ class Proofs:
             raise HttpProblem(400, "digest-malformed", "The member sha256 is 64 hexadecimal digits, in lower case.")
         if not isinstance(origin, str) or not self._keys(origin):
             return _no("This installation keeps no such log.")
-        firm = FirmId(UUID(origin.removeprefix(f"{self._service.chancery.settings.log_origin}/firms/")[:36]))
+        firm = self._firm_of(origin)
         async with self._service.chancery.readers.reading(firm, frozenset({"documents:read"})) as r:
             row = await r.one(DIGEST_SQL, sha256=sha256)
             if row is None:
@@ -292,6 +325,12 @@ class Proofs:
         if notices not in {"true", "false"}:
             raise HttpProblem(400, "parameter-malformed", "The parameter notices is true or false.", parameter="notices")
         return Wanted(disclose=disclose, older=[int(n) for n in older], notices=notices == "true")
+
+
+def _parsed(raw: bytes) -> Any:
+    """What was sent, by two readers: the quick one refuses what is no text, the strict one what others would read differently."""
+    orjson.loads(raw)
+    return chancery_verify.parsed(raw, "what was sent")
 
 
 def _no(why: str) -> dict[str, Any]:

@@ -290,6 +290,12 @@ class Service:
         if wait > 0:
             raise _slower("This network makes too many requests without a key.", wait)
 
+    def take_of_link(self, whose: str) -> None:
+        """Count a request with a signed link, by whom the link is about, whatever network it comes from."""
+        wait = self.strangers.take(f"link {whose}")
+        if wait > 0:
+            raise _slower("This link is used too often.", wait)
+
     # --- streams of changes
 
     @contextmanager

@@ -6,6 +6,7 @@ PB3  It never carries a key: whom to trust, the reader decides.
 PB4  What is handed out was verified first, by the same stand-alone file that a stranger uses.
 """
 
+import asyncio
 import base64
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from verifier import chancery_verify
 
 FORMAT = chancery_verify.FORMAT
 MOST = 10_000
+ASIDE = 200  # links from which on a proof is checked beside the event loop
 _CHAIN = (
     "SELECT firm_position, event_id, public, sealed FROM record.events WHERE firm_id = %s AND stream_id = %s AND stream_type = 'consent'"
     " ORDER BY stream_version LIMIT %s"
@@ -111,7 +113,13 @@ async def bundle(store: AsyncLogStore, vault: Vault, firm: UUID, contact: UUID, 
         "last_seq": len(chain),
         "complete_as_of": as_of,
     }
-    _check(made, log)
+    raw = orjson.dumps(made)
+    if len(raw) > chancery_verify.LARGEST:
+        raise ChainTooLong(f"the proof has more than {chancery_verify.LARGEST:,} bytes, which is more than one file takes")
+    if len(chain) > ASIDE:
+        await asyncio.to_thread(_check, made, raw, log)
+    else:
+        _check(made, raw, log)
     return made
 
 
@@ -181,11 +189,11 @@ async def _notices(store: AsyncLogStore, firm: UUID, chain: Sequence[Link]) -> l
     return out
 
 
-def _check(made: dict[str, Any], log: Log) -> None:
+def _check(made: dict[str, Any], raw: bytes, log: Log) -> None:
     """Verify what is about to be handed out, as a stranger would who trusts this log's key."""
     try:
         Note.parse(made["checkpoint"].encode())
-        chancery_verify.verify(orjson.dumps(made), chancery_verify.of_keys(log.vkey))
+        chancery_verify.verify(raw, chancery_verify.of_keys(log.vkey))
     except chancery_verify.NotProved as e:
         raise RecordAltered(f"the proof does not verify: {e}") from e
 

@@ -18,9 +18,12 @@ from infra.record.vault import Vault
 from infra.settings import Settings
 
 
-def certify(settings: Settings, vault: Vault, firm: UUID, kind: str, statement: Mapping[str, Any]) -> str:
-    """The signed note of a statement about a firm's record. `kind` is like `chancery.erasure/v1`; no floats, integers up to 2^53 - 1."""
-    origin = f"{settings.log_origin}/firms/{firm}"
+def certify(
+    settings: Settings, vault: Vault, firm: UUID, kind: str, statement: Mapping[str, Any], *, origin: str | None = None
+) -> str:
+    """The signed note of a statement about a firm's record. `kind` is like `chancery.erasure/v1`; no floats, integers up to 2^53 - 1.
+    `origin` is the firm's log when it is another than its first."""
+    origin = origin or f"{settings.log_origin}/firms/{firm}"
     signer = SigningKeys(vault.folder, settings.signing_key).newest(origin)
     return str(sign(f"{kind}\n{rfc8785.dumps({**statement, 'log': origin}).decode()}\n", [signer]))
 

@@ -377,3 +377,49 @@ async def test_the_chain_is_printed_with_its_proof_attached(house: House, given:
     assert "ann@example.org" in text
     (attached,) = pdf.attachments["consent-proof.json"]
     assert verified(attached, given.vkey).contact == f"consent/{given.contact}"
+
+
+async def test_what_is_sent_to_be_verified_is_read_as_strictly_as_by_the_stand_alone_file(house: House, given: Given) -> None:
+    """One reader that takes the last of two members and one that takes the first would verify two different files."""
+    text = json.dumps(given.bundle)
+    async with house.as_key(None) as stranger:
+        for sent in (
+            text.replace('"entries":', '"entries": [], "entries":', 1),
+            json.dumps({"bundle": given.bundle}).replace('"entries":', '"entries": [], "entries":', 1),
+            text.replace('"index": ', '"index": 1e0, "index": ', 1),
+        ):
+            got = await stranger.post("/v1/verify", content=sent, headers={"Content-Type": "application/json"})
+            assert (got.status_code, got.json()["verified"]) == (200, False), got.text
+        for sent in ('{"bundle": "\\ud800"}', '{"bundle": NaN}', "[" * 50_000):
+            got = await stranger.post("/v1/verify", content=sent, headers={"Content-Type": "application/json"})
+            assert got.status_code == 400, got.text
+        for firm in ("-" * 36, "0" * 36, "01890000-0000-7000-8000-000000000000"):
+            origin = given.vkey.partition("/firms/")[0] + f"/firms/{firm}"
+            got = await stranger.post("/v1/verify", json={"sha256": "0" * 64, "log": origin})
+            assert (got.status_code, got.json()["verified"]) == (200, False), got.text
+        for odd in ({"bundle": 7}, {"document": []}, {"certificate": {}}, {"certificate": "a\n[]\n"}, {"document": {"format": 1}}):
+            got = await stranger.post("/v1/verify", json=odd)
+            assert (got.status_code, got.json()["verified"]) == (200, False), got.text
+
+
+async def test_a_history_signed_with_a_stolen_key_is_not_the_one_that_is_kept_here(house: House, given: Given) -> None:
+    from infra.proofs.signing import SigningKeys
+    from tests.verifier.test_attacks import Forge, b64, path, root
+
+    origin = given.vkey.partition("+")[0]
+    (signer,) = SigningKeys(house.chancery.vault.folder, house.chancery.settings.signing_key).signers(origin)
+    from infra.proofs.notes import sign
+
+    made = Forge(source="/firms/" + origin.rpartition("/")[2])
+    made.link()
+    async with house.as_key(None) as stranger:
+        for more, says in ((0, "another history"), (5_000, "rolled back")):
+            made.leaves += [b"{}"] * more
+            hashes = [leaf_hash(leaf) for leaf in made.leaves]
+            entry = {"index": 1, "leaf": b64(made.leaves[1]), "inclusion": [b64(h) for h in path(1, hashes)], "disclosures": []}
+            note = str(sign(f"{origin}\n{len(hashes)}\n{b64(root(hashes))}\n", [signer]))
+            forged = {"format": chancery_verify.FORMAT, "checkpoint": note, "entries": [entry]}
+            assert verified(forged, given.vkey).size == len(hashes)  # the key is the log's own
+            answer = (await stranger.post("/v1/verify", json=forged)).json()
+            assert answer["verified"] is False
+            assert says in answer["why"]

@@ -17,6 +17,7 @@ from infra.choices.words import LANGUAGES, WORDS, language
 from infra.database import Database
 from infra.settings import Settings
 from tests.house import House, a_house
+from tests.infra.erasure.test_erasure import erased
 
 
 class Box:
@@ -77,7 +78,7 @@ async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
 async def a_person(house: House, *given: str) -> tuple[str, str, str]:
     """A contact, their preference link and their unsubscribe link."""
     contact = (await post(house, "/contacts", {"given": "Ann", "family": "Ash"}))["id"]
-    notices = (await house.client.get("/v1/notices")).json()["items"]
+    notices = (await house.client.get("/v1/notices", params={"filter": 'title = "Privacy"'})).json()["items"]
     for purpose in given:
         about = {"purposes": [purpose], "channel": "email", "notice": {"id": notices[0]["id"]}}
         await post(house, f"/contacts/{contact}/consent:give", about)
@@ -179,7 +180,7 @@ async def test_global_privacy_control_opts_out_of_sale_and_nothing_else(house: H
 @pytest.mark.invariant("CH2")
 async def test_a_double_opt_in_goes_by_mail_and_is_confirmed_by_a_form_alone(house: House, box: tuple[Box, int]) -> None:
     contact, _, _ = await a_person(house)
-    notices = (await house.client.get("/v1/notices")).json()["items"]
+    notices = (await house.client.get("/v1/notices", params={"filter": 'title = "Privacy"'})).json()["items"]
     asked = {
         "purposes": ["news"],
         "channel": "email",
@@ -212,7 +213,7 @@ async def test_a_mail_server_that_is_away_is_said_and_the_request_can_be_sent_ag
     service_settings = house.chancery.settings
     broken = service_settings.model_copy(update={"smtp_url": type(service_settings.smtp_url)(f"smtp://127.0.0.1:{_free()}")})  # type: ignore[misc, call-arg]
     house.chancery.settings = broken
-    notices = (await house.client.get("/v1/notices")).json()["items"]
+    notices = (await house.client.get("/v1/notices", params={"filter": 'title = "Privacy"'})).json()["items"]
     asked = {"purposes": ["news"], "channel": "email", "contact_point": "ann@example.org", "notice": {"id": notices[0]["id"]}}
     try:
         failed = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json=asked)
@@ -259,3 +260,162 @@ def test_a_language_is_chosen_by_what_is_wished_for() -> None:
     assert language(None, "xx, fr;q=0.5, it;q=0.8") == "it"
     assert language("zz", None, "") == "en"
     assert language("de;q=0, es;q=nonsense") == "en"
+
+
+async def save(house: House, url: str, sent: list[tuple[str, str]]) -> httpx.Response:
+    async with house.as_key(None) as person:
+        return await person.post(
+            url, content=str(httpx.QueryParams(sent)), headers={"Content-Type": "application/x-www-form-urlencoded"}
+        )
+
+
+def whole_form(page: str) -> list[tuple[str, str]]:
+    return [*form(page), *(("n", v) for v in re.findall(r'<input type="hidden" name="n" value="([^"]+)"', page)), ("do", "save")]
+
+
+async def test_the_link_of_a_merged_contact_shows_and_ends_what_the_other_one_gave(house: House) -> None:
+    kept, _, _ = await a_person(house, "news")
+    gone, preferences, unsubscribe = await a_person(house)
+    await post(house, f"/contacts/{kept}:merge", {"other": gone})
+    await house.settle()
+    async with house.as_key(None) as person:
+        page = (await person.get(preferences)).text
+    assert ("c", "news/email") in form(page)
+    assert await allowed(house, kept)
+    await save(house, preferences, [x for x in whole_form(page) if x != ("c", "news/email")])
+    assert not await allowed(house, kept)
+    other, _, _ = await a_person(house, "news")
+    absorbed, all_of_it, _ = await a_person(house, "sale")
+    await post(house, f"/contacts/{other}:merge", {"other": absorbed})
+    await house.settle()
+    assert await allowed(house, other, "sale")
+    await save(house, all_of_it, [("do", "none")])
+    assert not await allowed(house, other)
+    assert not await allowed(house, other, "sale")
+    assert (await save(house, unsubscribe, [("List-Unsubscribe", "One-Click")])).status_code == 200
+
+
+async def test_the_link_of_an_erased_contact_records_nothing(house: House) -> None:
+    contact, preferences, unsubscribe = await a_person(house, "news")
+    async with house.as_key(None) as person:
+        page = (await person.get(preferences)).text
+    await erased(house, contact)
+    before = len(await events(house, contact))
+    for url in (preferences, unsubscribe):
+        done = await save(house, url, whole_form(page))
+        assert (done.status_code, WORDS["en"]["erased"] in done.text) == (200, True)
+        async with house.as_key(None) as person:
+            assert WORDS["en"]["erased"] in (await person.get(url, headers={"Sec-GPC": "1"})).text
+    assert len(await events(house, contact)) == before
+    assert not await allowed(house, contact)
+
+
+async def test_a_purpose_retired_between_look_and_save_is_still_refused(house: House) -> None:
+    purpose = await post(house, "/purposes", {"key": "briefs", "name": "Briefs", "dpv": "https://w3id.org/dpv#DirectMarketing"})
+    text = {"title": "Briefs", "language": "en", "text": "Briefly.", "purposes": ["briefs"]}
+    notice = (await post(house, "/notices", text))["id"]
+    contact = (await post(house, "/contacts", {"given": "Bo", "family": "Ash"}))["id"]
+    about = {"purposes": ["briefs"], "channel": "email", "notice": {"id": notice}}
+    await post(house, f"/contacts/{contact}/consent:give", about)
+    await house.settle()
+    preferences = (await post(house, f"/contacts/{contact}/consent:links", {}))["preferences"]
+    async with house.as_key(None) as person:
+        page = (await person.get(preferences)).text
+    await post(house, f"/purposes/{purpose['id']}:retire", {})
+    await house.settle()
+    unticked = [x for x in whole_form(page) if x != ("c", "briefs/email")] + [("c", "briefs/post")]
+    assert (await save(house, preferences, unticked)).status_code == 200
+    assert [e["status"] for e in await events(house, contact)] == ["given", "withdrawn"]
+
+
+async def test_consent_rests_on_the_text_that_stood_on_the_page_and_not_on_a_newer_one(house: House) -> None:
+    await post(house, "/purposes", {"key": "talks", "name": "Talks", "dpv": "https://w3id.org/dpv#DirectMarketing"})
+    text = {"title": "Talks", "language": "en", "text": "We invite.", "purposes": ["talks"]}
+    notice = (await post(house, "/notices", text))["id"]
+    contact = (await post(house, "/contacts", {"given": "Cy", "family": "Ash"}))["id"]
+    await house.settle()
+    preferences = (await post(house, f"/contacts/{contact}/consent:links", {}))["preferences"]
+    async with house.as_key(None) as person:
+        page = (await person.get(preferences)).text
+    ticked = [*whole_form(page), ("c", "talks/email")]
+    await post(house, f"/notices/{notice}:publish", {**text, "text": "We invite often.", "material": False})
+    await house.settle()
+    assert (await save(house, preferences, ticked)).status_code == 200
+    (given,) = await events(house, contact)
+    assert given["notice_version"] == 1
+    await post(
+        house, f"/notices/{notice}:publish", {**text, "text": "We sell invitations.", "material": True, "new_purposes": ["talks"]}
+    )
+    await house.settle()
+    fresh = (await post(house, "/contacts", {"given": "Di", "family": "Ash"}))["id"]
+    await house.settle()
+    other = (await post(house, f"/contacts/{fresh}/consent:links", {}))["preferences"]
+    assert (await save(house, other, ticked)).status_code == 409  # what was read then means something else now
+    assert await events(house, fresh) == []
+    for bad in ("talks x 1 en", "talks 00000000-0000-0000-0000-000000000000 0 en", "talks"):
+        sent = [x for x in ticked if x[0] != "n"] + [("n", bad)]
+        assert (await save(house, other, sent)).status_code in {200, 400}
+
+
+@pytest.mark.parametrize(
+    "to",
+    [
+        "ann@example.org, eve@example.org",
+        "ann@example.org\nBcc: eve@example.org",
+        "Ann <ann@example.org>",
+        "ann@example.org\r\n\r\nhello",
+        "ann",
+        "<ann@example.org>",
+        '"a b"@example.org',
+        "group: ann@example.org;",
+    ],
+)
+async def test_a_request_goes_to_one_address_and_nothing_is_recorded_for_two(house: House, box: tuple[Box, int], to: str) -> None:
+    contact = (await post(house, "/contacts", {"given": "Ann", "family": "Ash"}))["id"]
+    notices = (await house.client.get("/v1/notices", params={"filter": 'title = "Privacy"'})).json()["items"]
+    before = len(box[0].mail)
+    asked = {"purposes": ["news"], "channel": "email", "contact_point": to, "notice": {"id": notices[0]["id"]}}
+    got = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json=asked)
+    assert got.status_code == 422, got.text
+    assert "eve@" not in got.text
+    await house.settle()
+    assert await events(house, contact) == []
+    assert len(box[0].mail) == before
+
+
+async def test_names_from_outside_end_no_line_of_a_header() -> None:
+    from infra.choices.mail import _line
+
+    assert _line("Ash\r\nBcc: eve@example.org\x00\u2028x") == "Ash Bcc: eve@example.org x"
+
+
+async def test_odd_forms_are_refused_in_words_and_odd_links_are_not_made(house: House) -> None:
+    contact, preferences, _ = await a_person(house, "news")
+    assert (await save(house, preferences, [("c", "x")] * 6_000)).status_code == 400
+    async with house.as_key(None) as person:
+        assert (await person.post(preferences, content=b"c=" + b"x" * 1_000_001)).status_code == 413
+        for body in (b"\xff\xfe=%ff&s=%00&c=%00", b"s=news&c=news", b"%%%", b""):
+            assert (await person.post(preferences, content=body)).status_code == 200
+        got = await person.get(f"{preferences}?lang=%22%3E%3Cscript%3E&lang=de")
+        assert "<script" not in got.text
+        assert (await person.options(preferences)).status_code in {204, 405}
+        assert (await person.head(preferences, headers={"Sec-GPC": "1"})).status_code in {200, 405}
+    assert [e["status"] for e in await events(house, contact)] == ["given"]
+    for bad in ({"purpose": "News"}, {"purpose": "a\x00b"}, {"purpose": 7}, {"channel": ["email"]}, {"channel": {}}, {"x": 1}):
+        assert (await house.client.post(f"/v1/contacts/{contact}/consent:links", json=bad)).status_code == 422, bad
+    assert (await house.client.post(f"/v1/contacts/{contact}/consent:links", json={"purpose": "no-such"})).status_code == 404
+
+
+async def test_a_crowd_behind_one_network_all_unsubscribe_and_guesses_are_slowed(house: House) -> None:
+    people = [await a_person(house, "news") for _ in range(3)]
+    service_limit = None
+    async with house.as_key(None) as program:
+        for _ in range(2_000):
+            got = await program.get("/p/choices/guess")
+            if got.status_code == 429:
+                service_limit = got
+                break
+        assert service_limit is not None
+        assert "retry-after" in service_limit.headers
+        for _, _, unsubscribe in people:
+            assert (await program.post(unsubscribe, data={"List-Unsubscribe": "One-Click"})).status_code == 200

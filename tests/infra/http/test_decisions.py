@@ -179,6 +179,55 @@ async def test_a_retired_purpose_is_closed(office: House) -> None:
     assert (await asked(office, contact, ["old", "email", "now"]))["reasons"] == ["consent_unknown", "purpose_retired"]
 
 
+async def test_before_it_was_retired_a_purpose_was_open(office: House) -> None:
+    contact, _ = await contact_and_notice(office)
+    dpv = DPV + "DirectMarketing"
+    passing = await post(office, "/purposes", {"key": "passing", "name": "Passing", "dpv": dpv, "occurred_at": BEGAN})
+    text = {"title": "Passing", "language": "en", "text": "We pass.", "purposes": ["passing"], "occurred_at": BEGAN}
+    notice = (await post(office, "/notices", text))["id"]
+    about = {"purposes": ["passing"], "channel": "email", "notice": {"id": notice}, "occurred_at": "2026-03-01T00:00:00Z"}
+    await post(office, f"/contacts/{contact}/consent:give", about)
+    before = datetime.now(UTC).isoformat()
+    await post(office, f"/purposes/{passing['id']}:retire", {})
+    await office.settle()
+    assert (await asked(office, contact, ["passing", "email", "now"]))["reasons"] == ["purpose_retired"]
+    assert (await asked(office, contact, ["passing", "email", before]))["reasons"] == ["consent_given"]
+    assert (await asked(office, contact, ["passing", "email", "2026-02-28T00:00:00Z"]))["reasons"] == ["consent_unknown"]
+
+
+@pytest.mark.invariant("CD3")
+async def test_one_may_ask_for_one_address_alone(office: House) -> None:
+    contact, notice = await contact_and_notice(office)
+    about = {"purposes": ["news"], "channel": "email", "contact_point": "ann@example.org", "notice": {"id": notice}}
+    await post(office, f"/contacts/{contact}/consent:give", about)
+    await post(
+        office,
+        f"/contacts/{contact}/consent:suppress",
+        {"reason": "bounce", "channel": "email", "contact_point": "old@example.org"},
+    )
+    await office.settle()
+    listed = (await office.client.get("/v1/consents", params={"filter": f'contact = "{contact}"'})).json()["items"]
+    mine = listed[0]["contact_point_ref"]
+    rows = (await office.client.get("/v1/suppressions", params={"filter": f'contact = "{contact}"'})).json()["items"]
+    old = rows[0]["contact_point_ref"]
+    assert mine != old
+    for ref, reasons in ((None, ["consent_given"]), (mine, ["consent_given"]), (old, ["other_contact_point", "suppressed_bounce"])):
+        params = {"contact": contact, "purpose": "news", "channel": "email", **({"contact_point_ref": ref} if ref else {})}
+        got = (await office.client.get("/v1/consent/decision", params=params)).json()
+        assert got["reasons"] == reasons, ref
+
+
+async def test_the_proof_an_answer_points_to_is_that_of_the_chain_that_decided(office: House) -> None:
+    kept, notice = await contact_and_notice(office)
+    gone, _ = await contact_and_notice(office)
+    await post(office, f"/contacts/{gone}/consent:give", {"purposes": ["news"], "channel": "email", "notice": {"id": notice}})
+    await post(office, f"/contacts/{kept}:merge", {"other": gone})
+    await office.settle()
+    got = await asked(office, kept, ["news", "email", "now"])
+    assert (got["allowed"], got["deciding_event"]["contact"]) == (True, gone)
+    assert got["proof_url"] == f"/v1/contacts/{gone}/consent:proof"
+
+
 async def test_a_contact_that_is_not_there_and_one_of_another_firm_are_closed_alike(office: House) -> None:
     contact, _ = await contact_and_notice(office)
     other = await office.another_firm()
