@@ -1,8 +1,7 @@
 """What views do to rows a million times over, done fast: a row with some fields changed, and the id of a row that is derived from others."""
 
 import dataclasses
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import wraps
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,15 +15,17 @@ REMEMBERED = 12_288  # events: more than are folded at a time
 
 _make = object.__new__
 _set = object.__setattr__
-_COPIERS: dict[type, Callable[[Any, Mapping[str, Any]], Any]] = {}
+_TWINS: dict[type, Any] = {}
+_COPIERS: dict[tuple[Any, ...], Callable[..., Any]] = {}
 
 
 def _replace(row: Any, /, **changes: Any) -> Any:
     """The row with these fields changed: `dataclasses.replace` for slotted dataclasses that do nothing when they are made."""
-    copier = _COPIERS.get(type(row))
+    kind = (type(row), *changes)
+    copier = _COPIERS.get(kind)
     if copier is None:
-        copier = _COPIERS[type(row)] = _copier(type(row))
-    return copier(row, changes)
+        copier = _COPIERS[kind] = _copier(type(row), *changes)
+    return copier(row, *changes.values())
 
 
 if TYPE_CHECKING:
@@ -33,26 +34,25 @@ else:
     replace = _replace
 
 
-def _copier(cls: type) -> Callable[[Any, Mapping[str, Any]], Any]:
+def _copier(cls: Any, *changed: str) -> Callable[..., Any]:
+    """A function of a row and of the changed values, one assignment a field.
+
+    A frozen class lets nobody assign: what is made is a twin of the same layout that does, and only then of the class.
+    """
     names = [f.name for f in dataclasses.fields(cls)]
-    slots: dict[str, Callable[[Any, Any], None]] = {}
-    for name in names:
-        owner = next(c for c in cls.__mro__ if name in c.__dict__)
-        slots[name] = owner.__dict__[name].__set__
-    if hasattr(cls, "__post_init__") or len(names) < 2:
-        raise TypeError(f"{cls.__name__} is no plain row of several fields")
-    values = operator.attrgetter(*names)
-    setters = list(slots.values())
-
-    def copy(row: Any, changes: Mapping[str, Any]) -> Any:
-        new: Any = _make(cls)
-        for put, value in zip(setters, values(row)):  # noqa: B905 - as many as there are fields, a million times
-            put(new, value)
-        for name, value in changes.items():
-            slots[name](new, value)
-        return new
-
-    return copy
+    if hasattr(cls, "__post_init__") or cls.__dictoffset__:
+        raise TypeError(f"{cls.__name__} is no plain slotted row")
+    if strange := set(changed) - set(names):
+        raise KeyError(*strange)
+    twin = _TWINS.get(cls)
+    if twin is None:
+        twin = _TWINS[cls] = type(cls.__name__, cls.__bases__, {"__slots__": cls.__slots__, "__setattr__": object.__setattr__})
+    assigned = [f" new.{n} = _{n}" if n in changed else f" new.{n} = row.{n}" for n in names]
+    given = ", ".join(["row", *(f"_{n}" for n in changed)])
+    lines = [f"def copy({given}):", " new = twin()", *assigned, " new.__class__ = cls", " return new"]
+    made: dict[str, Any] = {"twin": twin, "cls": cls}
+    exec("\n".join(lines), made)  # noqa: S102 - of the names of fields alone, as dataclasses itself does
+    return made["copy"]  # type: ignore[no-any-return]
 
 
 _VERSION = 5 << 76

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import hashlib
+import itertools
 import operator
 import struct
 import types
@@ -252,6 +253,7 @@ class Table(Generic[Row]):
         self.columns = [column(name, hints[name]) for name in self.names]
         self._get = operator.attrgetter(*self.names) if len(self.names) > 1 else self._only
         self._pack = [c.copied if self.copying else c.field for c in self.columns]
+        self._places = range(len(self.columns))
         self._nulls = [NULL] * len(self.columns)
         every = [*_STANDING, *self.names]
         names = ", ".join(f'"{n}"' for n in every)
@@ -322,10 +324,10 @@ class Table(Generic[Row]):
             elif like.row is s.row:
                 s.fields = like.fields
             else:
-                s.fields = [
-                    was if v is w else NULL if v is None else f(v)
-                    for f, v, w, was in zip(self._pack, self._get(s.row), self._get(like.row), like.fields, strict=True)
-                ]
+                values, packing = self._get(s.row), self._pack
+                s.fields = fields = like.fields.copy()
+                for n in itertools.compress(self._places, map(operator.is_not, values, self._get(like.row))):
+                    fields[n] = NULL if (v := values[n]) is None else packing[n](v)
         return s.fields
 
     def _arrays(self, slices: Sequence[tuple[Key, Slice[Row]]]) -> list[bytes]:
