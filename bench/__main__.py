@@ -24,6 +24,7 @@ GROUPS = (
     "search",
     "elastic",
     "kafka",
+    "erasure",
     "neo4j",
 )
 

@@ -22,7 +22,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -41,7 +41,8 @@ from infra.blobs import BlobStore
 from infra.database import Database
 from infra.imports import ImportFile, open_import
 from infra.imports.edited import Edited
-from infra.imports.into.contacts import ContactCarrier
+from infra.imports.into.consents import ConsentCarrier
+from infra.imports.into.contacts import ContactCarrier, ErasedPerson
 from infra.imports.into.deals import DealCarrier
 from infra.imports.into.dependencies import DependencyCarrier, DependencyFile
 from infra.imports.into.documents import DocumentCarrier
@@ -354,6 +355,8 @@ class Importer:
         match kind:
             case "contacts":
                 return ContactCarrier(names, members, source, file)
+            case "consents":
+                return ConsentCarrier(names, source, self._c, self._firm)
             case "deals":
                 return DealCarrier(names, members, source, file, self._c, self._firm, lambda rows: pace.say(rows, file), shown)
             case "tasks":
@@ -459,7 +462,9 @@ class _Rows:
                 self._keep(row.mapped, "rejected", [*row.mapped.errors, refusal(row.mapped.line, "", "", why)])
             elif outcome.refused is not None:
                 why = _sentence(outcome.refused)
-                self._keep(row.mapped, "rejected", [*row.mapped.errors, refusal(row.mapped.line, "", "", why)])
+                erased = isinstance(outcome.refused, ErasedPerson)  # of them nothing is kept, the row least of all
+                mapped = replace(row.mapped, source={}, errors=()) if erased else row.mapped
+                self._keep(mapped, "rejected", [*mapped.errors, refusal(mapped.line, "", "", why)])
             else:
                 issues = row.carrying.issues
                 if outcome.replayed:
