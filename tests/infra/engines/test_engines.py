@@ -22,7 +22,7 @@ from infra.engines import fetch, java, pins
 from infra.engines.errors import EnginesUnusable
 from infra.engines.pins import Pin
 from infra.engines.process import Launch, Record, began, launch
-from infra.engines.run import Engines, any_free, free
+from infra.engines.run import Engines, any_free, ephemeral, free
 from infra.engines.servers import SERVERS, Elasticsearch, Kafka, Neo4j, Site, reachable
 
 # -- pins --
@@ -374,3 +374,10 @@ def test_up_without_maven_is_a_sentence_and_exit_1(tmp_path: Path, monkeypatch: 
     found = CliRunner().invoke(app, words)
     assert found.exit_code == 1
     assert "Maven is not on the PATH" in found.stderr
+
+
+def test_ports_are_chosen_where_the_system_gives_none_to_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(20):
+        assert 20_000 <= any_free() < ephemeral()
+    monkeypatch.setattr("infra.engines.run.ephemeral", lambda: 1024)
+    assert any_free() >= 1024, "where there are no others, one of those will do"
