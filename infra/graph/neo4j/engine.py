@@ -285,7 +285,9 @@ async def away(reader: PgReader, *, filling: bool = False) -> EngineAway:
     """That Neo4j does not answer, or holds nothing yet, with how far it is behind."""
     said = EngineAway("Neo4j", NAME, filling=filling)
     row = await reader.one(
-        "SELECT position, (SELECT position FROM record.head) AS head FROM chancery.projections WHERE name = %(name)s", name=NAME
+        "SELECT h.position AS head, coalesce((SELECT position FROM chancery.projections WHERE name = %(name)s), 0) AS position"
+        " FROM record.head h",
+        name=NAME,
     )
     if row is not None:
         said.reached, said.head = int(row["position"]), int(row["head"])

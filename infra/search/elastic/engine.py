@@ -49,6 +49,13 @@ NOBODY: Query = {"match_none": {}}
 EVERYBODY: Query = {"match_all": {}}
 
 
+# while PostgreSQL is followed, the row shows where PostgreSQL is: of this engine it says nothing
+_REACHED = (
+    "SELECT h.position AS head, (SELECT p.position FROM chancery.projections p, chancery.search_engine e"
+    " WHERE p.name = 'search' AND e.engine = 'elasticsearch') AS position FROM record.head h"
+)
+
+
 class ElasticSearch:
     """For one reader."""
 
@@ -65,11 +72,9 @@ class ElasticSearch:
 
     async def _away(self, *, filling: bool) -> EngineAway:
         away = EngineAway("Elasticsearch", "search", filling=filling)
-        row = await self._r.one(
-            "SELECT position, (SELECT position FROM record.head) AS head FROM chancery.projections WHERE name = 'search'"
-        )
-        if row is not None:
-            away.reached, away.head = row["position"], row["head"]
+        row = await self._r.one(_REACHED)
+        if row is not None and (filling or row["position"] is not None):
+            away.reached, away.head = row["position"] or 0, row["head"]
         return away
 
     async def search(self, sought: Sought) -> Results:
