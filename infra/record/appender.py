@@ -182,6 +182,22 @@ _APPEND = (U, N, U, U, T, N, U, U, B, N, B, N, N, U, N, U, Z, Z, U, T, T, B, B, 
 APPEND = wire.Statement(
     b"append", f"SELECT record.append({', '.join(f'${n}' for n in range(1, len(_APPEND) + 1))})".encode(), _APPEND
 )  # migrations/0360_append.sql
+_ONE = (
+    *([wire.UUID] * 2),
+    wire.TEXT,
+    wire.INT8,
+    wire.UUID,
+    wire.BYTEA,
+    wire.BYTEA,
+    wire.UUID,
+    *([wire.TIMESTAMPTZ] * 2),
+    wire.TEXT,
+)
+APPEND_ONE = wire.Statement(
+    b"append one",
+    f"SELECT record.append_one({', '.join(f'${n}' for n in range(1, 14))})".encode(),
+    (*_ONE, wire.BYTEA, wire.BYTEA),
+)  # migrations/0361_append_one.sql
 EXTEND = wire.Statement(b"extend", b"SELECT record.extend($1)", (wire.INT8,))
 COMMIT = wire.Statement(b"commit", b"COMMIT")
 ROLLBACK = wire.Statement(b"rollback", b"ROLLBACK")
@@ -266,7 +282,11 @@ def flush(c: psycopg.Connection[Any], batch: Sequence[Append], *, again: bool = 
 
 def flushing(pipe: wire.Pipe, batch: Sequence[Append], *, again: bool) -> wire.Talk[list[Appended | BaseException]]:
     """`flush` as a conversation: in one round trip where everything is as its commands believe, else in two or three."""
-    if not again and sum([len(a.events) for a in batch]) < COPY_FROM:
+    if not again and len(batch) == 1 and _is_plain(batch[0]):
+        position = yield from _alone(pipe, batch[0])
+        if position is not None:
+            return [Appended(position, batch[0].answer, False)]
+    elif not again and sum([len(a.events) for a in batch]) < COPY_FROM:
         believed = {key: version for a in reversed(batch) for key, version, _ in a.reads}  # as its first reader among them read it
         results, accepted = _decide(batch, 0, dict(believed), {}, again=False)
         if len(accepted) == len(batch):
@@ -274,6 +294,37 @@ def flushing(pipe: wire.Pipe, batch: Sequence[Append], *, again: bool) -> wire.T
             if start is not None:
                 return [Appended(start + r.position, r.answer, False) for r in results if isinstance(r, Appended)]
     return (yield from _in_a_transaction(pipe, _step_by_step(pipe, batch, again=again)))
+
+
+def _is_plain(a: Append) -> bool:
+    """Whether a command is one event on the one stream it read, under a key that is there already."""
+    return len(a.events) == 1 and len(a.reads) == 1 and not a.keys and a.events[0].stream_version == a.reads[0][1] + 1
+
+
+def _alone(pipe: wire.Pipe, a: Append) -> wire.Talk[int | None]:
+    """The position of a plain command's event, in a transaction of its own; None when something is not as believed, and nothing was written."""
+    ((key, version, _),) = a.reads
+    (e,) = a.events
+    (sealed,) = a.sealed
+    recorded = wire.int8(wire.micros(a.recorded_at))
+    result = yield from pipe.asking(
+        APPEND_ONE,
+        a.firm_bytes,
+        key[16:32],
+        key[32:],
+        wire.int8(version),
+        a.command_bytes,
+        a.body_mac,
+        a.answer,
+        e.event_id.bytes,
+        recorded,
+        recorded if e.occurred_at is a.recorded_at else wire.int8(wire.micros(e.occurred_at)),
+        e.type.encode(),
+        e.public,
+        sealed,
+    )
+    position = result.get_value(0, 0)
+    return None if position is None else wire.read_int8(position)
 
 
 def _in_a_transaction(pipe: wire.Pipe, talk: wire.Talk[Result]) -> wire.Talk[Result]:

@@ -228,6 +228,18 @@ class Pipe:
                 raise psycopg.errors.error_from_result(result)
         return [r for n, r in enumerate(results) if n not in preparing]
 
+    def asking(self, statement: Statement, *parameters: bytes | None) -> Talk[PGresult]:
+        """One statement by itself, as a conversation: a transaction of its own, without the pipeline's work."""
+        pg = self.pg
+        if statement.name not in self._prepared:
+            pg.send_prepare(statement.name, statement.sql, statement.types)
+            yield from _flushed(pg)
+            yield from _good(pg)
+            self._prepared.add(statement.name)
+        pg.send_query_prepared(statement.name, parameters, (1,) * len(parameters), Format.BINARY)
+        yield from _flushed(pg)
+        return (yield from _good(pg))
+
     def copying(self, sql: bytes, rows: bytes) -> Talk[None]:
         """A COPY of rows in binary, as a conversation."""
         pg = self.pg
@@ -271,6 +283,15 @@ def _answers(pg: PGconn, until: ExecStatus | None = None) -> Talk[list[PGresult]
         results.append(result)
         if result.status == until:
             return results
+
+
+def _good(pg: PGconn) -> Talk[PGresult]:
+    """The result of a statement by itself, or its error as psycopg's exception."""
+    results = yield from _answers(pg)
+    for result in results:
+        if result.status == ExecStatus.FATAL_ERROR:
+            raise psycopg.errors.error_from_result(result)
+    return results[0]
 
 
 _pipes: "WeakKeyDictionary[psycopg.Connection[Any], Pipe]" = WeakKeyDictionary()

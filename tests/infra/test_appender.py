@@ -3,6 +3,8 @@
 import dataclasses
 import json
 import re
+import threading
+import time
 from uuid import uuid4
 
 import psycopg
@@ -148,6 +150,57 @@ def test_events_that_do_not_count_on_from_what_was_read_are_a_bug_found_before_w
         dataclasses.replace(good, events=[*good.events, good.events[0]], sealed=[None] * 3)
     with pytest.raises(KeyError):
         dataclasses.replace(good, expected={})
+
+
+# --- one command alone
+
+
+def test_a_command_alone_is_written_as_it_would_be_among_others(fresh: Database) -> None:
+    stream, id = uuid4(), uuid4()
+    told = [an_append(stream=stream, command_id=id, sealed=b"x"), an_append(stream=stream, at=1), an_append(firm=OTHER)]
+    with fresh.connect("record") as c:
+        wire.register(c)
+        alone = [result for a in told for result in flush(c, [a])]
+        assert positions(alone) == [1, 2, 3]
+        assert positions(flush(c, [an_append(stream=stream, at=1)])) == ["Conflict"]
+        assert positions(flush(c, [an_append(stream=uuid4(), at=7)])) == ["Conflict"]  # nothing stands where it was read
+        assert flush(c, [an_append(command_id=id)]) == [Appended(1, told[0].answer, True)]
+        assert positions(flush(c, [an_append(command_id=id, mac=b"other")])) == ["CommandIdReused"]
+        others = flush(c, [an_append(stream=stream, at=2), an_append(firm=OTHER)])
+    assert positions(others) == [4, 5]
+    rows = all_rows(fresh)
+    assert [(r.firm_id, r.firm_position, r.stream_version) for r in rows] == [
+        (FIRM, 0, 1),
+        (FIRM, 1, 2),
+        (OTHER, 0, 1),
+        (FIRM, 2, 3),
+        (OTHER, 1, 1),
+    ]
+    first = rows[0]
+    assert (first.event_id, first.stream_id, first.sealed) == (told[0].events[0].event_id, stream, b"x")
+    assert (first.recorded_at, first.occurred_at) == (told[0].recorded_at, told[0].events[0].occurred_at)
+    assert scalar(fresh, "SELECT position FROM record.head") == 5
+
+
+@pytest.mark.invariant("I3")
+def test_a_command_alone_sees_what_was_committed_while_it_waited_however_the_server_isolates(fresh: Database) -> None:
+    stream = uuid4()
+    for level in ("read committed", "repeatable read", "serializable"):
+        with fresh.connect("record") as c:
+            c.execute(f"SET default_transaction_isolation = '{level}'".encode())
+            at = scalar(fresh, "SELECT coalesce(max(version), 0) FROM record.streams WHERE stream_id = %s", stream)
+            landed: list[Appended | BaseException] = []
+            with no_one_appends(fresh) as holder:
+                late = threading.Thread(target=lambda: landed.extend(flush(c, [an_append(stream=stream, at=at)])))  # noqa: B023
+                late.start()
+                while not scalar(fresh, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
+                    time.sleep(0.01)
+                flush(holder, [an_append(), an_append()])  # who holds the lock may
+            late.join()
+            assert [type(r) for r in landed] == [Appended]
+    rows = all_rows(fresh)
+    assert [r.position for r in rows] == list(range(1, 10))
+    assert [r.firm_position for r in rows] == list(range(9))
 
 
 # --- repetition
