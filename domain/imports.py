@@ -14,7 +14,7 @@ from uuid import UUID
 from domain.kernel import Personal, Refused, Stream, event
 
 ImportId = NewType("ImportId", UUID)
-Kind = Literal["contacts", "deals", "tasks", "dependencies", "documents"]
+Kind = Literal["contacts", "deals", "tasks", "dependencies", "documents", "consents"]
 Status = Literal["running", "finished", "failed", "undoing", "undone"]
 
 MAP_PART = 30_000  # characters: an event is a leaf of at most 65,535 bytes

@@ -112,6 +112,20 @@ def import_tasks(
     _import(file, kind, firm, map, source, dry_run, data, json, project=project, overwrite=overwrite)
 
 
+@app.command("consents")
+def import_consents(
+    file: Path = FILE,
+    firm: str = FIRM,
+    map: Path | None = MAP,
+    source: str | None = SOURCE,
+    dry_run: bool = DRY,
+    data: Path | None = DATA,
+    json: bool = JSON,
+) -> None:
+    """Consents with their evidence from a table (CSV) or JSON Lines; a no is never overwritten."""
+    _import(file, "consents", firm, map, source, dry_run, data, json)
+
+
 @app.command("event-log")
 def import_event_log(
     file: Path = FILE,

@@ -21,10 +21,12 @@ from infra.imports.activities import guess_log, merged
 from infra.imports.binding import Bound
 from infra.imports.cardtrees import JcardFile, XcardFile
 from infra.imports.casetables import TableLog, guess_columns
+from infra.imports.consents import ConsentMapper, ConsentRecord
 from infra.imports.contacts import ContactMapper, ContactRecord, from_card
 from infra.imports.deals import DealMapper, DealRecord
 from infra.imports.eventlogs import EventLog, LogColumns, XesLog
 from infra.imports.guesses import explain, guess_table
+from infra.imports.jsonlines import JsonLines
 from infra.imports.mapparts import LogMap
 from infra.imports.maps import ImportMap, load_map, parse_map, to_toml
 from infra.imports.objectlogs import ObjectLog
@@ -35,6 +37,7 @@ from infra.imports.tasks import TaskMapper, TaskRecord
 from infra.imports.vcards import CardFile, VcardFile
 
 __all__ = [
+    "ConsentRecord",
     "ContactRecord",
     "DealRecord",
     "FileDefect",
@@ -54,9 +57,9 @@ __all__ = [
     "to_toml",
 ]
 
-R = TypeVar("R", ContactRecord, DealRecord, TaskRecord)
-Kind = Literal["contacts", "deals", "tasks"]
-Form = Literal["table", "vcard", "jcard", "xcard", "xes", "csv-log", "ocel"]
+R = TypeVar("R", ContactRecord, DealRecord, TaskRecord, ConsentRecord)
+Kind = Literal["contacts", "deals", "tasks", "consents"]
+Form = Literal["table", "json-lines", "vcard", "jcard", "xcard", "xes", "csv-log", "ocel"]
 
 
 class ImportFile(Generic[R]):
@@ -129,6 +132,10 @@ def open_import(
 ) -> ImportFile[DealRecord]: ...
 @overload
 def open_import(
+    path: Path, kind: Literal["consents"], *, map: ImportMap | None = None, log: bool | None = None, limits: Limits | None = None
+) -> ImportFile[ConsentRecord]: ...
+@overload
+def open_import(
     path: Path, kind: Literal["tasks"], *, map: ImportMap | None = None, log: bool | None = None, limits: Limits | None = None
 ) -> ImportFile[TaskRecord]: ...
 def open_import(
@@ -144,6 +151,8 @@ def open_import(
             f"The import map is for {map.kind}", f"{kind} are to be imported", f'Write kind = "{kind}", or import {map.kind}'
         )
     source = Source(path, encoding=map.encoding if map else None, limits=limits)
+    if kind == "consents":
+        return _consents(source, map, path)
     form = form_of(source)
     if form in {"vcard", "jcard", "xcard"}:
         if kind != "contacts":
@@ -188,6 +197,30 @@ def open_import(
     bound = Bound(used, table.columns, beside=path.parent)
     mapper = {"contacts": ContactMapper, "deals": DealMapper, "tasks": TaskMapper}[kind](bound)
     return ImportFile(source, kind, "table", used, table, mapper.map, table.columns, table.sample)
+
+
+def _consents(source: Source, map: ImportMap | None, path: Path) -> ImportFile[ConsentRecord]:
+    """Acts of consent, from a table or from lines of JSON."""
+    lines = source.head_text().lstrip().startswith("{")
+    table: Any = (
+        JsonLines(source)
+        if lines
+        else Table(
+            source,
+            delimiter=map.delimiter if map else None,
+            quote=map.quote if map else None,
+            escape=map.escape if map else None,
+            header=map.header if map else None,
+            columns=map.columns if map else None,
+        )
+    )
+    used = map or guess_table("consents", table)
+    if map is not None and not map.fields:
+        used = replace(guess_table("consents", table), timezone=map.timezone, encoding=map.encoding)
+    bound = Bound(used, table.columns, beside=path.parent)
+    return ImportFile(
+        source, "consents", "json-lines" if lines else "table", used, table, ConsentMapper(bound).map, table.columns, table.sample
+    )
 
 
 def form_of(source: Source) -> Form:

@@ -96,7 +96,20 @@ _EMAIL = re.compile(r"[^@\s,;<>]+@[^@\s,;<>]+\.[^@\s,;<>]+")
 _PHONE = re.compile(r"[+(]?[\d][\d ()./-]{5,24}(?:\s?(?:x|ext)\.?\s?\d+)?")
 _URL = re.compile(r"(?:https?://|www\.)\S+")
 _DATES = frozenset(
-    ["opened_at", "expected_close", "closed_at", "created_at", "started_at", "completed_at", "due", "birthday", "anniversary"]
+    [
+        "opened_at",
+        "expected_close",
+        "closed_at",
+        "created_at",
+        "started_at",
+        "completed_at",
+        "due",
+        "birthday",
+        "anniversary",
+        "at",
+        "effective_to",
+        "expires_at",
+    ]
 )
 _AMOUNTS = frozenset(["amount", "probability", "estimate", "remaining"])
 

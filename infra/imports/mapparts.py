@@ -11,7 +11,7 @@ from typing import Any
 
 from infra.imports.rows import MapProblem
 
-KINDS = ("contacts", "deals", "tasks")
+KINDS = ("contacts", "deals", "tasks", "consents")
 RECORDS = ("person", "organisation")
 ROLES = (
     "stage",
@@ -120,6 +120,31 @@ _TASK = [
     "contact",
     "organisation",
 ]
+_CONSENT = [
+    "id",
+    "contact_id",
+    "email",
+    "phone",
+    "purpose",
+    "channel",
+    "status",
+    "at",
+    "legal_basis",
+    "consent_type",
+    "implied_by",
+    "notice",
+    "notice_version",
+    "notice_language",
+    "effective_to",
+    "expires_at",
+    "evidence",
+    "evidence_media_type",
+    "jurisdiction",
+    "ip_address",
+    "contact_point",
+    "source",
+    "remark",
+]
 _SLOT = re.compile(
     (
         r"(?:email|phone|url|im|date|relation)(?:\.[\w-]{1,40})?(?:\.label)?|custom\.[^\x00-\x1f]{1,100}|"
@@ -128,7 +153,12 @@ _SLOT = re.compile(
     + "|".join(ADDRESS_PARTS)
     + ")"
 )
-_PLAIN: dict[str, frozenset[str]] = {"contacts": frozenset(_CONTACT), "deals": frozenset(_DEAL), "tasks": frozenset(_TASK)}
+_PLAIN: dict[str, frozenset[str]] = {
+    "contacts": frozenset(_CONTACT),
+    "deals": frozenset(_DEAL),
+    "tasks": frozenset(_TASK),
+    "consents": frozenset(_CONSENT),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,7 +222,7 @@ class LogMap:
 def is_target(kind: str, target: str) -> bool:
     return (
         target in _PLAIN[kind]
-        or (target.startswith("custom.") and len(target) > 7)
+        or (target.startswith("custom.") and len(target) > 7 and kind != "consents")
         or (kind == "contacts" and bool(_SLOT.fullmatch(target)))
     )
 

@@ -4,7 +4,9 @@ U1  What the import created and nobody else has changed since is archived (notes
 U2  What was there before the import and was amended by it is put back, row by row, the last first; all that a row did, or none of it.
     What somebody changed later is kept, and listed with the later event.
 U3  An undo that was interrupted goes on where it stood when it is begun again; a second undo is refused.
-U4  The kept rows stay, marked; the same file can be imported again and takes its records out of the archive.
+U4  Of consents, those that the import gave and that still stand on it are declared invalid from their beginning; what has changed since
+    stays, and so does every no: no undo turns a refusal or a withdrawal into something else.
+U5  The kept rows stay, marked; the same file can be imported again and takes its records out of the archive.
 """
 
 from collections import Counter
@@ -20,7 +22,9 @@ import psycopg
 from commands.imports import finish_undo, start_undo
 from commands.kernel import Actor, Work
 from commands.undo import ChangedSince, Done, plan
-from domain import contacts, deals, documents, fields, folders, notes, organisations, pipelines, projects, relations, tasks
+from domain import consent, contacts, deals, documents, fields, folders, notes, organisations, pipelines, projects, relations, tasks
+from domain.consent import CONSENT
+from domain.consent.words import Capture, RecordId
 from domain.contacts import CONTACT
 from domain.deals import DEAL
 from domain.documents import DOCUMENT
@@ -58,7 +62,7 @@ TAKE_BACK: Mapping[str, tuple[Stream[Any, Any], Callable[[Any, str], Sequence[An
     "field": (FIELD, lambda s, why: fields.retire(s, reason=why)),
     "pipeline": (PIPELINE, lambda s, why: pipelines.archive(s, reason=why)),
 }
-ASIDE = frozenset(("import", "pipeline_default", "folder_tree"))
+ASIDE = frozenset(("import", "pipeline_default", "folder_tree", "consent"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +119,10 @@ def undo(
         ) as bulk,
     ):
         return _Undo(c, bulk, firm, import_id, past).run(reason, preview=preview)
+
+
+class ConsentStays(Refused):
+    """Nothing that the import gave stands on it any more, or what it recorded was a no, which stays."""
 
 
 class OnlyLooking(Refused):
@@ -186,6 +194,7 @@ class _Undo:
             run_alone(self._bulk, lambda w: start_undo(w, self._id, reason=reason))
         why = reason or "The import was undone"
         self._put_back(first, end, why, preview=preview)
+        self._consents(first, end, preview=preview)
         # pipelines come last: one stays where a deal stays in it
         for late in (False, True):
             for created in self._created(first, end, late=late):
@@ -224,6 +233,73 @@ class _Undo:
             self._past.done.clear()
             if not preview:
                 self._mark(back, stay)
+
+    def _consents(self, first: int, end: int, *, preview: bool) -> None:
+        """Declare invalid what the import gave and what still stands on it; the rest stays, and is listed."""
+        after = first - 1
+        while True:
+            rows = self._c.execute(
+                "SELECT stream_id, max(firm_position), array_agg(convert_from(public, 'UTF8')::jsonb #>> '{data,record_id}') FROM record.events"
+                " WHERE firm_id = %s AND firm_position >= %s AND firm_position <= %s AND stream_type = 'consent'"
+                " AND position(%s::bytea IN public) > 0 GROUP BY stream_id HAVING max(firm_position) > %s ORDER BY 2 LIMIT %s",
+                (self._firm, first, end, self._mine[0], after, PAGE),
+            ).fetchall()
+            if not rows:
+                return
+            after = rows[-1][1]
+            back: list[UUID] = []
+            stay: list[tuple[UUID, str]] = []
+            tasks = (
+                Task(
+                    run=self._ending(id, frozenset(acts), preview=preview),
+                    key=None if preview else f"import/{self._id}/undo/consent/{id}",
+                    reads=[(CONSENT, id)],
+                    label=id,
+                )
+                for id, _, acts in rows
+            )
+            for outcome in self._bulk.run(tasks):
+                id = outcome.task.label
+                if outcome.failed is not None:
+                    raise outcome.failed
+                if outcome.refused is None or isinstance(outcome.refused, OnlyLooking):
+                    self._report.put_back["consent"] += 1
+                    back.append(id)
+                else:
+                    self._report.keep(_kept("consent", id, outcome.refused))
+                    stay.append((id, outcome.refused.why))
+            if not preview:
+                self._mark(back, stay)
+
+    def _ending(self, id: UUID, acts: frozenset[str], *, preview: bool) -> Callable[[Work], Awaitable[Mapping[str, object]]]:
+        async def run(w: Work) -> Mapping[str, object]:
+            chain = await w.load(CONSENT, id)
+            standing = [
+                (channel, s.grant)
+                for key, channel in chain.state.marks
+                if (s := chain.state.at(key, channel, w.now)).valid and s.grant is not None and str(s.grant.record_id) in acts
+            ]
+            if not standing:
+                raise ConsentStays
+            if preview:
+                raise OnlyLooking
+            for channel, grant in standing:
+                capture = Capture(
+                    controller=w.firm, actor=w.actor.kind, collection_method="import", capture_source="undo of an import"
+                )
+                for e in consent.invalidate(
+                    chain.state,
+                    purposes=(grant.purpose,),
+                    channel=channel,
+                    at=w.now,
+                    capture=capture,
+                    record_id=RecordId(w.new_id()),
+                    prev=chain.leaf_hash,
+                ):
+                    w.record(chain, [e], occurred_at=e.effective_from)
+            return {}
+
+        return run
 
     def _putting_back(self, command: UUID, why: str, *, preview: bool) -> Callable[[Work], Awaitable[Mapping[str, object]]]:
         async def run(w: Work) -> Mapping[str, object]:

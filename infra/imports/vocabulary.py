@@ -195,5 +195,33 @@ NAMES: dict[str, dict[str, str]] = {
         "contact": "contact|customer|client|kunde|requester email",
         "organisation": "company|account|organization|organisation|firma",
     },
+    "consents": {
+        "id": "id|consent id|record id|receipt id|consent record id|event id",
+        "contact_id": "contact id|contactid|person id|customer id|subscriber id|subject id|kundennummer|contact|individual id|lead id",
+        "email": "email|e mail|email address|e mail address|subscriber|correo|courriel",
+        "phone": "phone|mobile|telephone|phone number|mobile number|telefon|handy",
+        "purpose": "purpose|purposes|purpose key|list|list name|topic|subscription|category|zweck|finalite|subscription type|data use purpose",
+        "channel": "channel|medium|contact point type|kanal|canal|channel type",
+        "status": "status|consent status|consent|opt in|optin|subscription status|opt in status|privacy consent status|zustimmung",
+        "at": (
+            "timestamp|date|at|time|consent date|consent time|captured at|created at|occurred at|opt in date|opt in time|optin time|event time|"
+            "datum|signed at|consent captured date time|effective from|subscribed at|changed at"
+        ),
+        "legal_basis": "legal basis|lawful basis|basis|rechtsgrundlage|base legale",
+        "consent_type": "consent type|type|form of consent|express or implied|einwilligungsart",
+        "implied_by": "implied by|relationship|implied from",
+        "notice": "notice|notice id|privacy notice|text id|form id|consent text id",
+        "notice_version": "notice version|version|text version|form version|policy version",
+        "notice_language": "notice language|language|sprache|langue|locale",
+        "effective_to": "effective to|valid until|valid to",
+        "expires_at": "expires|expires at|expiry|expiry date|expiration date|gultig bis",
+        "evidence": "evidence|evidence sha256|sha256|proof hash|evidence hash|hash|document hash",
+        "evidence_media_type": "media type|evidence media type|content type|mime type|evidence type",
+        "jurisdiction": "jurisdiction|country|country code|region|land",
+        "ip_address": "ip|ip address|opt in ip|optin ip|confirm ip|ip adresse",
+        "contact_point": "contact point|address used|contact point value",
+        "source": "source|capture source|form|origin|quelle|opt in source|consent captured source",
+        "remark": "remark|notes|note|comment|bemerkung",
+    },
 }
 BY_NAME = {kind: {n: target for target, names in table.items() for n in names.split("|")} for kind, table in NAMES.items()}
