@@ -11,10 +11,12 @@ from infra.database import Database, DatabaseUnusable
 from infra.settings import Settings
 
 PATIENCE: Final = 5.0  # seconds in which what lags must have moved
+ROUND: Final = 60.0  # seconds within which what looks at the record by rounds has shown itself
 ASKED: Final = 0.25
 
 _ROWS = (
-    "SELECT p.name, p.position, p.stopped_at, p.error, h.position - p.position FROM chancery.projections p, record.head h"
+    "SELECT p.name, p.position, p.stopped_at, p.error, h.position - p.position, extract(epoch FROM now() - p.updated_at)::float8"
+    " FROM chancery.projections p, record.head h"
     " WHERE p.name = %(name)s OR p.process = %(name)s ORDER BY p.name"
 )
 
@@ -25,6 +27,7 @@ class Standing(NamedTuple):
     stopped_at: int | None
     error: str | None
     lag: int
+    shown: float  # seconds ago
 
 
 class Unknown(Exception):
@@ -51,7 +54,7 @@ def examine(c: psycopg.Connection[Any], name: str, patience: float = PATIENCE) -
             if s.error is not None:
                 return now, f"{s.name} can't go on at position {s.position}: {s.error}."
         moved = {s.name: s.position for s in first}
-        still = [s for s in now if s.lag > 0 and s.position <= moved.get(s.name, s.position)]
+        still = [s for s in now if s.lag > 0 and s.shown > ROUND and s.position <= moved.get(s.name, s.position)]
         if not still:
             return now, None
         if time.monotonic() > until:

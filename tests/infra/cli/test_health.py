@@ -64,6 +64,8 @@ def test_an_engine_that_is_away_is_said(here: Database) -> None:
 
 def test_what_lags_and_stands_still_is_unhealthy(here: Database) -> None:
     alter(here, "UPDATE chancery.projections SET position = 4 WHERE name = 'relay'")
+    assert asked("relay")[0] == 0, "it has shown itself just now"
+    alter(here, "UPDATE chancery.projections SET updated_at = now() - interval '2 minutes' WHERE name = 'relay'")
     code, said = asked("relay")
     assert (code, said) == (1, "relay stands still at position 4, 6 behind the record. Does its process run?\n")
 
