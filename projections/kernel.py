@@ -49,6 +49,7 @@ class View(Generic[Row]):
     text, int bigint, bool boolean, Decimal numeric, datetime timestamptz, date date, tuple[str, ...] text[], tuple[UUID, ...]
     uuid[], anything else jsonb.
     `keys` names the rows an event touches; `fold` gives the row after it, or None when the row is gone.
+    `once` marks a view whose rows come of one event each and never change: nobody looks for an earlier one.
     """
 
     name: str
@@ -57,6 +58,7 @@ class View(Generic[Row]):
     row: type[Row]
     keys: Callable[[Recorded], Iterable[UUID]]
     fold: Callable[[Row | None, UUID, Recorded], Row | None]
+    once: bool = False
 
 
 VIEWS: dict[str, View[Any]] = {}

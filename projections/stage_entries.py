@@ -75,4 +75,6 @@ def fold(row: StageEntryRow | None, _key: UUID, r: Recorded) -> StageEntryRow | 
     )
 
 
-STAGE_ENTRIES = view(View(name="stage_entries", version=1, table="views.stage_entries", row=StageEntryRow, keys=keys, fold=fold))
+STAGE_ENTRIES = view(
+    View(name="stage_entries", version=1, table="views.stage_entries", row=StageEntryRow, keys=keys, fold=fold, once=True)
+)

@@ -194,4 +194,4 @@ def fold(row: TimelineRow | None, key: UUID, r: Recorded) -> TimelineRow | None:
     )
 
 
-TIMELINE = view(View(name="timeline", version=1, table="views.timeline", row=TimelineRow, keys=keys, fold=fold))
+TIMELINE = view(View(name="timeline", version=1, table="views.timeline", row=TimelineRow, keys=keys, fold=fold, once=True))

@@ -43,14 +43,14 @@ class _WrittenOut:
     def add(self, key: Key) -> None:
         if self._bits is None:
             self._bits = bytearray(_MASK + 1 >> 3)
-        h = hash(key)
+        h = hash((key[0].int, key[1].int))
         for place in (h & _MASK, h >> 32 & _MASK):
             self._bits[place >> 3] |= 1 << (place & 7)
 
     def __contains__(self, key: Key) -> bool:
         if self._bits is None:
             return False
-        h = hash(key)
+        h = hash((key[0].int, key[1].int))
         return all(self._bits[place >> 3] >> (place & 7) & 1 for place in (h & _MASK, h >> 32 & _MASK))
 
 
@@ -91,7 +91,8 @@ class _Filling:
         current: list[bytes] = []
         gone: list[bytes] = []
         for line in lines:
-            self.out.add(line.key)
+            if not self.folding.view.once:
+                self.out.add(line.key)
             if line.current is not None:
                 to = gone if line.current.row is None else current
                 to.append(self.table.copied(line.key, line.current, superseded=line.current.row is None))
@@ -152,12 +153,18 @@ def fill(
             routed = router.route(events)
             copies: list[Copy] = []
             writes: list[Write] = []
+            superseded: list[bytes] = []
+            amended: list[Write] = []
             active = sum(1 for f in fillings.values() if f.folding.lines) or 1
             for name, touched in routed.items():
                 f = fillings[name]
                 lines = f.folding.fold(touched, *_reads(f, writing, settled))
-                superseded, amended = f.superseded(lines)
-                current, gone = f.pushed_out(f.folding.trim(LINES // active))
+                if f.folding.view.once:
+                    superseded, amended = [], []
+                    current, gone = f.pushed_out(lines)
+                else:
+                    superseded, amended = f.superseded(lines)
+                    current, gone = f.pushed_out(f.folding.trim(LINES // active))
                 copies += [(f.table.copy_current, current), (f.table.copy_history, superseded + gone)]
                 writes += amended
             settled()

@@ -40,6 +40,7 @@ NULL = b"\xff\xff\xff\xff"
 _INT8 = struct.Struct(">iq")
 _UUID = b"\x00\x00\x00\x10"
 _TRUE, _FALSE = b"\x00\x00\x00\x01\x01", b"\x00\x00\x00\x01\x00"
+_EMPTY, _NONE_LISTED = _sized(b"\x01{}"), _sized(b"\x01[]")
 _DAY_ZERO = date(2000, 1, 1).toordinal()
 _numeric = DecimalBinaryDumper(Decimal)
 
@@ -82,7 +83,7 @@ def _array_literal(items: Iterable[Any]) -> str:
 
 
 def _uuid(v: UUID) -> bytes:
-    return _UUID + v.bytes
+    return _UUID + v.int.to_bytes(16, "big")
 
 
 def _int8(v: int) -> bytes:
@@ -94,7 +95,8 @@ def _bool(v: bool) -> bytes:
 
 
 def _text(v: str) -> bytes:
-    return _sized(v.encode())
+    raw = v.encode()
+    return len(raw).to_bytes(4, "big") + raw
 
 
 def _time(v: datetime) -> bytes:
@@ -187,7 +189,9 @@ def column(name: str, hint: Any) -> Column:
                 name, "text[]", "text", 25, _literal, _items(25, _text), lambda v: tuple(item(i) for i in v), personal
             )  # fmt: skip
     encode, decode = json_codec(kind)
-    return plain("jsonb", 3802, lambda v: _sized(b"\x01" + orjson.dumps(encode(v))), decode)
+    if kind in (dict[str, str], dict[str, int]):  # JSON already
+        return plain("jsonb", 3802, lambda v: _sized(b"\x01" + orjson.dumps(v)) if v else _EMPTY, decode)
+    return plain("jsonb", 3802, lambda v: _sized(b"\x01" + orjson.dumps(encode(v))) if v != () else _NONE_LISTED, decode)
 
 
 FOREVER = 2**63 - 1  # as a position: not ended; as microseconds: PostgreSQL's 'infinity'

@@ -52,3 +52,11 @@ def test_what_was_said_of_an_event_is_said_of_no_other() -> None:
 
     one, other = object(), object()
     assert [said(one), said(one), said(other), said(one)] == [1, 1, 2, 1]  # type: ignore[arg-type]
+
+
+def test_what_is_copied_is_frozen_like_the_row_it_came_from() -> None:
+    copied = replace(Row(name="one"), count=2)
+    assert type(copied) is Row
+    assert hash(copied) == hash(Row(name="one", count=2))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        copied.count = 3  # type: ignore[misc]
