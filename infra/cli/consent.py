@@ -13,7 +13,7 @@ import typer
 from domain.consent.words import Channel
 from domain.kernel import NotFound
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, err, execute, fail, firm_id, known, misuse, out, print_json, run
+from infra.cli.console import DATA, JSON, err, execute, fail, firm_id, known, misuse, out, print_json, run, write
 from infra.cli.log import brought_up, sequencer_of
 from infra.proofs import heads
 from infra.proofs.acting import sealing
@@ -111,18 +111,19 @@ def proof(
             sequencer_of(c).catch_up(connection)
         async with c.readers.reading(of, frozenset({"consent:read"})) as r:
             store = AsyncLogStore(r.connection, of, NodeCache())
-            return orjson.dumps(await bundle(store, c.vault, of, person, Wanted(disclose=names, older=old)))
+            try:
+                return orjson.dumps(await bundle(store, c.vault, of, person, Wanted(disclose=names, older=old)))
+            except NotFound:
+                fail("There is no consent on record for this contact.")
 
     try:
         raw = run(work, data)
-    except NotFound:
-        fail("There is no consent on record for this contact.")
     except NotProved as e:
         fail(f"It can't be proved: {e}.")
     if output is None:
         sys.stdout.buffer.write(raw + b"\n")
     else:
-        output.write_bytes(raw)
+        write(output, raw)
         err.print(f"Written to {output}: {len(raw):,} bytes. Verify it with: chancery verify {output} --vkey KEYFILE --complete")
 
 

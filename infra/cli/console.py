@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
-from commands.kernel import Actor, Command
+from commands.kernel import COMMANDS, Actor, Command
 from domain.kernel import FirmId, Refused
 from infra.away import EngineUnusable
 from infra.blobs import StoreAway
@@ -50,6 +50,14 @@ def misuse(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def write(path: Path, content: bytes) -> None:
+    """Write what was asked for to the file that was named."""
+    try:
+        path.write_bytes(content)
+    except OSError as e:
+        fail(f"{path} can't be written: {e.strerror}.")
+
+
 def chosen(data: Path | None = None) -> Settings:
     """The settings of the environment, `--data` first; a value that can't be used is named, never shown."""
     try:
@@ -60,7 +68,7 @@ def chosen(data: Path | None = None) -> Settings:
 
 
 def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
-    """Open the system, do the work, close it; a refusal is a sentence and exit 1."""
+    """Open the system, do the work, close it; a refusal is a sentence and exit 1, a value that no command takes one and exit 2."""
 
     async def inside() -> T:
         async with opened(chosen(data)) as chancery:
@@ -75,6 +83,14 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
         fail(str(e))
     except StoreAway as e:
         fail(e.strerror or str(e))
+    except OSError as e:
+        if e.filename is None:
+            raise
+        fail(f"{e.filename} can't be read or written: {e.strerror}.")
+    except ValidationError as bad:
+        if bad.title not in {spec.model.__name__ for spec in COMMANDS.values()}:
+            raise
+        misuse(" ".join(f"{e['loc'][0]}: {e['msg']}." for e in bad.errors(include_input=False, include_url=False) if e["loc"]))
     except (Busy, Unavailable, OutcomeUnknown, CommandIdReused, TooContended) as e:
         fail(" ".join((type(e).__doc__ or "").split()))
 

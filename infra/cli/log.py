@@ -13,7 +13,22 @@ from rich.progress import Progress, TaskID
 from commands.log import RestartLog, RotateLogKey
 from domain.kernel import FirmId
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, chosen_firms, err, execute, fail, firm_id, known, out, print_json, run, show
+from infra.cli.console import (
+    DATA,
+    JSON,
+    chosen_firms,
+    err,
+    execute,
+    fail,
+    firm_id,
+    known,
+    misuse,
+    out,
+    print_json,
+    run,
+    show,
+    write,
+)
 from infra.proofs import daily, heads
 from infra.proofs.acting import sealing
 from infra.proofs.doctor import Audited, Trust, examine
@@ -76,7 +91,7 @@ def checkpoint(
     if output is None:
         typer.echo(note, nl=False)
     else:
-        output.write_text(note)
+        write(output, note.encode())
         out.print(f"Wrote {output}.", markup=False)
 
 
@@ -141,7 +156,7 @@ def proof(
 ) -> None:
     """The proof (C2SP tlog-proof) that an event stands in the log."""
     if (position is None) == (index is None):
-        fail("Say which event: --position or --index.")
+        misuse("Say which event: --position or --index.")
 
     async def work(c: Chancery) -> str:
         of = known(c, firm_id(firm))
@@ -164,7 +179,7 @@ def proof(
     if output is None:
         typer.echo(text, nl=False)
     else:
-        output.write_text(text)
+        write(output, text.encode())
         out.print(f"Wrote {output}.", markup=False)
 
 
@@ -260,7 +275,7 @@ def rotate_key(
 ) -> None:
     """Sign with a new key from now on. What the old one has signed stays valid; those who verify need the new vkey."""
     if reason not in {"scheduled", "compromised", "lost"}:
-        fail("The reason is scheduled, compromised or lost.")
+        misuse("The reason is scheduled, compromised or lost.")
 
     async def work(c: Chancery) -> list[dict[str, str]]:
         keys = signing_keys(c.settings)
@@ -294,7 +309,7 @@ def restart(
 ) -> None:
     """Begin a new log in place of one that can't go on, over what the record now holds. It has another name, and says what it replaces."""
     if reason not in {"restored", "rewritten"}:
-        fail("The reason is restored or rewritten.")
+        misuse("The reason is restored or rewritten.")
 
     async def work(c: Chancery) -> tuple[Log, str]:
         of = known(c, firm_id(firm))

@@ -109,3 +109,16 @@ def test_wrong_usage_exits_2(words: tuple[str, ...], said: str) -> None:
     done = call(*words)
     assert done.exit_code == 2
     assert said in done.output
+
+
+def test_what_cant_be_used_is_a_sentence_and_never_a_trace(here: Path) -> None:
+    firm = answer("firm", "create", "Thornbury Wills")["firm_id"]
+    nameless = call("firm", "create", "")
+    assert (nameless.exit_code, nameless.stderr.strip()) == (2, "name: String should have at least 1 character.")
+    nowhere = call("log", "tiles", "/proc/nowhere", "--firm", firm)
+    assert nowhere.exit_code == 1
+    assert "can't be read or written" in nowhere.stderr
+    unwritable = call("log", "checkpoint", "--firm", firm, "-o", "/proc/nowhere/note")
+    assert (unwritable.exit_code, "can't be written" in unwritable.stderr) == (1, True), unwritable.output
+    for words in (("proof",), ("rotate-key", "--reason", "boredom"), ("restart", "--reason", "boredom")):
+        assert call("log", words[0], "--firm", firm, *words[1:]).exit_code == 2, words
