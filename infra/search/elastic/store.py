@@ -219,11 +219,14 @@ class ElasticStore:
     def revise(self, changes: Mapping[Key, tuple[int, Entry | None]]) -> bool:
         """Put entries that were made again in the place of whatever is there; False when one of them has moved on meanwhile."""
         keys = list(changes)
-        asked = [{"_index": self.alias(k.kind), "_id": document_id(k.firm, k.id), "_source": False} for k in keys]
-        found = self._index.elastic.ask("POST", "/_mget?filter_path=docs._version", {"docs": asked})["docs"] if keys else []
+        asked = [{"_index": self.alias(k.kind), "_id": document_id(k.firm, k.id), "_source": ["gone"]} for k in keys]
+        paths = "docs._id,docs._version,docs._source.gone"
+        found = self._index.elastic.ask("POST", f"/_mget?filter_path={paths}", {"docs": asked})["docs"] if keys else []
         versions: dict[Key, int] = {}
         for key, d in zip(keys, found, strict=True):
             now, made = int(d.get("_version", 0)), changes[key][0]
+            if changes[key][1] is None and d.get("_source", {}).get("gone"):
+                made = now // ROOM  # a tombstone bears the position its batch reached, which is beyond its own last event
             if now // ROOM > made:
                 return False
             versions[key] = max(now, made * ROOM) + 1
