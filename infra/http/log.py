@@ -44,6 +44,7 @@ READ, WRITE = "log:read", "log:write"
 FOR_EVER = "private, max-age=31536000, immutable"
 NOT_KEPT = "private, no-cache"
 TEXT = "text/plain; charset=utf-8"
+MOST_NOTHING = 1_000
 MOST_NOTE = 100_000
 AHEAD = timedelta(days=1)
 _CONTACT = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -339,20 +340,20 @@ class Logs:
         principal.need("consent:read")
         contact = request.path_params["contact"]
         if not _CONTACT.fullmatch(contact):
-            raise HttpProblem(404, "no-such-head", "No seal names this contact.")
+            raise HttpProblem(404, "no-such-head", "The id in the address is not a UUID.")
         await self._caught_up(request)
         async with self._store(principal) as store:
             try:
                 proof = await heads.prove_async(store.connection, principal.firm, f"consent/{contact}")
             except heads.NoHead as e:
-                raise HttpProblem(404, "no-such-head", f"No seal names this contact: {e}.") from e
+                raise HttpProblem(404, "no-such-head", f"{str(e)[:1].upper()}{str(e)[1:]}.") from e
         return json_response(
             {"seal": _seal(proof.seal), "index": proof.index, "head": proof.head, "inclusion": [b64(h) for h in proof.inclusion]}
         )
 
     async def _seal(self, request: Request, principal: Principal) -> Response:
         parameters(request, ())
-        await read_body(request, 0)
+        await _nothing_sent(request)
         await self._caught_up(request)
         async with self._store(principal) as store:
             entry = await store.log()
@@ -384,7 +385,7 @@ class Logs:
 
     async def _stamp(self, request: Request, principal: Principal) -> Response:
         parameters(request, ())
-        await read_body(request, 0)
+        await _nothing_sent(request)
         await self._caught_up(request)
         chancery = self._service.chancery
         try:
@@ -439,6 +440,13 @@ def _number(text: str, name: str) -> int:
         return decimal(text)
     except Malformed as e:
         raise HttpProblem(400, "parameter-malformed", f"The parameter {name} is a whole number.", parameter=name) from e
+
+
+async def _nothing_sent(request: Request) -> None:
+    """What takes no body takes an empty object too: many clients always send one."""
+    if (await read_body(request, MOST_NOTHING)).strip() not in {b"", b"{}"}:
+        errors = [{"field": "", "reason": "Leave the body out", "rule": "no_body"}]
+        raise HttpProblem(422, "invalid-request", "This address takes no body. Leave it out, or send {}.", errors=errors)
 
 
 # --- as OpenAPI describes it

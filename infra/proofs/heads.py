@@ -215,7 +215,7 @@ def _find(row: tuple[int, str] | None, tag: str) -> tuple[int, str]:
     for n, line in enumerate(row[1].splitlines(keepends=True) if row else ()):
         if row is not None and tag_of(line) == tag:
             return row[0] * WIDTH + n, line
-    raise NoHead("the chain has no line in the newest seal: it began after it")
+    raise NoHead("the newest seal names no chain of this contact: there is none, or it began later")
 
 
 def _wanted(index: int, count: int) -> tuple[set[int], list[tuple[int, int]]]:

@@ -215,6 +215,8 @@ async def test_heads_are_sealed_in_the_log_and_proved(house: House) -> None:
     done = await house.client.post("/v1/log/heads:seal", headers={"Chancery-Position": str(people[-1][1])})
     assert done.status_code == 200, done.text
     assert done.json()["count"] == 3
+    assert (await house.client.post("/v1/log/heads:seal", json={})).status_code == 200
+    assert (await house.client.post("/v1/log/heads:seal", json={"now": True})).status_code == 422
     trust = await policy(house)
     for id, position in people:
         answer = await house.client.get(f"/v1/log/heads/{id}", headers={"Chancery-Position": str(done.json()["position"])})
