@@ -400,7 +400,7 @@ def test_a_consumer_whose_last_event_is_not_the_stores_stops_and_says_so(bus: Bu
 @pytest.mark.invariant("CS13")
 def test_what_waits_is_bounded_and_everything_is_handled_nevertheless(bus: Bus) -> None:
     known = firms(4)
-    bus.write(known, 60)
+    bus.write(known, 120)
     metrics, most, paused = Metrics(), 0.0, 0.0
     subscription = writing(bus.group, slow=0.02, waiting=60, batch=5, firms=frozenset(known))
     with consuming(subscription, bus.settings, bus.database, metrics=metrics):
