@@ -46,7 +46,7 @@ from infra import ids
 from infra.database import Database
 from infra.record import appender, codec, wire
 from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable, stream_key
-from infra.record.crew import Crew, CrewLost, packed
+from infra.record.crew import Crew, CrewLost, packed, travels
 from infra.record.encoding import About, Commanded, Piece, Rests, Told
 from infra.record.execute import ATTEMPTS, Making, Memory, TooContended, complete_answer, now, read_versions, spec_of
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
@@ -159,11 +159,20 @@ class _Written:
         return self
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Promised(Made):
-    """An event whose stored form is made elsewhere."""
+@dataclass(slots=True)
+class _Promised:
+    """An event whose stored form is made elsewhere; stands where a `Made` does until then."""
 
+    stream_type: str
+    stream_id: UUID
+    stream_version: int
+    event_id: UUID
+    type: str
+    occurred_at: datetime
     event: Any
+    public: bytes = b""
+    disclosures: tuple[object, ...] = ()
+    leaf_hash: str = ""
 
 
 def _chained() -> frozenset[str]:
@@ -198,6 +207,7 @@ class Bulk(Making):
         self._crew: Crew | None = None
         self._crew_gone = False
         self._chained = _chained() if helpers else frozenset()
+        self._names: dict[type, str] = {}
         self._elsewhere = False  # whether the task that is being decided is encoded by the crew
         self._database = database
         self._firm = firm
@@ -413,23 +423,17 @@ class Bulk(Making):
     def make(self, work: Work, entity: Entity[Any, Any], event: Any, occurred_at: datetime) -> Made:
         if not self._elsewhere:
             return super().make(work, entity, event, occurred_at)
-        name = codec.CODECS.of(event).name
+        name = self._names.get(type(event))
+        if name is None:
+            name = self._names[type(event)] = codec.CODECS.of(event).name
+            travels(type(event))
         if name.partition(".")[0] in self._chained:
             self._elsewhere = False
             self._keep_here(work)
             return super().make(work, entity, event, occurred_at)
-        return _Promised(
-            stream_type=entity.stream.type,
-            stream_id=entity.id,
-            stream_version=entity.version + 1,
-            event_id=ids.uuid7(),
-            type=name,
-            occurred_at=occurred_at,
-            public=b"",
-            disclosures=(),
-            leaf_hash="",
-            event=event,
-        )
+        promised: Any = _Promised(entity.stream.type, entity.id, entity.version + 1, ids.uuid7(), name, occurred_at, event)
+        made: Made = promised
+        return made
 
     def _decide(self, d: _Doing) -> None:
         t = d.task
@@ -464,10 +468,11 @@ class Bulk(Making):
 
     def _keep_here(self, work: Work) -> None:
         """Make the stored form of what was promised, in this process after all."""
-        for n, m in enumerate(work.made):
+        made: list[Any] = work.made
+        for n, m in enumerate(made):
             if isinstance(m, _Promised):
                 entity = Entity(STREAMS[m.stream_type], m.stream_id, None, m.stream_version - 1)
-                work.made[n] = super().make(work, entity, m.event, m.occurred_at)
+                made[n] = super().make(work, entity, m.event, m.occurred_at)
 
     def _hand_over(self, piece: Sequence[_Doing]) -> int:
         """Let the crew encode these; answers their size."""
@@ -482,14 +487,15 @@ class Bulk(Making):
             now = d.work.now
             told: list[Told] = []
             mine: list[About] = []
+            m: Any
             for m in d.work.made:
                 assert isinstance(m, _Promised)  # noqa: S101 # nosec B101 - or it would be encoded here
                 if m.stream_version == 1:
                     begun.add(m.stream_id)
                 at = None if m.occurred_at is now else m.occurred_at
-                told.append(Told(m.stream_type, m.stream_id.bytes, m.stream_version, m.event_id.bytes, m.event, at))
+                told.append((m.stream_type, m.stream_id.bytes, m.stream_version, m.event_id.bytes, m.event, at))
                 mine += of(m.event).subjects(m.event, m.stream_id)
-            commands.append(Commanded(d.command_id.bytes, now, told))
+            commands.append((d.command_id.bytes, now, told))
             abouts[d] = mine
             for about in mine:
                 if about not in keys:

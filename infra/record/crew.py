@@ -10,6 +10,7 @@ C3  `map` keeps at most `AHEAD` pieces a process under way, so memory is bounded
 """
 
 import copyreg
+import dataclasses
 import importlib
 import io
 import pickle  # nosec B403 - between this program's own processes, over a socket nobody else has
@@ -22,6 +23,7 @@ from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from itertools import islice
 from multiprocessing.connection import Connection
+from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -143,6 +145,26 @@ class _Member:
 class _Pickler(pickle.Pickler):
     dispatch_table = copyreg.dispatch_table.copy()
     dispatch_table[UUID] = lambda made: (of_int, (made.int,))  # a third of the time of UUID's own way
+
+
+def travels(cls: type) -> None:
+    """Let objects of a dataclass with slots travel as their values: its own way asks for its fields each time, on either side."""
+    names = tuple(f.name for f in dataclasses.fields(cls))
+    if cls in _Pickler.dispatch_table or not names:
+        return
+    values = attrgetter(*names)
+    if len(names) == 1:
+        _Pickler.dispatch_table[cls] = lambda made: (remade, (cls, names, (values(made),)))
+    else:
+        _Pickler.dispatch_table[cls] = lambda made: (remade, (cls, names, values(made)))
+
+
+def remade(cls: type, names: tuple[str, ...], values: tuple[Any, ...], _set: Any = object.__setattr__) -> Any:
+    """An object as it was before it travelled."""
+    made: Any = object.__new__(cls)
+    for name, value in zip(names, values, strict=True):
+        _set(made, name, value)
+    return made
 
 
 def packed(value: Any) -> bytes:

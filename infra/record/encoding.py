@@ -18,21 +18,11 @@ from infra.record.vault import DataKey, seal
 About = tuple[UUID, str]
 
 
-class Told(NamedTuple):
-    """An event on its way to its stored form; ids as bytes."""
-
-    stream_type: str
-    stream_id: bytes
-    version: int
-    event_id: bytes
-    event: Any
-    occurred_at: datetime | None  # None: when it was recorded
-
-
-class Commanded(NamedTuple):
-    command_id: bytes
-    now: datetime
-    events: list[Told]
+# Plain tuples, ids as bytes: a named one takes several times as long to travel.
+Told = tuple[str, bytes, int, bytes, Any, datetime | None]
+"""An event on its way to its stored form: stream's type and id, version, event id, event, when it occurred (None: when it was recorded)."""
+Commanded = tuple[bytes, datetime, list[Told]]
+"""A command's id, when it was carried out, its events."""
 
 
 class Piece(NamedTuple):
@@ -111,44 +101,45 @@ def encode(piece: Piece) -> list[Rests | None]:
 
 def _rests(piece: Piece, command: Commanded, keys: dict[About, DataKey], source: str) -> Rests | None:
     codecs, text, integer = codec.CODECS, _text, int.from_bytes
-    recorded, recorded_at = codec.timestamp(command.now), wire.micros(command.now)
-    command_id = text(command.command_id)
+    command_bytes, now, events = command
+    recorded, recorded_at = codec.timestamp(now), wire.micros(now)
+    command_id = text(command_bytes)
     last, stream_id, stream_text = b"", UUID(int=0), ""
     rests: Rests = []
     try:
-        for e in command.events:
-            if e.stream_id != last:
-                last, stream_id, stream_text = e.stream_id, UUID(bytes=e.stream_id), text(e.stream_id)
-            event_codec = codecs.of(e.event)
-            data, disclosures = event_codec.encode(e.event, stream_id)
+        for stream_type, stream, version, id, event, occurred_at in events:
+            if stream != last:
+                last, stream_id, stream_text = stream, UUID(bytes=stream), text(stream)
+            event_codec = codecs.of(event)
+            data, disclosures = event_codec.encode(event, stream_id)
             leaf = envelope(
                 data=data,
                 name=event_codec.name,
-                event_id=of_int(integer(e.event_id, "big")),
-                stream_type=e.stream_type,
+                event_id=of_int(integer(id, "big")),
+                stream_type=stream_type,
                 stream_id=stream_text,
-                version=e.version,
+                version=version,
                 actor=piece.actor,
                 command_id=command_id,
                 source=source,
                 recorded=recorded,
-                occurred=recorded if e.occurred_at is None else codec.timestamp(e.occurred_at),
+                occurred=recorded if occurred_at is None else codec.timestamp(occurred_at),
                 correlation_id=piece.correlation_id,
                 origin=piece.origin,
             )
             sealed = None
             if disclosures:
-                bound = piece.firm + e.stream_id + e.event_id
+                bound = piece.firm + stream + id
                 sealed = seal(bound, [(keys[d.subject, d.purpose], d) for d in disclosures])
             rests.append(
                 wire.event_rest(
-                    e.stream_id,
-                    e.version,
-                    e.event_id,
+                    stream,
+                    version,
+                    id,
                     recorded_at,
-                    recorded_at if e.occurred_at is None else wire.micros(e.occurred_at),
-                    command.command_id,
-                    e.stream_type.encode(),
+                    recorded_at if occurred_at is None else wire.micros(occurred_at),
+                    command_bytes,
+                    stream_type.encode(),
                     event_codec.name.encode(),
                     leaf,
                     sealed,

@@ -1,10 +1,13 @@
 """Replay in several processes gives what one process reads, in order; processes that help end with the one that asked."""
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -17,7 +20,7 @@ from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import FirmId
 from infra.database import Database
 from infra.record.bulk import Bulk, command_task
-from infra.record.crew import Crew, CrewLost
+from infra.record.crew import Crew, CrewLost, packed, travels
 from infra.record.reader import decode, fetch_keys, read_after, replay
 from infra.record.replay import Replay
 from infra.record.vault import Vault
@@ -90,6 +93,26 @@ def test_what_goes_wrong_with_a_piece_is_raised_in_its_place() -> None:
             next(results)
     with Crew(1, "tests.infra.test_replay:doubling", 0) as crew, pytest.raises(CrewLost):
         list(crew.map([99]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _One:
+    value: UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Several:
+    name: str
+    inner: tuple[_One, ...] = ()
+    amount: Decimal | None = None
+
+
+def test_what_travels_as_its_values_comes_back_equal() -> None:
+    values = [_Several(name="a", inner=(_One(value=uuid4()), _One(value=uuid4())), amount=Decimal("1.50")), _Several(name="b")]
+    travels(_Several)
+    travels(_One)
+    travelled = packed(values)
+    assert pickle.loads(travelled) == values  # noqa: S301 - our own
 
 
 def test_a_crew_can_be_asked_again_after_a_map_that_was_given_up() -> None:
