@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from psycopg_pool import AsyncConnectionPool
 
@@ -11,7 +12,6 @@ from infra.blobs import BlobStore, blobs
 from infra.database import Database, migrate
 from infra.erasure.restored import again_erased
 from infra.followers import Parts
-from infra.graph.neo4j.cypher import Cypher
 from infra.graph.wiring import graph
 from infra.lists import Lists
 from infra.reading import Feed, Readers
@@ -21,6 +21,9 @@ from infra.record.past import Past
 from infra.record.vault import Vault
 from infra.search.wiring import search
 from infra.settings import Settings
+
+if TYPE_CHECKING:
+    from infra.graph.neo4j.cypher import Cypher
 
 
 def settings(**given: object) -> Settings:
@@ -42,7 +45,7 @@ class Chancery:
     blobs: BlobStore
     page_key: bytes
     head_at_start: int
-    cypher: Cypher | None = None
+    cypher: "Cypher | None" = None
 
 
 @asynccontextmanager

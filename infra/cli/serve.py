@@ -25,8 +25,6 @@ from infra.cli.firms import create_firm
 from infra.database import Database, DatabaseUnusable
 from infra.followers import follow as run_followers
 from infra.followers import followers, parts
-from infra.http.app import build
-from infra.http.connection import connection
 from infra.projector.engine import Projector
 from infra.projector.shards import projecting
 from infra.record.vault import KeysUnusable, Vault
@@ -115,6 +113,9 @@ def serve(
     demo: bool = typer.Option(False, "--demo", help="On the first start, make a firm with a year of work in it."),
 ) -> None:
     """Serve the API. The first start makes a firm and prints its owner's key, once."""
+    from infra.http.app import build
+    from infra.http.connection import connection
+
     settings = chosen(data)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: children and database are let go
     with contextlib.closing(_listen(host, port)) as listening:

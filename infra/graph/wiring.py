@@ -2,16 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from infra.graph.neo4j.client import Address, Client
-from infra.graph.neo4j.cypher import Cypher
-from infra.graph.neo4j.engine import NAME, Neo4jGraph
-from infra.graph.neo4j.follower import sealer
 from infra.graph.postgres import PostgresGraph
 from infra.reading import PgReader
 from infra.record.vault import Vault
 from infra.settings import Settings
 from queries.graph.port import Graph
+
+if TYPE_CHECKING:  # the driver is loaded where a Neo4j is set, and costs nothing elsewhere
+    from infra.graph.neo4j.cypher import Cypher
 
 
 async def _nothing() -> None:
@@ -24,12 +24,19 @@ class GraphPort:
 
     made: Callable[[PgReader], Graph]
     instead: Mapping[str, str] = field(default_factory=dict)
-    cypher: Cypher | None = None
+    cypher: "Cypher | None" = None
     close: Callable[[], Awaitable[None]] = _nothing
 
 
 async def graph(settings: Settings, vault: Vault, *, serving: bool = True) -> GraphPort:
     """Open the engine that is set. EngineUnusable when it is to serve, is Neo4j, and does not answer."""
+    if settings.neo4j_url is None:
+        return GraphPort(PostgresGraph)
+    from infra.graph.neo4j.client import Address, Client
+    from infra.graph.neo4j.cypher import Cypher
+    from infra.graph.neo4j.engine import NAME, Neo4jGraph
+    from infra.graph.neo4j.follower import sealer
+
     address = Address.of(settings)
     if address is None:
         return GraphPort(PostgresGraph)

@@ -27,7 +27,6 @@ from infra.proofs.certificates import certify
 from infra.proofs.encoding import b64, unb64
 from infra.proofs.errors import NotProved
 from infra.proofs.notes import Verifier
-from infra.proofs.paper import paper
 from infra.proofs.policy import Policy
 from infra.proofs.signing import SigningKeys
 from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
@@ -77,6 +76,8 @@ class Proofs:
         return Response(orjson.dumps(made), media_type="application/json", headers=headers)
 
     async def _paper(self, request: Request) -> Response:
+        from infra.proofs.paper import paper
+
         contact, made, principal = await self._bundle_of(request)
         async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             names = await r.one(NAMES_SQL, contact=contact)
