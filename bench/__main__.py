@@ -24,7 +24,6 @@ GROUPS = (
     "search",
     "elastic",
     "kafka",
-    "consent",
     "erasure",
     "neo4j",
 )

@@ -62,8 +62,8 @@ def _clone(table: str, sets: dict[str, str]) -> str:
     """A hundred thousand rows like the first one, with other values in some columns."""
     shown = ", ".join(f"'{k}', {v}" for k, v in sets.items())
     return (
-        f"INSERT INTO views.{table} SELECT (jsonb_populate_record(t, jsonb_build_object({shown}))).* FROM"
-        f" (SELECT * FROM views.{table} WHERE firm_id = %(firm)s ORDER BY id LIMIT 1) t, generate_series(1, %(count)s) n"
+        f"INSERT INTO views.{table} SELECT r.* FROM (SELECT * FROM views.{table} WHERE firm_id = %(firm)s ORDER BY id LIMIT 1) t,"
+        f" generate_series(1, %(count)s) n, LATERAL jsonb_populate_record(NULL::views.{table}, to_jsonb(t) || jsonb_build_object({shown})) r"
     )
 
 
