@@ -12,7 +12,6 @@ from uuid import UUID
 from bench.harness import Figure, check_record, figure
 from bench.place import ACTOR, Place
 from commands.contacts import CreateContact
-from commands.deals import NoteOnDeal
 from commands.kernel import Command
 from commands.notes import WriteNote
 from commands.privacy import ApproveErasure, RequestOfPerson
@@ -26,9 +25,8 @@ from infra.record import wire
 from infra.record.bulk import Bulk, command_task
 from infra.settings import Settings
 
-CONTACTS = 10_000
-NOTES = 10_000
-ON_DEALS = 80_000
+CONTACTS = 20_000
+NOTES = 80_000
 RUNS = 7
 GOAL = 60.0
 
@@ -48,8 +46,6 @@ def record(p: Place) -> list[UUID]:
             ]
         )
         run([WriteNote(about_type="contact", about=contacts[n % CONTACTS], text=f"Called about number {n}") for n in range(NOTES)])
-        for start in range(0, ON_DEALS, 20_000):
-            run([NoteOnDeal(id=p.deals[n % len(p.deals)], note=f"Note {n}") for n in range(start, start + 20_000)])
     return contacts
 
 
@@ -63,7 +59,7 @@ def measure(p: Place) -> list[Figure]:
         projector.catch_up(c)
     took = asyncio.run(_erased(p, settings, contacts))
     check_record(p.conninfo)
-    name = f"erasure of a person in all stores, {CONTACTS + NOTES + ON_DEALS:,} events"
+    name = f"erasure of a person in all stores, {CONTACTS + NOTES:,} events"
     return [figure(name, f"{GOAL:.0f} s", [(t, GOAL) for t in took], goal=1.0, direction="at most", unit="s")]
 
 
