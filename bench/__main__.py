@@ -24,6 +24,7 @@ GROUPS = (
     "search",
     "elastic",
     "kafka",
+    "consent",
     "erasure",
     "neo4j",
 )

@@ -28,6 +28,7 @@ from commands.purposes import DefinePurpose
 from domain.consent.words import Channel
 from domain.kernel import FirmId
 from infra.proofs import heads
+from infra.proofs.acting import execute, sealing
 from infra.proofs.bundle import Wanted, bundle
 from infra.proofs.sequencer import Sequencer
 from infra.proofs.signing import Signed, SigningKeys
@@ -210,7 +211,7 @@ def measure(p: Place) -> list[Figure]:
     with p.database.connect("record") as c:
         s.prepare(c)
         s.catch_up(c)
-        heads.seal(p.database, LogStore(c, firm).log())
+        execute(p.database, vault, sealing(heads.seal(p.database, LogStore(c, firm).log())), firm)
         s.catch_up(c)
         vkey = LogStore(c, firm).log().vkey
     port = _port()

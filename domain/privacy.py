@@ -120,9 +120,7 @@ class Completed:
     certificate: str
 
 
-Event = (
-    HoldPlaced | HoldLifted | Requested | Extended | RequestRefused | Approved | Answered | KeysDestroyed | Purged | Completed
-)
+Event = HoldPlaced | HoldLifted | Requested | Extended | RequestRefused | Approved | Answered | KeysDestroyed | Purged | Completed
 
 # --- state
 
@@ -154,7 +152,9 @@ class Privacy:
     @property
     def erased(self) -> bool:
         """Whether what identifies the person is being destroyed, or is gone."""
-        return any(r.kind in DESTRUCTIVE and r.status in {"approved", "keys_destroyed", "completed"} for r in self.requests.values())
+        return any(
+            r.kind in DESTRUCTIVE and r.status in {"approved", "keys_destroyed", "completed"} for r in self.requests.values()
+        )
 
 
 # --- refusals

@@ -51,7 +51,7 @@ def _copier(cls: Any, *changed: str) -> Callable[..., Any]:
     given = ", ".join(["row", *(f"_{n}" for n in changed)])
     lines = [f"def copy({given}):", " new = twin()", *assigned, " new.__class__ = cls", " return new"]
     made: dict[str, Any] = {"twin": twin, "cls": cls}
-    exec("\n".join(lines), made)  # noqa: S102 - of the names of fields alone, as dataclasses itself does
+    exec("\n".join(lines), made)  # noqa: S102 # nosec B102 - of the names of fields alone, as dataclasses does
     return made["copy"]  # type: ignore[no-any-return]
 
 

@@ -37,7 +37,10 @@ SETS: Mapping[str, tuple[str, str]] = {
     "contact": ("contacts", "(t.id = %(person)s OR t.merged_into = %(person)s)"),
     "relations": ("relations", "(t.source = %(person)s OR t.target = %(person)s)"),
     "notes": ("notes", "t.about = %(person)s"),
-    "deals": ("deals", "t.id IN (SELECT p.deal_id FROM views.deal_parties p WHERE p.firm_id = %(firm)s AND p.party_id = %(person)s)"),
+    "deals": (
+        "deals",
+        "t.id IN (SELECT p.deal_id FROM views.deal_parties p WHERE p.firm_id = %(firm)s AND p.party_id = %(person)s)",
+    ),
     "tasks": ("tasks", "t.contact = %(person)s"),
     "documents": ("documents", "t.contacts @> ARRAY[%(person)s]::uuid[]"),
     "consents": ("consents", "t.contact = %(person)s"),

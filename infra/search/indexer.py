@@ -241,7 +241,7 @@ class Indexer:
             except interrupted as e:
                 self._kept.clear()
                 log.warning("search.interrupted", engine=self._index.engine, error=type(e).__name__, why=_why(e))
-                stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries; not a secret
+                stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 # nosec B311 - spreads retries; not a secret
                 pause = min(pause * 2, 5.0)
 
     def prepare(self, c: psycopg.Connection[Any], stop: Event | None = None) -> None:

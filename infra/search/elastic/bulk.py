@@ -102,7 +102,7 @@ class Bulk:
                     "search.blocked", engine="elasticsearch", why="indices are read-only: is its disk full?", left=len(left)
                 )
                 wait = max(wait, 0.5)
-            time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 - spreads retries; not a secret
+            time.sleep(wait * random.uniform(0.5, 1.0))  # noqa: S311 # nosec B311 - spreads retries; not a secret
             wait = min(wait * 2, LONGEST_WAIT)
         return outcome
 

@@ -76,7 +76,13 @@ async def test_nothing_of_a_keys_secret_is_shown_to_anybody(house: House) -> Non
     made = await post(house, "/keys", {"name": "K", "role": "read-only"})
     rotated = await post(house, f"/keys/{made['id']}:rotate", {"overlap_hours": 1})
     await house.settle()
-    for path in ("/keys", f"/keys/{made['id']}", f"/keys/{made['id']}/history", f"/keys/{made['id']}/explain", f"/timeline/{made['id']}"):
+    for path in (
+        "/keys",
+        f"/keys/{made['id']}",
+        f"/keys/{made['id']}/history",
+        f"/keys/{made['id']}/explain",
+        f"/timeline/{made['id']}",
+    ):
         answer = await house.client.get(f"/v1{path}")
         assert "sha256" not in answer.text, path
     assert (await house.client.get("/v1/keys", params={"filter": 'sha256 = "x"'})).json()["type"].endswith("unknown-field")
