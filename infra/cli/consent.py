@@ -17,7 +17,7 @@ from infra.cli.console import DATA, JSON, err, execute, fail, firm_id, known, mi
 from infra.cli.log import brought_up, sequencer_of
 from infra.proofs import heads
 from infra.proofs.acting import sealing
-from infra.proofs.bundle import Wanted, bundle
+from infra.proofs.bundle import DISCLOSABLE, Wanted, bundle
 from infra.proofs.errors import NotProved
 from infra.proofs.store import AsyncLogStore, NodeCache
 from infra.reading import Moment
@@ -101,6 +101,8 @@ def proof(
     """The proof of a contact's consent in one file, sealed up to this moment. A stranger checks it with `chancery_verify.py`."""
     person = _id(contact)
     names = None if disclose == "all" else () if disclose == "none" else tuple(disclose.split(","))
+    if names is not None and not set(names) <= set(DISCLOSABLE):
+        misuse(f"--disclose takes none, all, or some of these with commas between: {', '.join(DISCLOSABLE)}.")
 
     async def work(c: Chancery) -> bytes:
         of = known(c, firm_id(firm))

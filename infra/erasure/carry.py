@@ -11,7 +11,7 @@ import structlog
 
 from commands.documents import DiscardDocument
 from commands.privacy import CompleteErasure, RecordKeysDestroyed, RecordPurged
-from domain.kernel import FirmId, Refused
+from domain.kernel import FirmId, NotFound, Refused
 from domain.privacy import PRIVACY, Request, RequestId
 from infra.bootstrap import Chancery
 from infra.cli.console import execute
@@ -50,9 +50,12 @@ def _subjects(c: Chancery, firm: UUID, contact: UUID) -> Subjects:
 
 
 def would_go(c: Chancery, firm: UUID, contact: UUID) -> WouldGo:
-    """The dry run of an erasure: nothing is written."""
+    """The dry run of an erasure: nothing is written. Raises NotFound."""
     subjects = _subjects(c, firm, contact)
     with c.database.connect("record") as connection:
+        there = "SELECT FROM record.streams WHERE firm_id = %s AND stream_type = 'contact' AND stream_id = %s"
+        if connection.execute(there, (firm, contact)).fetchone() is None:
+            raise NotFound(kind="contact", id=str(contact))
         keys = [
             k
             for (k,) in connection.execute(

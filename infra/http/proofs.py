@@ -22,7 +22,7 @@ from infra.http.reads import json_response, parameters
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service
 from infra.proofs import certificates
-from infra.proofs.bundle import ChainTooLong, NotYetProvable, Wanted, bundle
+from infra.proofs.bundle import DISCLOSABLE, ChainTooLong, NotYetProvable, Wanted, bundle
 from infra.proofs.certificates import certify
 from infra.proofs.encoding import b64, unb64
 from infra.proofs.errors import NotProved
@@ -52,7 +52,6 @@ VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number
 DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
 MOST_OLDER = 20
 _FIRM = r"/firms/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}(/[1-9][0-9]{0,3})?"
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,60}")
 
 
 class Proofs:
@@ -308,11 +307,11 @@ class Proofs:
     def _wanted(asked: dict[str, str], principal: Principal) -> Wanted:
         said = asked.get("disclose", "none")
         disclose: tuple[str, ...] | None = None if said == "all" else () if said == "none" else tuple(said.split(","))
-        if disclose and not all(_NAME.fullmatch(n) for n in disclose):
+        if disclose and not set(disclose) <= set(DISCLOSABLE):
             raise HttpProblem(
                 400,
                 "parameter-malformed",
-                "The parameter disclose is none, all, or names of fields with commas between, such as contact_point,ip_address.",
+                f"The parameter disclose is none, all, or some of these with commas between: {', '.join(DISCLOSABLE)}.",
                 parameter="disclose",
             )
         if disclose is None or disclose:

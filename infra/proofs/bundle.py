@@ -28,6 +28,8 @@ from verifier import chancery_verify
 
 FORMAT = chancery_verify.FORMAT
 MOST = 10_000
+DISCLOSABLE = ("contact_point", "display_name", "ip_address", "remark", "user_agent")
+"""The personal fields of an event of consent."""
 ASIDE = 200  # links from which on a proof is checked beside the event loop
 _CHAIN = (
     "SELECT firm_position, event_id, public, sealed FROM record.events WHERE firm_id = %s AND stream_id = %s AND stream_type = 'consent'"
