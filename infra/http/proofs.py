@@ -48,6 +48,7 @@ NAMES_SQL = (
     "SELECT f.name AS firm, c.name FROM views.firms f LEFT JOIN views.contacts c ON c.firm_id = %(firm)s AND c.id = %(contact)s"
     " WHERE f.firm_id = %(firm)s"
 )
+PURPOSES_SQL = "SELECT key, name FROM views.purposes WHERE firm_id = %(firm)s"
 VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number)s"
 DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
 MOST_OLDER = 20
@@ -80,12 +81,13 @@ class Proofs:
         contact, made, principal = await self._bundle_of(request)
         async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             names = await r.one(NAMES_SQL, contact=contact)
+            called = {p["key"]: p["name"] for p in await r.all(PURPOSES_SQL)}
         name = names["name"] if names is not None and PERSONAL in principal.permissions else None
         firm = (names["firm"] if names is not None else None) or "The firm"
         keys = "\n".join(map(str, self._keys(made["summary"]["log"])))
         found = chancery_verify.verify(orjson.dumps(made), chancery_verify.of_keys(keys))
         link = f"{self._service.chancery.settings.public_url.rstrip('/')}/docs#/log/verify"
-        pdf = await asyncio.to_thread(paper, made, found, firm=firm, name=name, link=link)
+        pdf = await asyncio.to_thread(paper, made, found, firm=firm, name=name, link=link, purposes=called)
         headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 

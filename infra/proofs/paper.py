@@ -4,6 +4,7 @@ The page says what the bundle says; the bundle itself is a file inside the PDF, 
 """
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -45,14 +46,22 @@ SAID = {
 ATTACHED = "consent-proof.json"
 
 
-def paper(bundle: Mapping[str, Any], found: Verified, *, firm: str, name: str | None, link: str) -> bytes:
-    """The PDF of a bundle that was verified. `name` is the person's, `link` where anybody may have the proof verified."""
+def paper(
+    bundle: Mapping[str, Any], found: Verified, *, firm: str, name: str | None, link: str, purposes: Mapping[str, str] | None = None
+) -> bytes:
+    """The PDF of a bundle that was verified. `name` is the person's, `link` where anybody may have the proof verified,
+    `purposes` what the firm calls its purposes, by key."""
     out = io.BytesIO()
+    titles = {str(n["id"]): str(n["title"]) for n in bundle.get("notices", ()) if n.get("title")}
     page = SimpleDocTemplate(
         out, pagesize=A4, leftMargin=22 * mm, rightMargin=22 * mm, topMargin=20 * mm, bottomMargin=20 * mm,
         title="Record of consent", author=firm, subject=found.contact, creator="Chancery", invariant=1,
     )  # fmt: skip
-    page.build([*_head(found, firm, name, link), *_chain(found.entries), *_foot()], onFirstPage=_numbered, onLaterPages=_numbered)
+    page.build(
+        [*_head(found, firm, name, link), *_chain(found.entries, purposes or {}, titles), *_foot()],
+        onFirstPage=_numbered,
+        onLaterPages=_numbered,
+    )
     return _attached(out.getvalue(), orjson.dumps(dict(bundle)))
 
 
@@ -80,25 +89,26 @@ def _head(found: Verified, firm: str, name: str | None, link: str) -> list[Any]:
     return [Table([[about, code]], colWidths=[None, 30 * mm], style=style), Spacer(1, 6 * mm)]
 
 
-def _chain(entries: Sequence[Entry]) -> list[Any]:
+def _chain(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping[str, str]) -> list[Any]:
     out: list[Any] = []
     for e in entries:
         data = e.event["data"]
         what = e.event["type"].split(".")[1]
-        purposes = ", ".join(str(p["key"]) for p in data.get("purposes", []))
+        purposes = ", ".join(names.get(str(p["key"]), str(p["key"])) for p in data.get("purposes", []))
         when = _moment(str(data.get("effective_from") or e.event["time"]))
         lines: list[Any] = [Paragraph(f"{data['seq']}. {when}: the person {SAID.get(what, what)}", HEAD)]
         about = [
             f"For {escape(purposes)}" if purposes else "",
             f"over {escape(str(data['channel']))}" if "channel" in data else "",
-            f"({escape(str(data['legal_basis']))})" if "legal_basis" in data else "",
+            f"({escape(_basis(str(data['legal_basis'])))})" if "legal_basis" in data else "",
             f"because of {escape(str(data['reason']))}" if "reason" in data else "",
         ]
         if any(about):
             lines.append(Paragraph(" ".join(a for a in about if a) + ".", BODY))
         notice = data.get("notice")
         if isinstance(notice, dict):
-            said = f"On the notice {notice['id']}, version {notice['version']} ({notice['language']}), SHA-256 {notice['sha256']}."
+            called = f"“{titles[notice['id']]}”" if notice.get("id") in titles else str(notice["id"])
+            said = f"On the notice {called}, version {notice['version']} ({notice['language']}), SHA-256 {notice['sha256']}."
             lines.append(Paragraph(escape(said), SMALL))
         lines += [Paragraph(f"{escape(k.replace('_', ' '))}: {escape(str(v))}", SMALL) for k, v in sorted(e.disclosed.items())]
         lines.append(Paragraph(f"entry {e.place} of the log, leaf {e.hash.hex()}", MONO))
@@ -115,6 +125,12 @@ def _foot() -> list[Any]:
             SMALL,
         ),
     ]
+
+
+def _basis(text: str) -> str:
+    """A legal basis as people write it: Article 6(1)(a) of the GDPR."""
+    found = re.fullmatch(r"(eu|uk)-gdpr:A(\d+)-(\d+)-([a-z])", text)
+    return f"{'UK ' if found[1] == 'uk' else ''}GDPR, Article {found[2]}({found[3]})({found[4]})" if found else text
 
 
 def _moment(text: str) -> str:
