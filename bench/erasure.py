@@ -5,8 +5,10 @@ up` prints them) those too, else what stands in PostgreSQL and in the folder of 
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from uuid import UUID
 
 from bench.harness import Figure, check_record, figure
@@ -29,6 +31,9 @@ CONTACTS = 20_000
 NOTES = 80_000
 RUNS = 7
 GOAL = 60.0
+_FOLLOWING = "SELECT name FROM chancery.projections WHERE name IN ('search', 'graph', 'relay', 'log')"
+_BEHIND = f"{_FOLLOWING} AND position < (SELECT position FROM record.head)"
+_SHOWN = _FOLLOWING
 
 
 def record(p: Place) -> list[UUID]:
@@ -65,10 +70,15 @@ def measure(p: Place) -> list[Figure]:
 
 async def _erased(p: Place, settings: Settings, contacts: Sequence[UUID]) -> list[float]:
     took = []
-    async with opened(settings) as c:
+    async with opened(settings) as c, AsyncExitStack() as stack:
         c.database = Database(p.conninfo, folder=p.folder)  # the server is embedded: its write-ahead log goes too
-        for follower in followers(parts_of(c)):
-            await asyncio.to_thread(follower.rebuild)
+        stop = threading.Event()
+        running = [f for f in followers(parts_of(c)) if f.name in {"search", "graph", "relay", "log"}]
+        for follower in running:
+            threading.Thread(target=follower.run, args=(stop,), daemon=True).start()
+        stack.callback(stop.set)
+        while p.query(_BEHIND) or len(p.query(_SHOWN)) < len(running):  # noqa: ASYNC110 - another process shows it
+            await asyncio.sleep(0.5)
         for contact in contacts[:RUNS]:
             asked = await execute(c, RequestOfPerson(id=contact, kind="erase"), p.firm)
             request = UUID(str(asked.body["request"]))
