@@ -55,7 +55,8 @@ def parts_of_uploads(server: S3, store: BlobStore) -> list[Path]:
         return []
     assert isinstance(store, S3Blobs)
     prefix = store.place.rpartition("/")[2]
-    return [p for p in server.folder.rglob("*") if p.is_file() and prefix in str(p) and ".mpus" in str(p)]
+    found = [p for p in server.folder.rglob("*") if p.is_file() and prefix in str(p) and ".mpus" in str(p)]
+    return [p for p in found if p.parent.name != "tmp"]  # what the server itself half received, and cleans up in its own time
 
 
 async def keep(store: BlobStore, content: bytes | list = TEXT, firm: FirmId = FIRM, sha256: str | None = None) -> Blob:

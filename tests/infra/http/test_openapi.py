@@ -1,6 +1,7 @@
 """The OpenAPI document says what there is, and the running system does what it says."""
 
 import asyncio
+import json
 import re
 import sys
 from collections import Counter
@@ -101,6 +102,22 @@ async def test_schemathesis_finds_no_server_error_and_nothing_that_is_not_descri
         out, _ = await process.communicate()
         return process.returncode, out.decode()
 
+    refused = [
+        "400",
+        "401",
+        "403",
+        "404",
+        "405",
+        "406",
+        "409",
+        "413",
+        "415",
+        "422",
+        "428",
+        "429",
+        "5xx",
+    ]  # 413: too large to be looked at
+    (tmp_path / "schemathesis.toml").write_text(f"[checks.negative_data_rejection]\nexpected-statuses = {json.dumps(refused)}\n")
     half = "^/v1/[a-d]"
     for code, out in await asyncio.gather(run("--include-path-regex", half), run("--exclude-path-regex", half)):
         assert code == 0, _failures(out)
