@@ -26,7 +26,7 @@ from pathlib import Path
 from infra.database import Database
 from infra.erasure import rotation
 from infra.record.vault import Vault
-rotation.BATCH = 50
+rotation.BATCH = 5
 rotation.rotate(Database(sys.argv[1]), Vault(Path(sys.argv[2])), grace=float(sys.argv[3]), progress=lambda n, of: print(n, flush=True))
 """
 
