@@ -81,7 +81,7 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
         await pool.open()
         readers = Readers(database, ports={"graph": graph_port.made, "search": search_port.made})
         await readers.open()
-        feed = Feed(database, readers.check, pool.check, instead=graph_port.instead)
+        feed = Feed(database, readers.check, pool.check, instead=graph_port.instead, search=search_port.engine)
         await feed.open()
         executor = Executor(pool, appender, vault, ports={"blobs": contents, "past": Past(pool, vault), "lists": Lists()})
         page_key = vault.installation_key("page-tokens")

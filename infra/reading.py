@@ -27,8 +27,10 @@ _VIEWS = re.compile(r"\bviews\.")
 LOOK_SECONDS = 5.0
 MOST_WAITING = 200
 _WHERE = (
-    "SELECT name, position, stopped_at, (SELECT position FROM record.head), process FROM chancery.projections"
-    " UNION ALL SELECT '', 0, NULL, position, '' FROM record.head WHERE NOT EXISTS (SELECT FROM chancery.projections)"
+    "SELECT name, CASE WHEN name = 'search' AND (SELECT engine FROM chancery.search_engine) <> %s THEN 0 ELSE position END,"
+    " stopped_at, (SELECT position FROM record.head), process FROM chancery.projections"
+    " WHERE version > 0"  # a chore has no position (infra.chores)
+    " UNION ALL SELECT '', 0, NULL, position, '' FROM record.head WHERE NOT EXISTS (SELECT FROM chancery.projections WHERE version > 0)"
 )
 _KEYS_OF = "SELECT DISTINCT firm_id FROM record.events WHERE type = ANY(%s) AND position > %s AND position <= %s"
 
@@ -194,10 +196,16 @@ class Feed:
     """
 
     def __init__(
-        self, database: Database, *returned: Callable[[], Awaitable[None]], instead: Mapping[str, str] | None = None
+        self,
+        database: Database,
+        *returned: Callable[[], Awaitable[None]],
+        instead: Mapping[str, str] | None = None,
+        search: str = "postgres",
     ) -> None:
-        """`returned` are called when the database is back after an interruption; `instead` names who serves what a view would."""
+        """`returned` are called when the database is back after an interruption; `instead` names who serves what a view would. `search`
+        is the engine that answers here: how far another one is counts for nothing."""
         self._instead = instead or {}
+        self._search = search
         self._database = database
         self._returned = returned
         self.positions: dict[str, int] = {}
@@ -268,7 +276,7 @@ class Feed:
                 self._moved.notify_all()
 
     async def _look(self, c: psycopg.AsyncConnection[Any]) -> None:
-        rows = await (await c.execute(_WHERE)).fetchall()
+        rows = await (await c.execute(_WHERE, (self._search,))).fetchall()
         head = int(rows[0][3]) if rows else 0
         positions = {name: position for name, position, _, _, _ in rows if name}
         stopped = {name: at for name, _, at, _, _ in rows if at is not None}

@@ -127,7 +127,8 @@ class Settings(BaseSettings):
         None, description="The certificates (PEM) that a timestamp must lead to. Needed where CHANCERY_TSA_URL is set."
     )
     public_url: str = Field(
-        "http://127.0.0.1:8000", description="Where people reach this server: what links in mail and on paper begin with."
+        "http://127.0.0.1:8000",
+        description="Where people reach this server: what links in mail and on paper begin with. Unset: where `serve` listens.",
     )
     smtp_url: SecretStr | None = Field(
         None,

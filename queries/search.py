@@ -47,6 +47,9 @@ from queries.listing.values import WrongComparison, WrongValue, literal, near, s
 MAX_QUERY = 500
 MAX_CLAUSES = 24
 WINDOW = 1_000  # hits that can be paged through
+FEW = 10  # hits under which an engine looks for near words too
+NEAR_WORDS = 1_000  # of which the nearest are taken
+LOOSE_WORDS = 6  # looked for loosely at most
 COLLECTION = {kind: f"{kind}s" for kind in KINDS}
 
 # --- what is asked, made plain

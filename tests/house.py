@@ -61,9 +61,16 @@ class House:
         async with await self.chancery.database.connect_async("record") as c:
             row = await (await c.execute("SELECT position FROM record.head")).fetchone()
         position = int(row[0]) if row else 0
-        shown = tuple(n for n in self.chancery.feed.positions if n not in {"erasures", "consent"})  # these hold nothing to be read
-        await self.chancery.feed.wait(shown or ("firms",), position, 30.0)
+        await self.chancery.feed.wait(tuple(self.chancery.feed.positions) or ("firms",), position, 30.0)
         return position
+
+
+async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a command as the owner, which must succeed; answers what it answered."""
+    done = await house.client.post(f"/v1{path}", json=body)
+    assert done.status_code < 300, (path, body, done.text)
+    answer: dict[str, Any] = done.json()
+    return answer
 
 
 @asynccontextmanager

@@ -635,8 +635,8 @@ def told(v: Verified) -> str:
     return "\n".join(lines)
 
 
-def main(arguments: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(description="Verify a proof of consent, offline.")
+def main(arguments: Optional[Sequence[str]] = None, called: Optional[str] = None) -> int:
+    parser = argparse.ArgumentParser(prog=called, description="Verify a proof of consent, offline.")
     parser.add_argument("file", help="the bundle")
     parser.add_argument("--vkey", help="a file with the log's verifier key, from elsewhere than the bundle")
     parser.add_argument("--policy", help="a C2SP tlog-policy file instead of a key")

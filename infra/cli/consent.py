@@ -5,7 +5,6 @@ import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
 
 import orjson
 import typer
@@ -13,7 +12,7 @@ import typer
 from domain.consent.words import Channel
 from domain.kernel import NotFound
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, err, execute, fail, firm_id, known, misuse, out, print_json, run, write
+from infra.cli.console import DATA, JSON, contact_id, err, execute, fail, firm_id, known, misuse, out, print_json, run, write
 from infra.cli.log import brought_up, sequencer_of
 from infra.proofs import heads
 from infra.proofs.acting import sealing
@@ -28,13 +27,6 @@ app = typer.Typer(no_args_is_help=True, help="Consent: decide, prove.")
 
 FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm; `chancery firm list` shows them.")
 CONTACT = typer.Option(..., "--contact", metavar="ID", help="The contact.")
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        misuse(f"{text!r} is not a contact's id: the list of contacts shows them.")
 
 
 def _time(text: str | None, option: str) -> datetime | None:
@@ -61,7 +53,7 @@ def decide(
     json: bool = JSON,
 ) -> None:
     """May this person be contacted? Exit 0 when they may, 1 when they may not."""
-    person = _id(contact)
+    person = contact_id(contact)
     then = int(known_at) if known_at is not None and known_at.isdigit() else _time(known_at, "--known-at")
     moment = Moment(as_of=_time(as_of, "--as-of"), known_at=then)
 
@@ -99,7 +91,7 @@ def proof(
     data: Path | None = DATA,
 ) -> None:
     """The proof of a contact's consent in one file, sealed up to this moment. A stranger checks it with `chancery_verify.py`."""
-    person = _id(contact)
+    person = contact_id(contact)
     names = None if disclose == "all" else () if disclose == "none" else tuple(disclose.split(","))
     if names is not None and not set(names) <= set(DISCLOSABLE):
         misuse(f"--disclose takes none, all, or some of these with commas between: {', '.join(DISCLOSABLE)}.")
@@ -140,4 +132,4 @@ def verify(
     line = [str(file), *(["--complete"] if complete else [])]
     for name, given in (("--vkey", vkey), ("--policy", policy), ("--old", old)):
         line += [name, str(given)] if given is not None else []
-    raise typer.Exit(chancery_verify.main(line))
+    raise typer.Exit(chancery_verify.main(line, "chancery verify"))

@@ -110,6 +110,14 @@ def firm_id(text: str) -> FirmId:
         misuse(f"{text!r} is not a firm's id. `chancery firm list` shows them.")
 
 
+def contact_id(text: str) -> UUID:
+    """The contact a person names by id."""
+    try:
+        return UUID(text)
+    except ValueError:
+        misuse(f"{text!r} is not a contact's id: the list of contacts shows them.")
+
+
 class NoSuchFirm(Refused):
     """There is no such firm here. `chancery firm list` shows those that there are."""
 

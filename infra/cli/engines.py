@@ -7,7 +7,7 @@ from typing import NoReturn
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from infra.cli.console import DATA, JSON, chosen, err, fail, out, print_json, show
+from infra.cli.console import DATA, JSON, chosen, err, fail, misuse, out, print_json, show
 from infra.engines.errors import EnginesUnusable
 from infra.engines.run import Engines, default_cache
 from infra.engines.servers import SERVERS
@@ -35,7 +35,7 @@ def _names(only: str | None) -> list[str]:
     names = list(SERVERS) if only is None else [n.strip() for n in only.split(",") if n.strip()]
     unknown = sorted(set(names) - SERVERS.keys())
     if unknown or not names:
-        fail(f"There is no engine {', '.join(unknown) or 'of no name'}. There are {', '.join(SERVERS)}.")
+        misuse(f"There is no engine {', '.join(unknown) or 'of no name'}. There are {', '.join(SERVERS)}.")
     return [n for n in SERVERS if n in names]
 
 

@@ -9,19 +9,12 @@ from rich.progress import Progress
 
 from commands.privacy import ApproveErasure, PlaceContactHold, RequestOfPerson
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, err, execute, firm_id, known, misuse, out, print_json, run
+from infra.cli.console import DATA, JSON, contact_id, err, execute, firm_id, known, out, print_json, run
 from infra.erasure.carry import WouldGo, carry_out, would_go
 from infra.erasure.stores import stores
 
 FIRM = typer.Option(metavar="ID", help="The firm; `chancery firm list` shows them.")
 CONTACT = typer.Option(metavar="ID", help="The contact.")
-
-
-def _id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        misuse(f"{text!r} is not a contact's id: the list of contacts shows them.")
 
 
 def erase(
@@ -35,7 +28,7 @@ def erase(
     json: bool = JSON,
 ) -> None:
     """Erase a person from every store: first shown, then, with --approve, done for good."""
-    of, person = firm_id(firm), _id(contact)
+    of, person = firm_id(firm), contact_id(contact)
     kind: Any = "anonymise" if anonymise else "erase"
 
     async def work(c: Chancery) -> dict[str, Any]:
@@ -95,7 +88,7 @@ def hold(
     json: bool = JSON,
 ) -> None:
     """Keep a person's data under legal hold: no erasure touches it until the hold is lifted."""
-    of, person = firm_id(firm), _id(contact)
+    of, person = firm_id(firm), contact_id(contact)
 
     async def work(c: Chancery) -> dict[str, Any]:
         known(c, of)

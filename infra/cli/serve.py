@@ -125,7 +125,10 @@ def serve(
             fail(e.strerror or str(e))
         except (DatabaseUnusable, KeysUnusable, EngineUnusable) as e:
             fail(str(e))
-        _greet(f"http://{_named(host)}:{port}", made, demo=demo, data=data)
+        address = f"http://{_named(host)}:{port}"
+        if "public_url" not in settings.model_fields_set:
+            settings = settings.model_copy(update={"public_url": address})
+        _greet(address, made, demo=demo, data=data)
         app = build(settings)
         server = uvicorn.Server(
             uvicorn.Config(

@@ -23,7 +23,9 @@ from commands.consent import (
 )
 from commands.documents import AddDocument, NewVersion
 from commands.notices import CreateNotice, PublishNotice, RetireNotice, TranslateNotice
+from commands.privacy import AnswerRequest, PlaceContactHold, RequestOfPerson
 from commands.purposes import AmendPurpose, DefinePurpose, MovePurpose, RetirePurpose
+from commands.sendings import DecideSending
 from domain.consent.words import Channel, ConsentType, Suppression
 from infra.demo.names import person
 from infra.demo.papers import pdf
@@ -118,6 +120,7 @@ def stories(stage: Stage) -> list[Story]:
         false_start(stage),
         explicit(stage),
         lifted(stage),
+        rights(stage),
     ]
 
 
@@ -302,3 +305,20 @@ async def explicit(stage: Stage) -> Story:
     words = {"consent_type": ConsentType.EXPLICIT, "legal_basis": "uk-gdpr:A9-2-a", "collection_method": "paper"}
     proof = {"evidence": (EvidenceOf(sha256=paper, media_type="application/pdf"),), "contact_point": "1 Lantern Row, Ambermouth"}
     await stage.do(GiveConsent(**_terms(stage, 17, ("health",), Channel.POST, **words, **proof)), at, "fitz")
+
+
+async def rights(stage: Stage) -> Story:
+    """What people ask about their data, a hold that keeps some of it, and a letter that went to those who may get it."""
+    yield (at := stage.ago(40))
+    asked = await stage.do(RequestOfPerson(id=stage.id("contact", 9), kind="access", ground="uk-gdpr", received_at=at), at, "fitz")
+    await stage.do(AnswerRequest(id=stage.id("contact", 9), request=asked.body["request"]), at + timedelta(days=3), "fitz")
+    yield (at := stage.ago(12))
+    await stage.do(PlaceContactHold(id=stage.id("contact", 3), reason="A complaint before the ombudsman"), at, "fitz")
+    await stage.do(RequestOfPerson(id=stage.id("contact", 3), kind="erase", ground="uk-gdpr", received_at=at), at, "fitz")
+    letter = DecideSending(
+        purpose="newsletter",
+        channel=Channel.EMAIL,
+        contacts=tuple(stage.id("contact", i) for i in range(20)),
+        message="autumn-letter",
+    )
+    await stage.do(letter, at + timedelta(hours=1), "fitz")

@@ -28,7 +28,7 @@ from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
 from infra.choices.mail import MailNotSent, mailer, unsubscribe_headers
 from infra.choices.standing import Page, Row, page, survivor
 from infra.choices.words import LANGUAGES, WORDS, day, language
-from infra.http import openapi
+from infra.http import openapi, problems
 from infra.http.commands import json_object, path_id, read_body
 from infra.http.problems import HttpProblem
 from infra.http.reads import json_response, parameters
@@ -72,13 +72,29 @@ class Choices:
 
     def routes(self) -> list[tuple[str, str, str, Endpoint]]:
         return [
-            ("GET", "/p/choices/{link}", "choices.look", self._look),
-            ("POST", "/p/choices/{link}", "choices.choose", self._choose),
+            ("GET", "/p/choices/{link}", "choices.look", self._in_words(self._look)),
+            ("POST", "/p/choices/{link}", "choices.choose", self._in_words(self._choose)),
             ("POST", "/v1/contacts/{id}/consent:links", "consent.links", self._links),
             ("POST", "/v1/contacts/{id}/consent:send-request", "consent.send_request", self._send_request),
         ]
 
     # --- pages
+
+    def _in_words(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint with every problem as a page: whoever reads it is a person."""
+
+        async def run(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except Exception as e:
+                problem = problems.of(e, request.state.request_id)
+                words = WORDS[self._language(request)]
+                told = self._simple(request, words["trouble_title"], words["trouble_plain"], problem.status_code)
+                if "retry-after" in problem.headers:
+                    told.headers["Retry-After"] = problem.headers["retry-after"]
+                return told
+
+        return run
 
     async def _look(self, request: Request) -> Response:
         found = await self._read(request)
@@ -171,7 +187,8 @@ class Choices:
         more = f"/p/choices/{sign(self._service.chancery.vault, Link(use=Use.PREFERENCES, firm=link.firm, contact=link.contact))}"
         if link.use is Use.UNSUBSCRIBE:
             ask = words["unsubscribe_ask" if link.purpose else "unsubscribe_all"].format(firm=shown.firm)
-            names = [r.name for r in shown.rows if r.key == link.purpose]
+            by = words[link.channel or Channel.EMAIL]
+            names = [f"{r.name} ({by})" for r in shown.rows if r.key == link.purpose] or [by]
             return self._rendered(
                 "ask.html", lang, status, title=words["unsubscribe_title"], ask=None if done else ask, items=names, more=more,
                 do=None if done else words["unsubscribe_do"], **about,
@@ -317,7 +334,6 @@ class Choices:
         principal.need("consent:write")
         parameters(request, ())
         contact = path_id(request)
-        sender = mailer(chancery.settings)
         body = json_object(request, await read_body(request, MOST_BODY), MOST_BODY)
         lang = language(str(body.pop("language", "")))
         refuse_numbers(RequestConsent, body)
@@ -331,6 +347,7 @@ class Choices:
         address = command.contact_point.strip()
         if not ONE_ADDRESS.fullmatch(address):
             raise HttpProblem(422, "not-an-address", "The contact_point is one address and nothing else, such as ann@example.org.")
+        sender = mailer(chancery.settings)  # refuses, before anything is recorded, where no mail server is set
         done = await chancery.executor.execute(
             command, firm=principal.firm, actor=principal.actor, permissions=principal.permissions, target=contact
         )

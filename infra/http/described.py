@@ -185,3 +185,27 @@ EXTRA: dict[str, Any] = {
 }
 EXTRA |= DESCRIBED | PROOFS | CHOICES | PORTABILITY
 EXTRA["/v1/uploads"]["put"] = {**EXTRA["/v1/uploads"]["post"], "operationId": "uploads.put"}
+
+LOG = "/v1/log/"
+NEEDED: dict[str, tuple[str, ...]] = {
+    "consent.links": ("consent:write",),
+    "consent.paper": ("consent:read", "log:read"),
+    "consent.proof": ("consent:read", "log:read"),
+    "consent.send_request": ("consent:write",),
+    "contacts.personal_data": ("privacy:read", "personal:read", "history:read"),
+    "documents.certificate": ("documents:read", "log:read"),
+    "documents.content": ("documents:read", "personal:read"),
+    "graph.cypher": ("graph:cypher",),
+    "log.head": ("log:read", "consent:read"),
+    "log.seal": ("log:write",),
+    "log.stamp": ("log:write",),
+    "uploads.put": ("documents:write",),
+    "uploads.receive": ("documents:write",),
+}
+"""The permissions that an operation of no registry needs, the one it is known by first."""
+
+for _path, _operations in EXTRA.items():
+    for _operation in _operations.values():
+        _needs = NEEDED.get(_operation["operationId"], ("log:read",) if _path.startswith(LOG) else ())
+        if _needs:
+            _operation["x-chancery"] = {"title": _operation["summary"], "permission": _needs[0], "permissions": list(_needs)}

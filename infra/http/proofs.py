@@ -174,8 +174,6 @@ class Proofs:
             raise HttpProblem(400, "body-malformed", "The body is not JSON.") from e
         except chancery_verify.NotProved as e:
             return json_response(_no(str(e)))
-        if not isinstance(body, dict):
-            raise _unusable()
         if body.get("format") == chancery_verify.FORMAT:
             body = {"bundle": body}
         if body.get("format") == DOCUMENT_FORMAT:
@@ -201,8 +199,9 @@ class Proofs:
         return [s.verifier for s in SigningKeys(self._service.chancery.vault.folder, settings.signing_key).signers(origin)]
 
     def _bundle(self, sent: object) -> dict[str, Any]:
-        raw = orjson.dumps(sent)
-        note = sent.get("checkpoint") if isinstance(sent, dict) else None
+        if not isinstance(sent, dict):
+            return _no("A bundle is a JSON object: send the file as it was given to you.")
+        raw, note = orjson.dumps(sent), sent.get("checkpoint")
         origin = note.partition("\n")[0] if isinstance(note, str) else ""
         keys = self._keys(origin)
         if not keys:
@@ -286,7 +285,9 @@ class Proofs:
             if not keys:
                 return _no("The certificate is of a log that this installation does not keep, so it has no key to verify it with.")
             kind, statement = certificates.read(str(sent), keys)
-        except (NotProved, orjson.JSONDecodeError) as e:
+        except orjson.JSONDecodeError:
+            return _no("The certificate is not in the form of one: its second line is not JSON.")
+        except NotProved as e:
             return _no(str(e))
         return {"verified": True, "what": kind, "statement": statement, "trust": TRUST}
 
@@ -330,8 +331,9 @@ class Proofs:
 
 
 def _parsed(raw: bytes) -> Any:
-    """What was sent, by two readers: the quick one refuses what is no text, the strict one what others would read differently."""
-    orjson.loads(raw)
+    """What was sent, by two readers: the quick one refuses what is no object, the strict one what others would read differently."""
+    if not isinstance(orjson.loads(raw), dict):
+        raise _unusable()
     return chancery_verify.parsed(raw, "what was sent")
 
 

@@ -348,7 +348,7 @@ class Sequencer:
             for s in steps:
                 if s not in mine:
                     self._states.pop(s.state.log.firm, None)
-                    log.warning("log.outrun", firm=str(s.state.log.firm), size=s.before)
+                    log.debug("log.outrun", firm=str(s.state.log.firm), size=s.before)
             if not mine:
                 return 0
             self._signed.remember((s.checkpoint.origin, s.checkpoint.size, s.checkpoint.root) for s in mine)

@@ -17,6 +17,9 @@ from projections.search import Made
 from queries import analysis
 from queries.kernel import Reader
 from queries.search import (
+    FEW,
+    LOOSE_WORDS,
+    NEAR_WORDS,
     AllOf,
     AnyOf,
     Clause,
@@ -34,14 +37,11 @@ from queries.search import (
     Test,
 )
 
-FEW = 10  # hits under which near words are looked for too
 CANDIDATES = 600  # ranked at most; more than that is a search for next to nothing
 SHORT = 3  # letters: so many words begin with them that looking them up is slow
 PAGEFUL, SOON = 100, 5
 RARE = 1_000  # entries: so few are sooner asked for such a beginning one by one
 MATCHES = 20_000  # looked through where a filter chooses among them
-NEAR_WORDS = 1_000
-LOOSE_WORDS = 6
 
 BUILD = "SELECT live FROM chancery.search_builds"
 NEAR = "SELECT word FROM chancery.search_near(%(build)s::int, %(keys)s::int[], %(shortest)s::int, %(longest)s::int, %(personal)s, %(limit)s::int)"

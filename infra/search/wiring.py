@@ -24,6 +24,11 @@ class SearchPort:
     made: Callable[[PgReader], SearchEngine]
     guard: "Guard | None" = None
 
+    @property
+    def engine(self) -> str:
+        """As chancery.search_engine calls it."""
+        return "postgres" if self.guard is None else "elasticsearch"
+
     async def check(self) -> None:
         """EngineUnusable, in words, when the engine that is set can't be used."""
         if self.guard is not None:

@@ -6,6 +6,7 @@ import pytest
 
 from infra.database import Database
 from infra.reading import Behind, Feed
+from infra.search.follower import take_turn
 
 
 async def test_what_follows_the_record_beside_the_views_holds_no_reader_back(database: Database) -> None:
@@ -32,3 +33,22 @@ async def test_who_waits_for_a_view_goes_on_as_soon_as_its_projector_says_so(dat
     assert feed.positions["contacts"] == 12
     with pytest.raises(Behind):
         await feed.wait(("keys",), 11, timeout=0.05)
+
+
+async def test_a_read_with_a_position_waits_for_the_engine_that_answers_it_and_not_for_the_one_before(fresh: Database) -> None:
+    with fresh.connect("record") as c:
+        c.execute("UPDATE record.head SET position = 7")
+        c.execute("INSERT INTO chancery.projections (name, version, position) VALUES ('search', 1, 7), ('contacts', 1, 7)")
+        own, other = Feed(fresh), Feed(fresh, search="elasticsearch")
+        async with await fresh.connect_async("record") as looking:
+            await own._look(looking)
+            await other._look(looking)
+            assert own.positions["search"] == 7
+            assert other.positions == {"search": 0, "contacts": 7}
+            with pytest.raises(Behind):
+                await other.wait(("search",), 7, timeout=0.05)
+            take_turn(c, "elasticsearch")
+            c.execute("UPDATE chancery.projections SET position = 5 WHERE name = 'search'")
+            await own._look(looking)
+            await other._look(looking)
+            assert (own.positions["search"], other.positions["search"]) == (0, 5)

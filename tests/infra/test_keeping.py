@@ -7,13 +7,7 @@ import pytest
 
 from infra.followers import parts
 from infra.keeping import Keeper, due
-from tests.house import House
-
-
-async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    done = await house.client.post(f"/v1{path}", json=body)
-    assert done.status_code < 300, (path, body, done.text)
-    return dict(done.json())
+from tests.house import House, post
 
 
 @pytest.mark.invariant("KP1")

@@ -7,15 +7,9 @@ import pytest
 import pytest_asyncio
 
 from domain.members import Role
-from tests.house import House
+from tests.house import House, post
 
 DPV = "https://w3id.org/dpv#"
-
-
-async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    done = await house.client.post(f"/v1{path}", json=body)
-    assert done.status_code < 300, (path, body, done.text)
-    return dict(done.json())
 
 
 async def get(house: House, path: str, **params: Any) -> dict[str, Any]:

@@ -16,17 +16,11 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from infra.proofs.notes import Signer
-from tests.house import House
+from tests.house import House, post
 from verifier import chancery_verify
 from verifier.chancery_verify import NotProved, Trust, Verified, leaf_hash, of_keys, of_policy, verify
 
 VERIFIER = Path(chancery_verify.__file__)
-
-
-async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    done = await house.client.post(f"/v1{path}", json=body)
-    assert done.status_code < 300, (path, body, done.text)
-    return dict(done.json())
 
 
 class Given:
@@ -196,7 +190,8 @@ def test_a_forged_bundle_is_refused_and_the_reason_is_said(given: Given, how: st
         case "duplicated":
             entries.insert(1, deepcopy(entries[0]))
         case "another contact's":
-            entries[1] = _reproved(given, 1)
+            assert given.other["checkpoint"] == given.bundle["checkpoint"], "both lead to one checkpoint"
+            entries[1] = deepcopy(given.other["entries"][1])
         case "another firm's":
             entries[1] = deepcopy(given.foreign["entries"][1])
         case "own key":
@@ -227,16 +222,6 @@ def test_a_forged_bundle_is_refused_and_the_reason_is_said(given: Given, how: st
         trust = Trust([*trust.logs, *of_keys(_forger(given)[1]).logs], {}, {}, "none")
     with pytest.raises(NotProved, match=says):
         verify(json.dumps(forged).encode(), trust)
-
-
-def _reproved(given: Given, place: int) -> dict[str, Any]:
-    return (
-        deepcopy(given.other["entries"][place]) if given.other["checkpoint"] == given.bundle["checkpoint"] else _aged(given, place)
-    )
-
-
-def _aged(given: Given, place: int) -> dict[str, Any]:
-    raise AssertionError("the two bundles must lead to one checkpoint")
 
 
 def _forger(given: Given) -> tuple[Signer, str]:
@@ -397,7 +382,17 @@ async def test_what_is_sent_to_be_verified_is_read_as_strictly_as_by_the_stand_a
             origin = given.vkey.partition("/firms/")[0] + f"/firms/{firm}"
             got = await stranger.post("/v1/verify", json={"sha256": "0" * 64, "log": origin})
             assert (got.status_code, got.json()["verified"]) == (200, False), got.text
-        for odd in ({"bundle": 7}, {"document": []}, {"certificate": {}}, {"certificate": "a\n[]\n"}, {"document": {"format": 1}}):
+        for sent in ("[1.9]", "[]", "7", "null"):
+            got = await stranger.post("/v1/verify", content=sent, headers={"Content-Type": "application/json"})
+            assert (got.status_code, got.json()["type"]) == (400, "urn:chancery:problem:nothing-to-verify"), got.text
+        for odd in (
+            {"bundle": 7},
+            {"bundle": None},
+            {"document": []},
+            {"certificate": {}},
+            {"certificate": "a\n[]\n"},
+            {"document": {"format": 1}},
+        ):
             got = await stranger.post("/v1/verify", json=odd)
             assert (got.status_code, got.json()["verified"]) == (200, False), got.text
 

@@ -142,7 +142,7 @@ class ElasticIndex:
             else:
                 raise Unreachable("entries move on faster than they are made again")
             for firm in {k.firm for k in changes}:
-                self._sweep(store, firm)
+                self.sweep(store, firm)
             state = self.state(build)
             if counted is not None and state is not None:
                 for _ in range(20):
@@ -298,7 +298,7 @@ class ElasticIndex:
                 log.warning("search.settings_put_back", index=index, settings=sorted(wrong))
                 self.elastic.ask("PUT", f"/{index}/_settings", wrong)
 
-    def _sweep(self, store: ElasticStore, firm: UUID) -> None:
+    def sweep(self, store: ElasticStore, firm: UUID) -> None:
         """Delete the words of a firm that no entry holds any more."""
         alias, names = store.alias(WORDS), [store.alias(k) for k in KINDS]
         self.refresh([alias, *names])

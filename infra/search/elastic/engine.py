@@ -20,6 +20,9 @@ from infra.search.elastic.mappings import LONGEST_FACT, OPEN, SPELLINGS, WEIGHTS
 from projections.search import KINDS, Made
 from queries import analysis
 from queries.search import (
+    FEW,
+    LOOSE_WORDS,
+    NEAR_WORDS,
     AllOf,
     AnyOf,
     Clause,
@@ -37,11 +40,8 @@ from queries.search import (
     Test,
 )
 
-FEW = 10  # hits under which near words are looked for too
-NEAR_WORDS = 1_000
 NEAR_CHECKED = 20
 NEAR_KEPT = 12
-LOOSE_WORDS = 6
 BEGUN = 0.7  # what a word that goes on counts for, beside one that is whole
 OFTEN = 0.12
 PART = 16.0  # for each part that a loose search holds: more than everything else together

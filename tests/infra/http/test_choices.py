@@ -16,7 +16,7 @@ from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
 from infra.choices.words import LANGUAGES, WORDS, language
 from infra.database import Database
 from infra.settings import Settings
-from tests.house import House, a_house
+from tests.house import House, a_house, post
 from tests.infra.erasure.test_erasure import erased
 
 
@@ -67,12 +67,6 @@ async def house(settings: Settings, database: Database, box: tuple[Box, int]) ->
         assert (await opened.client.post(f"/v1/notices/{notice}:translate", json=german)).status_code < 300
         await opened.settle()
         yield opened
-
-
-async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    done = await house.client.post(f"/v1{path}", json=body)
-    assert done.status_code < 300, (path, body, done.text)
-    return dict(done.json())
 
 
 async def a_person(house: House, *given: str) -> tuple[str, str, str]:
@@ -154,6 +148,14 @@ async def test_everything_is_withdrawn_at_once(house: House) -> None:
 
 
 @pytest.mark.invariant("CH3")
+async def test_the_page_to_unsubscribe_says_from_what_and_on_which_channel(house: House) -> None:
+    contact, _, _ = await a_person(house, "news")
+    for asked, said in (({}, "<li>email</li>"), ({"purpose": "news", "channel": "sms"}, "(text message)</li>")):
+        link = (await post(house, f"/contacts/{contact}/consent:links", asked))["unsubscribe"]
+        async with house.as_key(None) as person:
+            assert said in (await person.get(link, headers={"Accept-Language": "en"})).text
+
+
 async def test_one_click_unsubscribes_without_a_page_or_a_question_and_twice_is_as_once(house: House) -> None:
     contact, _, unsubscribe = await a_person(house, "news", "sale")
     async with house.as_key(None) as program:
@@ -393,7 +395,10 @@ async def test_odd_forms_are_refused_in_words_and_odd_links_are_not_made(house: 
     contact, preferences, _ = await a_person(house, "news")
     assert (await save(house, preferences, [("c", "x")] * 6_000)).status_code == 400
     async with house.as_key(None) as person:
-        assert (await person.post(preferences, content=b"c=" + b"x" * 1_000_001)).status_code == 413
+        large = await person.post(f"{preferences}?lang=de", content=b"c=" + b"x" * 1_000_001)
+        assert (large.status_code, large.headers["content-type"]) == (413, "text/html; charset=utf-8")
+        assert "Das hat nicht geklappt" in large.text
+        assert "urn:chancery" not in large.text
         for body in (b"\xff\xfe=%ff&s=%00&c=%00", b"s=news&c=news", b"%%%", b""):
             assert (await person.post(preferences, content=body)).status_code == 200
         got = await person.get(f"{preferences}?lang=%22%3E%3Cscript%3E&lang=de")

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.house import House
+from tests.house import House, post
 
 STORIES = tomllib.loads(Path(__file__).with_name("decisions.toml").read_text())["story"]
 DPV = "https://w3id.org/dpv#"
@@ -25,13 +25,6 @@ BEGAN = "2020-01-01T00:00:00Z"
 LIVE = [key for key in TREE if key != "old"]
 GRANTS = {"give", "renew", "request"}
 PLAIN = {"withdraw", "refuse", "defer", "revoke", "invalidate", "suppress", "unsuppress", "expire", "opt_out_of_sale"}
-
-
-async def post(house: House, path: str, body: dict[str, Any]) -> dict[str, Any]:
-    done = await house.client.post(f"/v1{path}", json=body)
-    assert done.status_code < 300, (path, body, done.text)
-    answer: dict[str, Any] = done.json()
-    return answer
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -12,12 +12,14 @@ import pytest
 from openapi_spec_validator import validate
 
 from commands.kernel import COMMANDS
+from domain.members import ALL_PERMISSIONS
 from infra.http.problems import STATUSES, kebab
 from tests.house import House
 from tests.infra.http.conftest import Served
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
 PAGES = {"/docs", "/docs/start.js", "/p/choices/{link}"}  # for people
+UNKNOWN = "0199c0de-0000-7000-8000-000000000000"
 SELF_DESTRUCTIVE = ("keys.revoke", "keys.rotate", "members.deactivate")  # stateful trials would take their own key away
 
 
@@ -72,6 +74,32 @@ async def test_every_reference_leads_somewhere_and_every_component_is_used(docum
         return set().union(*(refs(v) for v in part)) if isinstance(part, list) else set()
 
     assert refs(document) == {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+
+
+async def test_an_operation_of_no_registry_needs_just_the_permissions_it_says(house: House, document: dict[str, Any]) -> None:
+    said = {
+        o["operationId"]: o["x-chancery"]["permissions"]
+        for o in operations(document).values()
+        if "permissions" in o.get("x-chancery", {})
+    }
+    kept = {"me", "changes"}  # what these show depends on what one may see
+    assert [
+        o["operationId"]
+        for o in operations(document).values()
+        if o.get("security") != [] and "x-chancery" not in o and o["operationId"] not in kept
+    ] == []
+    without: dict[str, Any] = {}
+    for permission in sorted({p for needed in said.values() for p in needed}):
+        key = {"name": f"Without {permission}", "role": "owner", "scopes": sorted(ALL_PERMISSIONS - {permission})}
+        made = await house.client.post("/v1/keys", json=key)
+        assert made.status_code == 201, made.text
+        without[permission] = house.as_key(made.json()["api_key"])
+    await house.settle()
+    place = {"id": UNKNOWN, "contact": UNKNOWN, "number": "1", "level": "0", "index": "0", "size": "1"}
+    for (method, path), o in operations(document).items():
+        for permission in said.get(o["operationId"], ()):
+            refused = await without[permission].request(method, re.sub(r"{(\w+)}", lambda m: place.get(m[1], "000"), path))
+            assert (refused.status_code, refused.json().get("permission")) == (403, permission), (path, refused.text)
 
 
 def test_problems_have_distinct_names() -> None:

@@ -7,8 +7,8 @@ import zipfile
 import pytest
 
 from domain.members import Role
-from tests.house import House
-from tests.infra.erasure.test_erasure import a_person, post
+from tests.house import House, post
+from tests.infra.erasure.test_erasure import a_person
 
 
 @pytest.mark.invariant("PO1")

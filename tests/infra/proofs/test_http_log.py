@@ -191,6 +191,9 @@ async def test_a_firms_log_is_its_own(house: House) -> None:
 async def test_the_log_needs_its_permission(house: House) -> None:
     adviser = await house.as_role(Role.ADVISER)
     auditor = await house.as_role(Role.AUDITOR)
+    _, position = await contact(house, "Begun")
+    proved = await house.client.get("/v1/log/proofs", params={"position": position})  # waits for the log, which is just begun
+    assert proved.status_code == 200, proved.text
     for path in ("checkpoint", "vkey", "keys", "tile/0/000", "proofs/0", "consistency?old=1", "heads", "timestamps"):
         assert (await adviser.get(f"/v1/log/{path}")).status_code == 403, path
         assert (await auditor.get(f"/v1/log/{path}")).status_code == 200, path

@@ -27,6 +27,7 @@ from infra.search.elastic.client import Elastic, Unreachable
 from infra.search.elastic.documents import document_id, mark, number
 from infra.search.elastic.engine import ElasticSearch
 from infra.search.elastic.guard import Guard
+from infra.search.elastic.mappings import WORDS
 from infra.search.elastic.store import ROOM, ElasticStore
 from infra.search.follower import SearchFollower, take_turn
 from infra.search.indexer import PgIndex
@@ -151,6 +152,34 @@ def test_an_old_version_comes_too_late_even_when_the_server_has_forgotten_the_de
         there = index.elastic.ask("GET", f"/{index.names.read('note')}/_doc/{document_id(firm.id, note)}")
         assert there["_source"]["gone"] is True
         assert "entry" not in there["_source"]
+
+
+def test_an_indexer_overtaken_between_entries_and_words_leaves_no_word_that_nobody_holds(
+    firm: Firm, index: ElasticIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    up_to_date(firm, index)
+    with connect(firm) as c:
+        late = index.live(c)
+        begun = late.position()
+        assert begun is not None
+        note = UUID(firm.do(WriteNote(about_type="contact", about=firm.ids["ada"], text="Zyxwvutlike"))["id"])  # type: ignore[attr-defined]
+        made_at = head(firm)
+        changes = {Key(firm.id, "note", note): indexing(firm, index)._changes(c, rows(firm, made_at))[Key(firm.id, "note", note)]}
+        add = late._add_words
+
+        def slept(new: Any) -> Any:
+            firm.do(RemoveNote(id=note))
+            up_to_date(firm, index)
+            with connect(firm) as other:
+                index.sweep(index.live(other), firm.id)
+            return add(new)
+
+        monkeypatch.setattr(late, "_add_words", slept)
+        with pytest.raises(Outrun):
+            late.apply(begun, made_at, changes)
+    index.refresh([index.names.read(WORDS)])
+    found = index.elastic.ask("GET", f"/{index.names.read(WORDS)}/_search?q=word:zyxwvutlike")
+    assert found["hits"]["hits"] == []
 
 
 def rows(firm: Firm, position: int) -> Any:
