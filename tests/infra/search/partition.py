@@ -1,11 +1,13 @@
 """An engine behind a network that can be cut: packets vanish and nobody is told.
 
-Where network namespaces are permitted, a relay in one of its own stands between: cut, it answers nothing, not even a closed door. Elsewhere
-the engine's processes are stopped (SIGSTOP), which a client can't tell from it.
+Where network namespaces are permitted, a relay in one of its own stands between: cut, it answers nothing, not even a closed door, because
+its packet filter (nft) drops what comes, or, without nft, because it has no way back. Elsewhere the engine's processes are stopped (SIGSTOP),
+which a client can't tell from it.
 """
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -73,6 +75,30 @@ def _ip(*words: str) -> None:
     subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
 
 
+def _filters(name: str) -> bool:
+    """Whether the namespace can be given a packet filter: nft is installed, and the kernel has what it needs."""
+    if shutil.which("nft") is None:
+        return False
+    try:
+        _ip("netns", "exec", name, "nft", "add table inet cut; delete table inet cut")
+    except subprocess.SubprocessError:
+        return False
+    return True
+
+
+def _cut(name: str, here: str) -> tuple[Callable[[], None], Callable[[], None], str]:
+    """How the namespace is cut off and let back, and by what means."""
+
+    def within(*words: str) -> Callable[[], None]:
+        return lambda: _ip("netns", "exec", name, *words)
+
+    if _filters(name):
+        drop = "add table inet cut; add chain inet cut in { type filter hook input priority 0; policy drop; }"
+        return within("nft", drop), within("nft", "delete table inet cut"), "nft in a network namespace"
+    route = ("blackhole", f"{here}/32")
+    return within("ip", "route", "add", *route), within("ip", "route", "del", *route), "a route in a network namespace"
+
+
 def permitted() -> bool:
     """Whether this process may make network namespaces."""
     name = f"chy{uuid4().hex[:8]}"
@@ -121,13 +147,7 @@ def network(port: int, pids: Sequence[int], folder: Path) -> Iterator[Network]:
         start(sys.executable, "-c", _RELAY, "outside", f"127.0.0.1:{port}")
         start("ip", "netns", "exec", name, sys.executable, "-c", _RELAY, "inside", f"{there}:9200")
         _answers(there, 9200)
-        yield Network(
-            there,
-            9200,
-            lambda: _ip("netns", "exec", name, "ip", "route", "add", "blackhole", f"{here}/32"),
-            lambda: _ip("netns", "exec", name, "ip", "route", "del", "blackhole", f"{here}/32"),
-            "a network namespace",
-        )
+        yield Network(there, 9200, *_cut(name, here))
     finally:
         for process in started:
             process.kill()
