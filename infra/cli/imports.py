@@ -37,9 +37,10 @@ from infra.cli.console import (
 from infra.imports import ImportMap, load_map
 from infra.imports.into.dependencies import looks_like_links
 from infra.imports.keep import RowStore
+from infra.imports.reports import Plan, Report
+from infra.imports.reports import Progress as Far
 from infra.imports.rows import FileDefect
-from infra.imports.run import AlreadyRunning, Importer, Plan, Report
-from infra.imports.run import Progress as Far
+from infra.imports.run import AlreadyRunning, Importer
 from infra.imports.undo import UndoReport, undo
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from projections.imports import ImportRow, fold

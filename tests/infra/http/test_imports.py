@@ -4,7 +4,8 @@ import asyncio
 from pathlib import Path
 
 from domain.members import Role
-from infra.imports.run import Importer, Report
+from infra.imports.reports import Report
+from infra.imports.run import Importer
 from tests.house import House
 from tests.infra.imports.importing import OPERATOR
 

@@ -11,7 +11,8 @@ from infra.blobs import FolderBlobs
 from infra.database import Database
 from infra.ids import uuid7
 from infra.imports import load_map
-from infra.imports.run import Importer, Plan, Report
+from infra.imports.reports import Plan, Report
+from infra.imports.run import Importer
 from infra.imports.undo import UndoReport, undo
 from infra.projector.engine import Projector
 from infra.record import wire

@@ -12,8 +12,8 @@ from domain.kernel import FirmId
 from infra import registry
 from infra.blobs import FolderBlobs
 from infra.database import Database
+from infra.imports.reports import Progress as Far
 from infra.imports.run import Importer
-from infra.imports.run import Progress as Far
 from infra.record.vault import Vault
 
 

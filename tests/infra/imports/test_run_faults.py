@@ -14,7 +14,8 @@ import pytest
 
 from domain.imports import IMPORT
 from infra.imports.keep import RowStore
-from infra.imports.run import AlreadyRunning, Importer, Progress, Report
+from infra.imports.reports import Progress, Report
+from infra.imports.run import AlreadyRunning, Importer
 from tests.infra.imports.importing import OPERATOR, Firm
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -11,7 +11,7 @@ import pytest
 from defusedxml.ElementTree import iterparse
 
 from infra.imports.keep import RowStore
-from infra.imports.run import Report
+from infra.imports.reports import Report
 from tests.infra.imports.importing import Firm
 from tests.shared import shared
 
