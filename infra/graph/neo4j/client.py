@@ -121,7 +121,11 @@ class Client:
             await asyncio.to_thread(check, self._address)
         self._driver = AsyncGraphDatabase.driver(self._address.uri, auth=self._address.auth, max_connection_pool_size=64, **_USUAL)
         if serving:
-            await self._run("RETURN 1", {}, PATIENCE)
+            try:
+                await self._run("RETURN 1", {}, PATIENCE)
+            except BaseException:
+                await self.close()
+                raise
         self._watcher = asyncio.create_task(self._watch(), name="neo4j")
 
     async def close(self) -> None:
@@ -136,31 +140,33 @@ class Client:
     async def _watch(self) -> None:
         look: asyncio.Task[Any] | None = None
         missed = 0
-        while True:
-            if look is None:
-                look = asyncio.create_task(self._run("RETURN 1", {}, PATIENCE))
-            began = time.monotonic()
-            await asyncio.wait((look,), timeout=PATIENCE)
-            busy = time.monotonic() - began > PATIENCE + 0.3  # this process was: what it did not hear says nothing
-            if look.done() and not look.cancelled() and look.exception() is None:
-                if self._gone.is_set():
-                    log.info("neo4j.back")
-                self._gone.clear()
-                look, missed = None, 0
-                await asyncio.sleep(WATCH)
-                continue
-            missed = 0 if busy else missed + 1
-            if missed >= 2 and not self._gone.is_set():
-                log.warning("neo4j.away", error=type(look.exception()).__name__ if look.done() else "NoAnswer")
-                self._gone.set()
-            if look.done():
-                look = None
-                await asyncio.sleep(WATCH / 2)
-            elif missed % 8 == 0:  # a connection that a network has forgotten never answers
-                look.cancel()
-                with suppress(asyncio.CancelledError, DriverError, Neo4jError, OSError):
-                    await look
-                look = None
+        try:
+            while True:
+                if look is None:
+                    look = asyncio.create_task(self._run("RETURN 1", {}, PATIENCE))
+                began = time.monotonic()
+                await asyncio.wait((look,), timeout=PATIENCE)
+                busy = time.monotonic() - began > PATIENCE + 0.3  # this process was: what it did not hear says nothing
+                if look.done() and not look.cancelled() and look.exception() is None:
+                    if self._gone.is_set():
+                        log.info("neo4j.back")
+                    self._gone.clear()
+                    look, missed = None, 0
+                    await asyncio.sleep(WATCH)
+                    continue
+                missed = 0 if busy else missed + 1
+                if missed >= 2 and not self._gone.is_set():
+                    log.warning("neo4j.away", error=type(look.exception()).__name__ if look.done() else "NoAnswer")
+                    self._gone.set()
+                if look.done():
+                    look = None
+                    await asyncio.sleep(WATCH / 2)
+                elif missed % 8 == 0:  # a connection that a network has forgotten never answers
+                    await _let_go(look)
+                    look = None
+        finally:
+            if look is not None:
+                await _let_go(look)
 
     async def rows(self, cypher: str, params: dict[str, Any], *, seconds: float = SECONDS) -> list[list[Any]]:
         """The rows of a statement that only reads. Neo4jAway when there is no answer; TimeoutError when it took too long."""
@@ -188,10 +194,7 @@ class Client:
             return task.result()
         finally:
             for left in (task, gone):
-                if not left.done():
-                    left.cancel()
-                    with suppress(asyncio.CancelledError, DriverError, Neo4jError, OSError):
-                        await left
+                await _let_go(left)
 
     async def _run(self, cypher: str, params: dict[str, Any], seconds: float) -> list[list[Any]]:
         async with self.driver.session(default_access_mode=READ_ACCESS, fetch_size=5_000) as session:
@@ -203,6 +206,15 @@ class Client:
         if self._driver is None:
             raise Neo4jAway
         return self._driver
+
+
+async def _let_go(task: "asyncio.Future[Any]") -> None:
+    """End it, and take what comes of it: else the loop complains of an error that nobody looked at."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait((task,))  # not `await task`: whose cancellation that raised could not be told
+    if not task.cancelled():
+        task.exception()
 
 
 def values(rows: Sequence[Sequence[Any]]) -> list[Any]:
