@@ -36,7 +36,6 @@ from infra.proofs.tiles import WIDTH, Address
 from infra.proofs.timestamps import NoTimestamp, TimestampsUnusable, authority
 from infra.proofs.tlogproof import TlogProof
 from infra.proofs.witness import AddCheckpoint, accepted, cosigned_at
-from infra.reading import Behind
 
 log = structlog.get_logger()
 
@@ -111,8 +110,7 @@ class Logs:
                     " names what was altered.",
                 ) from e
             except NoLog as e:
-                feed = self._service.chancery.feed
-                raise Behind("log", feed.head, 0) from e
+                raise begun() from e
 
         return run
 
@@ -404,6 +402,12 @@ class Logs:
         except (NoTimestamp, TimestampsUnusable) as e:
             raise HttpProblem(503, "no-timestamp", str(e), headers={"Retry-After": "60"}) from e
         return json_response({"size": size, "stamped_at": at})
+
+
+def begun() -> HttpProblem:
+    """Something is recorded, and the first checkpoint over it is not signed yet: it takes a moment."""
+    why = "The firm's log is being begun. Nothing in it is signed yet: try again in a second."
+    return HttpProblem(503, "log-beginning", why, headers={"Retry-After": "1"})
 
 
 async def _stand_by(store: AsyncLogStore, entry: Log, checkpoint: Checkpoint, principal: Principal) -> None:

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from domain.kernel import FirmId, NotFound
 from infra.http import openapi
 from infra.http.commands import read_body
-from infra.http.log import NOT_KEPT
+from infra.http.log import NOT_KEPT, begun
 from infra.http.problems import HttpProblem
 from infra.http.reads import json_response, parameters
 from infra.http.routing import Endpoint
@@ -32,7 +32,6 @@ from infra.proofs.signing import SigningKeys
 from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
 from infra.proofs.tlogproof import TlogProof, claimed
 from infra.proofs.tree import leaf_hash
-from infra.reading import Behind
 from verifier import chancery_verify
 
 PERSONAL = "personal:read"
@@ -104,8 +103,10 @@ class Proofs:
             store = AsyncLogStore(r.connection, principal.firm, self._cache)
             try:
                 made = await bundle(store, self._service.chancery.vault, principal.firm, contact, wanted)
-            except (NoLog, NotYetProvable) as e:
-                raise Behind("log", self._service.chancery.feed.head, 0) from e
+            except NoLog as e:
+                raise begun() from e
+            except NotYetProvable as e:
+                raise _not_yet() from e
             except ChainTooLong as e:
                 raise HttpProblem(409, "chain-too-long", f"{e}. Ask whoever runs this installation for the whole log.") from e
             except Beyond as e:
@@ -141,8 +142,10 @@ class Proofs:
             index = await store.index_at(row["position"])
             proof = await store.proof(index) if index is not None else None
             leaf = (await store.leaves([index])).get(index) if index is not None else None
-        except (NoLog, Beyond) as e:
-            raise Behind("log", self._service.chancery.feed.head, 0) from e
+        except NoLog as e:
+            raise begun() from e
+        except Beyond as e:
+            raise _not_yet() from e
         if proof is None or leaf is None:
             raise NotFound(kind="document_version")
         chancery = self._service.chancery
@@ -335,6 +338,14 @@ def _parsed(raw: bytes) -> Any:
     if not isinstance(orjson.loads(raw), dict):
         raise _unusable()
     return chancery_verify.parsed(raw, "what was sent")
+
+
+def _not_yet() -> HttpProblem:
+    why = (
+        "The firm's log does not have this yet. It follows the record within a second: try again shortly. Where that does not help, whoever"
+        " runs this installation is told why by `chancery log status`."
+    )
+    return HttpProblem(503, "log-behind", why, headers={"Retry-After": "1"})
 
 
 def _no(why: str) -> dict[str, Any]:

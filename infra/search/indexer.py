@@ -215,7 +215,7 @@ class Indexer:
         self._index: Index = index or PgIndex()
         self._kept: dict[Id, _Kept] = {}
         self._again = -1
-        self._told = 0.0
+        self._told = time.monotonic()
 
     def run(self, stop: Event) -> None:
         """Catch up and follow until told to stop; the database and the engine may go away and come back."""
@@ -385,15 +385,14 @@ class Indexer:
             self._again = -1
 
     def _tell(self, c: psycopg.Connection[Any], position: int) -> None:
-        """How far it is, every few seconds of a long way."""
+        """How far it is, every few seconds of a long way; to keep up with what comes in is none."""
         now = time.monotonic()
-        if self._told == 0.0:
-            self._told = now
         if now - self._told < TOLD_SECONDS:
             return
         self._told = now
         (head,) = c.execute("SELECT position FROM record.head").fetchone() or (position,)
-        log.info("search.catching_up", engine=self._index.engine, position=position, of=head)
+        if head - position >= self._batch:
+            log.info("search.catching_up", engine=self._index.engine, position=position, of=head)
 
     def _stop(self, store: Store, position: int, poison: int, error: Exception) -> None:
         log.error("projection.stopped", view=self._index.name, position=poison, error=type(error).__name__)

@@ -11,7 +11,9 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from domain.firms import Region
 from domain.members import Role
+from infra.cli.firms import create_firm
 from infra.database import Database
 from infra.proofs.checkpoints import Checkpoint, opened
 from infra.proofs.encoding import unb64
@@ -276,6 +278,26 @@ async def test_the_next_proof_of_an_event_that_was_altered_is_refused(house: Hou
         c.execute("UPDATE record.events SET public = substring(public FOR length(public) - 1) WHERE position = %s", (position,))
     assert (await house.client.get("/v1/log/proofs", params={"position": position})).status_code == 200
     assert UUID(str(house.firm))
+
+
+async def test_a_log_that_is_being_begun_says_that_and_names_no_view(house: House, database: Database) -> None:
+    with psycopg.connect(database.admin_conninfo()) as c:
+        c.execute("LOCK TABLE chancery.logs IN EXCLUSIVE MODE")  # nobody begins a log while this lasts
+        made = await create_firm(house.chancery, "A new firm", Region.EU)
+        async with house.chancery.readers.reading(house.firm) as r:
+            row = await r.one("SELECT position FROM record.head")
+        await house.chancery.feed.wait(("keys", "firms"), row["position"] if row else 0)
+        client = house.as_key(made["api_key"])
+        for path in ("checkpoint", "vkey", "keys", "tile/0/000.p/1", "heads"):
+            told = await client.get(f"/v1/log/{path}")
+            if path == "heads":
+                assert told.json() == {"seals": []}
+                continue
+            assert (told.status_code, told.json()["type"]) == (503, "urn:chancery:problem:log-beginning"), path
+            assert told.json()["title"] == "The firm's log is being begun"
+            assert told.headers["retry-after"] == "1"
+    await house.settle()
+    assert (await client.get("/v1/log/checkpoint")).status_code == 200
 
 
 async def test_a_log_that_has_stopped_says_so_and_serves_what_it_signed(house: House, database: Database) -> None:

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
 from commands.contacts import AmendContact, CreateContact
 from commands.notes import WriteNote
@@ -90,6 +91,20 @@ def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(firm: Firm) -
         assert min(seen) >= 33
         keeper.catch_up(c)
         assert {"Late Comer1", "Late Comer2"} <= set(found(c, firm))
+
+
+def test_how_far_it_is_is_told_on_a_long_way_and_not_while_it_keeps_up(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TOLD_SECONDS", 0.0)
+    with connect(firm) as c, capture_logs() as told:
+        keeper = indexing(firm, 5)
+        keeper.prepare(c)
+        keeper.catch_up(c)
+        assert [t["event"] for t in told].count("search.catching_up") >= 3
+        told.clear()
+        for n in range(3):
+            firm.do(CreateContact(given="Late", family=f"Comer{n}"))
+            keeper.catch_up(c)
+        assert told == []
 
 
 @pytest.mark.invariant("SR4")
