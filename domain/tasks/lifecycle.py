@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from domain.tasks import Step
+from domain.tasks.decisions import Step
 
 STEPS: Mapping[str, Step] = {
     # IEEE 1849-2016, lifecycle extension, standard model
