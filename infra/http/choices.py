@@ -28,7 +28,7 @@ from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
 from infra.choices.mail import MailNotSent, mailer, unsubscribe_headers
 from infra.choices.standing import Page, Row, page, survivor
 from infra.choices.words import LANGUAGES, WORDS, day, language
-from infra.http import openapi, problems
+from infra.http import problems
 from infra.http.commands import json_object, path_id, read_body
 from infra.http.problems import HttpProblem
 from infra.http.reads import json_response, parameters
@@ -379,39 +379,3 @@ def _letter(lang: str, firm: str, names: list[str], url: str, command: RequestCo
         words["mail_not"].format(date=until), "", firm,
     ]  # fmt: skip
     return words["mail_subject"].format(firm=firm), "\n".join(lines)
-
-
-_ID = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}}
-_BODY = {"required": False, "content": {"application/json": {"schema": {"type": "object"}}}}
-DESCRIBED: dict[str, Any] = {
-    "/v1/contacts/{id}/consent:links": {
-        "post": {
-            "operationId": "consent.links",
-            "tags": ["consent"],
-            "summary": "The links to a person's choices, for a message to them",
-            "description": "Signed links to the preference page and to unsubscribing from a purpose and channel, and the headers with which a mail"
-            " lets its reader unsubscribe with one click (RFC 8058).",
-            "parameters": [_ID],
-            "requestBody": _BODY,
-            "responses": {
-                "200": {"description": "The links.", "content": {"application/json": {"schema": {"type": "object"}}}},
-                **openapi.problems("400", "401", "403", "404", "408", "413", "415", "422", "429", "500", "503"),
-            },
-        }
-    },
-    "/v1/contacts/{id}/consent:send-request": {
-        "post": {
-            "operationId": "consent.send_request",
-            "tags": ["consent"],
-            "summary": "Ask for consent by mail",
-            "description": "As `consent:request`, and the mail with the link to confirm is sent to the contact point."
-            " `language` is that of the mail.",
-            "parameters": [_ID],
-            "requestBody": _BODY,
-            "responses": {
-                "200": {"description": "Recorded and sent.", "content": {"application/json": {"schema": {"type": "object"}}}},
-                **openapi.problems("400", "401", "403", "404", "408", "409", "413", "415", "422", "429", "500", "502", "503"),
-            },
-        }
-    },
-}

@@ -20,7 +20,6 @@ from domain.consent import CONSENT
 from domain.contacts import CONTACT
 from domain.kernel import NotFound
 from domain.privacy import PRIVACY
-from infra.http import openapi
 from infra.http.commands import path_id
 from infra.http.downloads import cell
 from infra.http.problems import HttpProblem
@@ -159,29 +158,3 @@ def _zipped(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> bytes:
                 writer.writerow([cell(row[c]) if c in row else "" for c in columns])
             archive.writestr(zipfile.ZipInfo(f"{name}.csv", (1980, 1, 1, 0, 0, 0)), text.getvalue().encode())
     return out.getvalue()
-
-
-DESCRIBED: dict[str, Any] = {
-    "/v1/contacts/{id}/personal-data": {
-        "get": {
-            "operationId": "contacts.personal_data",
-            "tags": ["privacy"],
-            "summary": "Everything that is held about a person",
-            "description": "All rows and events about one person, with names beside ids: JSON, or a ZIP of CSV files.",
-            "parameters": [
-                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-                {"name": "format", "in": "query", "schema": {"enum": ["json", "csv"]}},
-            ],
-            "responses": {
-                "200": {
-                    "description": "The data.",
-                    "content": {
-                        "application/json": {"schema": {"type": "object"}},
-                        "application/zip": {"schema": {"type": "string", "format": "binary"}},
-                    },
-                },
-                **openapi.problems("400", "401", "403", "404", "429", "500", "503"),
-            },
-        }
-    }
-}

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.kernel import FirmId, NotFound
-from infra.http import openapi
 from infra.http.commands import read_body
 from infra.http.log import NOT_KEPT, begun
 from infra.http.problems import HttpProblem
@@ -365,89 +364,3 @@ def _id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise NotFound(kind="consent") from None
-
-
-_JSON = {"content": {"application/json": {"schema": {"type": "object"}}}}
-DESCRIBED: dict[str, Any] = {
-    "/v1/contacts/{id}/consent:proof": {
-        "get": {
-            "operationId": "consent.proof",
-            "tags": ["consent"],
-            "summary": "The proof of a contact's consent, in one file",
-            "description": "The whole chain with its proofs, as consent-chain-proof/v1. `disclose` is none, all, or names of personal fields;"
-            " `old` are sizes of kept checkpoints that the log is shown to go on from; `notices` whether the texts come along.",
-            "parameters": [
-                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-                {"name": "disclose", "in": "query", "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_,]{0,400}$"}},
-                {
-                    "name": "old",
-                    "in": "query",
-                    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,15}(,[1-9][0-9]{0,15}){0,19}$"},
-                },
-                {"name": "notices", "in": "query", "schema": {"enum": ["true", "false"]}},
-            ],
-            "responses": {
-                "200": {"description": "The bundle.", **_JSON},
-                **openapi.problems("400", "401", "403", "404", "409", "422", "429", "500", "503"),
-            },
-        }
-    },
-    "/v1/contacts/{id}/consent:paper": {
-        "get": {
-            "operationId": "consent.paper",
-            "tags": ["consent"],
-            "summary": "A contact's consent on paper",
-            "description": "The chain as a PDF that a person reads, with the proof attached. Parameters as those of the proof.",
-            "parameters": [
-                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-                {"name": "disclose", "in": "query", "schema": {"type": "string", "pattern": "^[a-z][a-z0-9_,]{0,400}$"}},
-                {
-                    "name": "old",
-                    "in": "query",
-                    "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,15}(,[1-9][0-9]{0,15}){0,19}$"},
-                },
-                {"name": "notices", "in": "query", "schema": {"enum": ["true", "false"]}},
-            ],
-            "responses": {
-                "200": {
-                    "description": "The PDF.",
-                    "content": {"application/pdf": {"schema": {"type": "string", "format": "binary"}}},
-                },
-                **openapi.problems("400", "401", "403", "404", "409", "422", "429", "500", "503"),
-            },
-        }
-    },
-    "/v1/documents/{id}/versions/{number}/certificate": {
-        "get": {
-            "operationId": "documents.certificate",
-            "tags": ["documents"],
-            "summary": "The certificate of authenticity of a version",
-            "description": "A signed statement with the version's SHA-256, the entry of the log that recorded it, and its proof.",
-            "parameters": [
-                {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "format": "uuid"}},
-                {"name": "number", "in": "path", "required": True, "schema": {"type": "string", "pattern": "^[1-9][0-9]{0,5}$"}},
-            ],
-            "responses": {
-                "200": {"description": "The certificate.", **_JSON},
-                **openapi.problems("400", "401", "403", "404", "422", "429", "500", "503"),
-            },
-        }
-    },
-    "/v1/verify": {
-        "post": {
-            "operationId": "verify",
-            "tags": ["log"],
-            "summary": "Verify a proof, a certificate or a document, without an account",
-            "description": "Takes a bundle of consent, the certificate of a document (with `sha256` of the file), another certificate, or"
-            " `sha256` of a file and the `log` of the firm. Nothing of it is kept.",
-            "security": [],
-            "requestBody": {"required": True, **_JSON},
-            "responses": {
-                "200": {"description": "Whether it is proved, and why not.", **_JSON},
-                **openapi.problems("400", "408", "413", "415", "422", "429", "500", "503"),
-            },
-        }
-    },
-}
-
-__all__ = ["DESCRIBED", "Proofs"]

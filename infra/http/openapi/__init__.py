@@ -5,11 +5,9 @@ from typing import Any
 
 from commands.kernel import COMMANDS
 from infra.http.openapi.operations import of_collection, of_command, of_query
-from infra.http.openapi.parts import STANDING, problems
+from infra.http.openapi.parts import STANDING
 from infra.http.openapi.schemas import Schemas
 from queries.kernel import COLLECTIONS, QUERIES
-
-__all__ = ["document", "problems"]
 
 
 def document(version: str, extra: Mapping[str, Any]) -> dict[str, Any]:
