@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain import projects
 from domain.kernel import NotFound, fold
-from domain.projects import Project, evolve, network
+from domain.projects import Project, decisions, evolve, network
 from domain.projects import events as e
 from domain.projects.network import admit
 from domain.projects.roll import Roll
@@ -130,9 +130,9 @@ def test_a_member_who_is_in_already_may_get_another_role() -> None:
 
 @pytest.mark.invariant("PR7")
 def test_a_project_has_limits(monkeypatch) -> None:
-    monkeypatch.setattr(projects, "MOST_TASKS", 4)
-    monkeypatch.setattr(projects, "MOST_DEPENDENCIES", 2)
-    monkeypatch.setattr(projects, "MOST_MEMBERS", 1)
+    monkeypatch.setattr(decisions, "MOST_TASKS", 4)
+    monkeypatch.setattr(decisions, "MOST_DEPENDENCIES", 2)
+    monkeypatch.setattr(decisions, "MOST_MEMBERS", 1)
     chained.when(projects.add_tasks, tasks=(uuid4(),)).then_refused(projects.TooManyTasks)
     chained.when(projects.add_dependency, dependency=dep(A, D)).then_refused(projects.TooManyDependencies)
     project.given(CREATED, e.ProjectMemberAdded(member=A)).when(projects.add_member, member=B).then_refused(projects.TooManyMembers)
@@ -283,8 +283,8 @@ def test_a_roll_holds_what_a_dict_would(changes) -> None:
 
 
 def test_an_event_of_many_tasks_or_dependencies_fits_into_a_leaf() -> None:
-    many = tuple(dep(uuid4(), uuid4(), "finish_to_finish", -projects.MOST_LAG) for _ in range(projects.DEPENDENCIES_PER_EVENT))
-    ids = tuple(uuid4() for _ in range(projects.TASKS_PER_EVENT))
+    many = tuple(dep(uuid4(), uuid4(), "finish_to_finish", -projects.MOST_LAG) for _ in range(decisions.DEPENDENCIES_PER_EVENT))
+    ids = tuple(uuid4() for _ in range(decisions.TASKS_PER_EVENT))
     days_off = tuple(date.fromordinal(700_000 + n) for n in range(projects.MOST_DAYS_OFF))
     for event in (
         e.DependenciesAdded(dependencies=many),
