@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from domain import projects
 from domain.kernel import NotFound, fold
-from domain.projects import Project, decisions, evolve, network
+from domain.projects import Project, decisions, evolve, network, refusals
 from domain.projects import events as e
 from domain.projects.network import admit
 from domain.projects.roll import Roll
@@ -226,7 +226,7 @@ def seconds(count: int) -> float:
         after = fold(state, evolve, events)
         best.append(time.process_time() - began)
     assert (len(after.dependencies), len(weighed.refused)) == (count, 1)
-    assert len(next(iter(weighed.refused.values())).cycle) == min(count + 1, projects.MOST_NAMED)
+    assert len(next(iter(weighed.refused.values())).cycle) == min(count + 1, refusals.MOST_NAMED)
     return min(best)
 
 
