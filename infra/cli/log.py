@@ -216,7 +216,7 @@ def check(
     """Hash every event anew and compare with the log, the log with what was signed. Exit 1 when something differs."""
     shown_notes = [_bytes(path) for path in old or ()]
     if shown_notes and firm is None:
-        fail("An older checkpoint is of one firm's log: name it with --firm.")
+        misuse("An older checkpoint is of one firm's log: name it with --firm.")
 
     async def work(c: Chancery) -> list[dict[str, Any]]:
         firms = set(chosen_firms(c, firm))

@@ -1,6 +1,7 @@
 """The verbs of `chancery`."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, sh
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
 from infra.logs import configure
-from infra.proofs.doctor import first_finding
+from infra.proofs.doctor import Trust, first_finding
+from infra.proofs.follower import signed, signing_keys
+from infra.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -116,7 +119,7 @@ def doctor(data: Path | None = DATA, json: bool = JSON) -> None:
 
     async def work(c: Chancery) -> list[dict[str, Any]]:
         with c.database.connect("record") as connection:
-            return [{"check": name, "found": examine(connection)} for name, examine in CHECKS]
+            return [{"check": name, "found": examine(connection)} for name, examine in checks(c.settings)]
 
     findings = run(work, data)
     bad = [f for f in findings if f["found"]]
@@ -134,7 +137,16 @@ def _first(connection: psycopg.Connection[Any], sql: str) -> str | None:
     return None if row is None else ", ".join(str(v) for v in row)
 
 
-CHECKS: list[tuple[str, Callable[[psycopg.Connection[Any]], str | None]]] = [
+Check = tuple[str, Callable[[psycopg.Connection[Any]], str | None]]
+
+
+def checks(settings: Settings) -> list[Check]:
+    """What the database alone must show, and what its logs must beside the keys."""
+    trust = Trust(signing_keys(settings), signed(settings))
+    return [*CHECKS, ("every event is what its firm's log was built over", partial(first_finding, trust=trust))]
+
+
+CHECKS: list[Check] = [
     (
         "positions are contiguous and reach the head",
         lambda c: _first(
@@ -171,7 +183,6 @@ CHECKS: list[tuple[str, Callable[[psycopg.Connection[Any]], str | None]]] = [
             " OR (leaf ->> 'time')::timestamptz <> occurred_at OR (leaf ->> 'recordedtime')::timestamptz <> recorded_at LIMIT 1",
         ),
     ),
-    ("every event is what its firm's log was built over", first_finding),
     (
         "no view is ahead of the record and none has stopped",
         lambda c: _first(

@@ -7,6 +7,7 @@ The leaves are hashed anew from the record and compared with the tiles, the tile
 with what was signed last (outside the database) and with the checkpoints that are shown.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ from infra.proofs.tree import EMPTY, fold, root
 AUDITED = "audited.log"
 STEP = 65_536
 MOST = 20
+MOMENT = 1.0  # seconds
 
 Told = Callable[[int, int], None]
 
@@ -152,6 +154,8 @@ def _checkpoints(c: psycopg.Connection[Any], log: Log, top: bytes, trust: Trust)
             yield f"its checkpoint does not hold: {e}"
     elif log.size:
         yield "it has leaves and no checkpoint"
+    before = c.execute("SELECT vkey FROM chancery.log_keys WHERE firm_id = %s", (log.firm,)).fetchall()
+    keys = [*keys, *(Verifier.parse(vkey) for (vkey,) in before)]  # what older keys have signed, a lost one too, is held against the log
     kept = c.execute(
         "SELECT note FROM chancery.log_checkpoints WHERE firm_id = %s AND origin = %s ORDER BY size", (log.firm, log.origin)
     ).fetchall()
@@ -161,7 +165,16 @@ def _checkpoints(c: psycopg.Connection[Any], log: Log, top: bytes, trust: Trust)
         yield from _older(c, log, note, keys, "the checkpoint shown")
     signed = trust.signed.last(log.origin) if trust.signed else None
     if signed is not None:
-        yield from _same(c, log, Checkpoint(log.origin, *signed), "what was signed last")
+        yield from _same(c, _reaching(c, log, signed[0]), Checkpoint(log.origin, *signed), "what was signed last")
+
+
+def _reaching(c: psycopg.Connection[Any], log: Log, size: int) -> Log:
+    """The log when it has this size, or as it is a moment later: what is signed is noted before the log shows it."""
+    until = time.monotonic() + MOMENT
+    while log.size < size and time.monotonic() < until:
+        time.sleep(0.05)
+        log = LogStore(c, log.firm).log()
+    return log
 
 
 def _older(c: psycopg.Connection[Any], log: Log, note: bytes, keys: Iterable[Verifier], what: str) -> Iterator[str]:
@@ -199,10 +212,10 @@ def _seals(c: psycopg.Connection[Any], log: Log) -> Iterator[str]:
         yield f"the heads as of size {data['as_of_size']} are not those that were sealed"
 
 
-def first_finding(c: psycopg.Connection[Any]) -> str | None:
+def first_finding(c: psycopg.Connection[Any], trust: Trust) -> str | None:
     """As a check of `chancery doctor`: the first thing that is wrong with any log."""
     for log in logs(c):
-        for wrong in examine(c, log, Trust()):
+        for wrong in examine(c, log, trust):
             return wrong
     return None
 
