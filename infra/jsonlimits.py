@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from domain.kernel import Invalid
+from queries.unusable import Unusable
 
 MAX_BYTES = 1_048_576
 MAX_DEPTH = 32
@@ -24,16 +24,8 @@ _ONE_KIND = bytes.maketrans(b"{}", b"[]")
 _ALL_BUT_BRACKETS = bytes(b for b in range(256) if b not in b"[]{}")
 
 
-class BodyUnusable(Invalid):
+class BodyUnusable(Unusable):
     """The body can't be used."""
-
-    def __init__(self, sentence: str, **about: object) -> None:
-        super().__init__(**about)
-        self.sentence = sentence
-
-    @property
-    def why(self) -> str:
-        return f"{super().why} {self.sentence}"
 
 
 class BodyTooLarge(BodyUnusable):

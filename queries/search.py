@@ -22,27 +22,13 @@ from pydantic import Field
 from domain.kernel import Invalid
 from projections.search import FACTS, KINDS, FactType, Made
 from queries import analysis
-from queries.filtering import (
-    ANYTHING,
-    And,
-    Node,
-    Not,
-    Or,
-    Restriction,
-    Unusable,
-    Value,
-    Word,
-    both,
-    parse,
-    printable,
-    shown,
-    unstorable,
-)
+from queries.filtering import ANYTHING, And, Node, Not, Or, Restriction, Value, Word, both, parse, unstorable
 from queries.kernel import COLLECTIONS, Query, Reader, query
 from queries.listing import SEES_PERSONAL
 from queries.listing.fields import Field as ListField
 from queries.listing.fields import Kind as Type
 from queries.listing.values import WrongComparison, WrongValue, literal, near, suggestion, unknown_field
+from queries.unusable import Unusable, printable, shown
 
 MAX_QUERY = 500
 MAX_CLAUSES = 24

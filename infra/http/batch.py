@@ -11,9 +11,9 @@ from infra.http.problems import HttpProblem
 from infra.http.reads import MOMENT_PARAMETERS, json_response, moment_of, parameters
 from infra.http.routing import Endpoint
 from infra.http.service import Service
-from queries.filtering import printable
 from queries.kernel import Collection
 from queries.listing import compile_one, one_as_seen
+from queries.unusable import printable
 
 MOST_IDS = 1_000
 MOST_BYTES = 64_000

@@ -28,10 +28,10 @@ from infra.http.reads import JSON_OPTIONS, MOMENT_PARAMETERS, moment_of, paramet
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
 from infra.reading import Moment, PgReader, enter
-from queries.filtering import printable
 from queries.kernel import Collection
 from queries.listing import one_as_seen
 from queries.listing.whole import Whole, compile_whole
+from queries.unusable import printable
 
 log = structlog.get_logger()
 

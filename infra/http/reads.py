@@ -21,7 +21,7 @@ from infra.http.service import Principal, Service, json_default
 from infra.http.times import refuse_numbers
 from infra.reading import Moment
 from infra.record.history import history
-from queries.filtering import parse, printable
+from queries.filtering import parse
 from queries.graph.forms import Written
 from queries.kernel import Collection, QuerySpec
 from queries.listing import compile_one, one_as_seen, read_page
@@ -29,6 +29,7 @@ from queries.listing.fields import EVERY_ROW
 from queries.listing.pages import Mark, Sort, binding, seal, unseal
 from queries.listing.resolve import All, Condition, Never, Related, Resolver, Some
 from queries.listing.values import time
+from queries.unusable import printable
 
 MOMENT_PARAMETERS = ("as_of", "known_at")
 LIST_PARAMETERS = ("filter", "order_by", "fields", "page_size", "page_token", "include_total", *MOMENT_PARAMETERS)

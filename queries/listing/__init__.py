@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from domain.kernel import FirmId
-from queries.filtering import Unusable, parse, show
+from queries.filtering import parse, show
 from queries.kernel import Collection, Reader
 from queries.listing import moments
 from queries.listing.fields import Field, Kind, fields_of, personal_fields
@@ -21,6 +21,7 @@ from queries.listing.relations import RELATIONS, Relation, check_relations, rela
 from queries.listing.resolve import SEES_PERSONAL, NotAllowed, NothingToSearch, Resolver
 from queries.listing.sql import Compiler, Source, current
 from queries.listing.values import NeedsPersonal, UnknownField, WrongComparison, WrongValue
+from queries.unusable import Unusable
 
 PAGE_SIZE = 50
 MAX_PAGE_SIZE = 1_000

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any, Literal, get_args
 
 from domain.kernel import FirmId
-from queries.filtering import Unusable, parse, printable, show
+from queries.filtering import parse, show
 from queries.kernel import Collection, Reader
 from queries.listing import MAX_PAGE_SIZE, PAGE_SIZE, _order, one_as_seen
 from queries.listing.fields import EVERY_ROW, fields_of
@@ -20,6 +20,7 @@ from queries.listing.pages import Mark, Sort, after, binding, seal, unseal
 from queries.listing.projection import Tree, selection
 from queries.listing.resolve import Resolver
 from queries.listing.sql import Compiler, current
+from queries.unusable import Unusable, printable
 
 Kind = Literal["added", "removed", "changed", "unchanged"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -19,11 +19,11 @@ from uuid import UUID
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from queries.filtering import Unusable, printable
 from queries.listing.fields import EVERY_ROW, SCALARS, SQL_TYPES, Field, Kind
 from queries.listing.resolve import SEES_PERSONAL
 from queries.listing.sql import Compiler
 from queries.listing.values import NeedsPersonal, suggestion, unknown_field
+from queries.unusable import Unusable, printable
 
 MAX_ORDERS = 5
 MAX_ORDER_LENGTH = 500

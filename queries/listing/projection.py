@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from queries.filtering import Unusable
 from queries.listing.fields import Field, Kind
 from queries.listing.resolve import SEES_PERSONAL
 from queries.listing.values import unknown_field
+from queries.unusable import Unusable
 
 Tree: TypeAlias = dict[str, "Tree"]
 

@@ -8,11 +8,12 @@ from datetime import time as clock
 from enum import StrEnum
 from typing import NoReturn, TypeAlias, assert_never
 
-from queries.filtering import ANYTHING, And, Comparator, Node, Not, Or, Restriction, Unusable, Value, Word, printable
+from queries.filtering import ANYTHING, And, Comparator, Node, Not, Or, Restriction, Value, Word
 from queries.kernel import COLLECTIONS, Collection
 from queries.listing.fields import SCALARS, Field, Kind, fields_of
 from queries.listing.relations import Relation, relations_of
 from queries.listing.values import Loose, NeedsPersonal, Scalar, WrongComparison, WrongValue, literal, number, unknown_field
+from queries.unusable import Unusable, printable
 
 SEES_PERSONAL = "personal:read"
 MAX_RELATIONS = 3

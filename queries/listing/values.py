@@ -9,8 +9,9 @@ from difflib import get_close_matches
 from typing import NoReturn
 from uuid import UUID
 
-from queries.filtering import Unusable, Value, printable, shown
+from queries.filtering import Value
 from queries.listing.fields import Field, Kind
+from queries.unusable import Unusable, printable, shown
 
 Scalar = UUID | str | int | bool | Decimal | datetime | date
 

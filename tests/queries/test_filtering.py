@@ -19,7 +19,6 @@ from queries.filtering import (
     Not,
     Or,
     Restriction,
-    Unusable,
     Value,
     Word,
     both,
@@ -27,6 +26,7 @@ from queries.filtering import (
     parse,
     show,
 )
+from queries.unusable import Unusable
 
 
 def test_nothing_written_lets_everything_through() -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.rows import dict_row
 
-from queries.filtering import And, Node, Not, Or, Restriction, Unusable, Value, Word, both, either, show
+from queries.filtering import And, Node, Not, Or, Restriction, Value, Word, both, either, show
 from queries.kernel import COLLECTIONS, Collection
 from queries.listing import (
     RELATIONS,
@@ -37,6 +37,7 @@ from queries.listing import (
     personal_fields,
     read_page,
 )
+from queries.unusable import Unusable
 from tests.queries.samples import FIRM, OTHER_FIRM, SAMPLES, SHELVES, TABLES, Sample, declared, insert
 
 KEY = b"k" * 32
