@@ -1,4 +1,4 @@
-"""Search in PostgreSQL: satisfies `queries.search.SearchEngine` over the tables of the index.
+"""Search in PostgreSQL: satisfies `queries.search.port.SearchEngine` over the tables of the index.
 
 First what holds every word as typed; when that is little, what holds words near the typed ones; when that is nothing, what holds most of them.
 The firm, the kinds and whether personal words count stand in every statement.
@@ -16,7 +16,7 @@ from infra.search.pgstore import tag, typo_keys
 from projections.search import Made
 from queries import analysis
 from queries.kernel import Reader
-from queries.search import (
+from queries.search.port import (
     FEW,
     LOOSE_WORDS,
     NEAR_WORDS,

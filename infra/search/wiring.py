@@ -10,7 +10,7 @@ from infra.reading import PgReader
 from infra.record.vault import Vault
 from infra.search.postgres import PostgresSearch
 from infra.settings import Settings
-from queries.search import SearchEngine
+from queries.search.port import SearchEngine
 
 if TYPE_CHECKING:  # the client is loaded where an Elasticsearch is set, and costs nothing elsewhere
     from infra.search.elastic.builds import ElasticIndex

@@ -23,7 +23,8 @@ from infra.search.elastic.guard import Guard
 from infra.search.elastic.mappings import Names
 from infra.search.indexer import Indexer
 from infra.search.postgres import PostgresSearch
-from queries.search import Search, SearchEngine, Suggest, find, suggest
+from queries.search import Search, Suggest, find, suggest
+from queries.search.port import SearchEngine
 from tests import engines
 from tests.infra.imports.importing import Firm
 

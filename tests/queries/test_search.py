@@ -19,7 +19,9 @@ from commands.tasks import CommentTask, CreateTask
 from infra.database import Database
 from queries.filtering import FilterMalformed, FilterTooLarge
 from queries.listing.values import UnknownField, WrongValue
-from queries.search import MAX_CLAUSES, NothingToSearch, SearchTokenUnusable, SearchTooLong
+from queries.search import NothingToSearch, SearchTooLong
+from queries.search.box import MAX_CLAUSES
+from queries.search.pages import SearchTokenUnusable
 from tests.infra.imports.importing import Firm
 from tests.queries import corpus
 from tests.queries.searching import ENGINES, Searcher, index_elastic, searching

@@ -1,4 +1,4 @@
-"""Search in Elasticsearch: satisfies `queries.search.SearchEngine`.
+"""Search in Elasticsearch: satisfies `queries.search.port.SearchEngine`.
 
 First what holds every word as typed; when that is little, what holds words near the typed ones; when that is nothing, what holds most of
 them. Scores are sums of constants: how well an entry answers depends on it and on what was asked, on no other entry and no other firm.
@@ -19,7 +19,7 @@ from infra.search.elastic.guard import Guard
 from infra.search.elastic.mappings import LONGEST_FACT, OPEN, SPELLINGS, WEIGHTS, Names
 from projections.search import KINDS, Made
 from queries import analysis
-from queries.search import (
+from queries.search.port import (
     FEW,
     LOOSE_WORDS,
     NEAR_WORDS,
