@@ -36,6 +36,11 @@ PATIENCE = {
     "keepalives_interval": "1",
     "keepalives_count": "3",
 }
+WRITE_SECONDS = 30
+"""The longest a transaction may last that others wait for. A writer may be stopped in the middle of what it sends: the server then waits for
+the rest as for a busy one, and only this limit makes it let go of its locks."""
+BRIEFLY = f"SET LOCAL transaction_timeout = '{WRITE_SECONDS}s'"
+"""The same for one transaction of a connection that has long ones too."""
 
 
 _holders: dict[Path, int] = {}  # how often this process has each embedded server open
@@ -78,13 +83,16 @@ class Database:
             _holders[folder.resolve()] = _holders.get(folder.resolve(), 0) + 1
         return cls(server.get_uri(), server=server, folder=folder.resolve(), statement_timeout_ms=settings.statement_timeout_ms)
 
-    def conninfo(self, role: Role, **extra: str) -> str:
-        """A connection string whose session works as `role` from its first statement, and can't fall back to another."""
+    def conninfo(self, role: Role, *, writing: bool = False, **extra: str) -> str:
+        """A connection string whose session works as `role` from its first statement, and can't fall back to another. One that is
+        `writing` has short transactions alone: the server ends those that last longer than `WRITE_SECONDS`."""
         settings = [f"-c role=chancery_{role}", "-c timezone=UTC", "-c search_path=pg_catalog"]
         if role == "app":
             settings += [f"-c statement_timeout={self._statement_timeout_ms}", "-c default_transaction_read_only=on"]
         if role == "record":
             settings += ["-c idle_in_transaction_session_timeout=10000"]  # a stopped writer must not hold the append lock for long
+        if writing:
+            settings += [f"-c transaction_timeout={WRITE_SECONDS}s"]
         options = " ".join([self._base.get("options", ""), *settings]).strip()
         return make_conninfo("", **{**self._base, "options": options, "application_name": f"chancery-{role}", **extra})
 
@@ -92,11 +100,13 @@ class Database:
         """A connection string as the login itself: for migrations and for tests that break things on purpose."""
         return make_conninfo("", **self._base)
 
-    def connect(self, role: Role, **extra: Any) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.conninfo(role), autocommit=True, prepare_threshold=1, **extra)
+    def connect(self, role: Role, *, writing: bool = False, **extra: Any) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra)
 
-    async def connect_async(self, role: Role, **extra: Any) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(self.conninfo(role), autocommit=True, prepare_threshold=1, **extra)
+    async def connect_async(self, role: Role, *, writing: bool = False, **extra: Any) -> psycopg.AsyncConnection[Any]:
+        return await psycopg.AsyncConnection.connect(
+            self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra
+        )
 
     def check_roles(self) -> None:
         """Refuse to work when a session is not who it must be, or is more than it may be: row-level security would hold nothing back."""

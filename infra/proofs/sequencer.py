@@ -23,7 +23,7 @@ import orjson
 import psycopg
 import structlog
 
-from infra.database import Database
+from infra.database import BRIEFLY, Database
 from infra.followers import Progress
 from infra.projector.engine import VIEWS_CHANNEL
 from infra.proofs.checkpoints import Checkpoint, opened
@@ -338,6 +338,7 @@ class Sequencer:
             return 0
         now = datetime.now(UTC)
         with c.transaction():
+            c.execute(BRIEFLY)
             rows = c.execute(
                 "SELECT firm_id, size, origin FROM chancery.logs WHERE firm_id = ANY(%s) AND stopped IS NULL ORDER BY firm_id FOR UPDATE",
                 ([s.state.log.firm for s in steps],),

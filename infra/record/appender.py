@@ -686,7 +686,7 @@ class _Writer:
         while True:
             try:
                 if self._connection is None or self._connection.closed:
-                    self._connection = self._appender.database.connect("record")
+                    self._connection = self._appender.database.connect("record", writing=True)
                 return flush(self._connection, batch, again=unknown)
             except BaseException as e:
                 if not self._interrupted(e):
@@ -840,7 +840,7 @@ class _LoopWriter:
     async def _open(self) -> None:
         """Connect, and begin with the batch; let the rescuer wait for a database that is away."""
         try:
-            c = await self._appender.database.connect_async("record")
+            c = await self._appender.database.connect_async("record", writing=True)
         except psycopg.Error:
             await self._hand_over(unknown=False)
             return

@@ -639,7 +639,7 @@ class Bulk(Making):
         while True:
             try:
                 if self._writer is None or self._writer.closed:
-                    self._writer = self._database.connect("record")
+                    self._writer = self._database.connect("record", writing=True)
                     wire.register(self._writer)
                 return _append(self._writer, self._firm, batch, again=unknown)
             except psycopg.Error as e:

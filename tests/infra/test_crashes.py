@@ -17,7 +17,8 @@ import pytest
 
 from infra.database import Database, migrate
 from infra.embedded import start
-from infra.record.appender import APPEND_LOCK, Appended, Appender, OutcomeUnknown
+from infra.record import wire
+from infra.record.appender import APPEND_LOCK, BEGIN, LOCK, Appended, Appender, OutcomeUnknown
 from infra.record.reader import read_after
 from tests.infra.writing import FIRM, OTHER, Writer, an_append, scalar, together
 
@@ -215,3 +216,28 @@ def test_a_writer_that_stands_still_while_it_holds_the_lock_does_not_hold_up_the
             still.execute("COMMIT")
     assert isinstance(result, Appended)
     appender.close()
+
+
+def test_a_writer_that_is_stopped_in_the_middle_of_what_it_sends_does_not_hold_up_the_others_for_long(own: Cluster) -> None:
+    appender = Appender(own.database)
+    with own.database.connect("record", writing=True) as still:
+        assert still.execute("SHOW transaction_timeout").fetchone() == ("30s",)
+        still.execute("SET transaction_timeout = '300ms'")
+        still.execute("SET idle_in_transaction_session_timeout = 0")
+        pipe = wire.pipe(still)
+        pipe.add(BEGIN)
+        pipe.add(LOCK)
+        pipe.add(wire.Statement(b"large", b"SELECT length($1::text)", (25,)), b"x" * 50_000_000)
+        sending = pipe.sending()
+        while next(sending) and not _held(own):
+            """As far as the server takes the statement that locks; the rest is never sent."""
+        assert _held(own)
+        (result,) = together(appender, [an_append()])
+        assert isinstance(result, Appended)
+        with pytest.raises(psycopg.Error):
+            wire.drive(sending, still.pgconn.socket)
+    appender.close()
+
+
+def _held(own: Cluster) -> bool:
+    return bool(scalar(own.database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"))
