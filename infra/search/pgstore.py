@@ -14,6 +14,7 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from infra.database import BRIEFLY
 from infra.projector.engine import VIEWS_CHANNEL
 from infra.search.lexemes import Lexemes, firm_in_build, lexemes
 from projections.search import Entry, Made
@@ -140,6 +141,7 @@ class PgStore:
     def apply(self, position: int, reached: int, changes: Mapping[Key, Entry | None]) -> None:
         """Move on from one position to another with what changed between; Outrun when the build is elsewhere."""
         with self._c.transaction():
+            self._c.execute(BRIEFLY)
             if self.filling:
                 moved = self._c.execute(
                     "UPDATE chancery.search_builds SET position = %s WHERE filling = %s AND position = %s",
