@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from uuid import UUID
 
+from queries import cursors
 from queries.kernel import Reader
 from queries.search.port import (
     Found,
@@ -24,16 +24,16 @@ def binding(q: str, filter: str, r: Reader) -> str:
 
 def seal(last: Found, bound: str) -> str:
     """What comes after is named by the last hit seen: its score, kind and id, which whoever holds the token has seen."""
-    text = json.dumps([bound, last.score, last.kind, str(last.id)], separators=(",", ":"))
-    return urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return cursors.write((bound, last.score, last.kind, last.id))
 
 
 def unseal(token: str, bound: str) -> tuple[float, str, str]:
     try:
-        made_for, score, kind, id = json.loads(urlsafe_b64decode(token + "=" * (-len(token) % 4)))
-        place = (-float(score), str(kind), str(UUID(id)))
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        raise SearchTokenUnusable("Begin again without one, or send next_page_token as it was answered.") from None
+        made_for, score, kind, id = cursors.read(token, str, float, str, UUID)
+    except cursors.PageTokenMalformed:
+        made_for = score = kind = id = None
+    if score is None or kind is None or id is None:
+        raise SearchTokenUnusable("Begin again without one, or send next_page_token as it was answered.")
     if made_for != bound:
         raise SearchTokenUnusable("Send it with the same q and filter as before, or begin again without one.")
-    return place
+    return -score, kind, str(id)
