@@ -21,7 +21,8 @@ from uuid import NAMESPACE_URL, UUID, uuid5
 import orjson
 
 import spec
-from domain.kernel import EVENTS, Personal
+from domain.hints import bare, personal_mark
+from domain.kernel import EVENTS
 from infra import registry
 from infra.bus import asyncapi
 from infra.record.codec import CODECS, MAX_INTEGER, b64url, disclose
@@ -38,7 +39,7 @@ class Changed(Exception):
 
 def schema_of(hint: Any) -> Schema:
     """JSON Schema (2020-12) of a hint's stored form."""
-    hint = _bare(hint)
+    hint = bare(hint)
     simple: dict[Any, Schema] = {
         str: {"type": "string"},
         int: {"type": "integer", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
@@ -70,18 +71,6 @@ def schema_of(hint: Any) -> Schema:
     raise TypeError(f"not storable: {hint}")
 
 
-def _bare(hint: Any) -> Any:
-    while True:
-        if hasattr(hint, "__supertype__"):
-            hint = hint.__supertype__
-        elif get_origin(hint) is Annotated:
-            hint = get_args(hint)[0]
-        elif get_origin(hint) in (typing.Union, types.UnionType):
-            (hint,) = [a for a in get_args(hint) if a is not type(None)]
-        else:
-            return hint
-
-
 def _optional(hint: Any) -> bool:
     if get_origin(hint) is Annotated:
         return _optional(get_args(hint)[0])
@@ -92,17 +81,9 @@ def _required(f: "dataclasses.Field[Any]", hint: Any) -> bool:
     return f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING and not _optional(hint)
 
 
-def personal_mark(hint: Any) -> Personal | None:
-    if get_origin(hint) is Annotated:
-        return next((m for m in hint.__metadata__ if isinstance(m, Personal)), None) or personal_mark(get_args(hint)[0])
-    if get_origin(hint) in (typing.Union, types.UnionType):
-        return next((m for m in map(personal_mark, get_args(hint)) if m is not None), None)
-    return None
-
-
 def sample_of(hint: Any, path: str) -> Any:
     """One value of a hint, every optional part present, the same in every run."""
-    hint = _bare(hint)
+    hint = bare(hint)
     if hint is str:
         return path.rsplit(".", 1)[-1]
     if hint is int:

@@ -5,7 +5,6 @@ contacts, deals, tasks, documents, members and so on that the event names, say o
 `created_at` is the business time of the event.
 """
 
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
@@ -15,6 +14,7 @@ from enum import Enum
 from typing import Annotated, Any
 from uuid import UUID
 
+from domain.hints import bare, personal_mark
 from domain.kernel import Personal
 from projections.kernel import Recorded, View, view
 from projections.rows import derived, remembered
@@ -66,22 +66,6 @@ class Plan:
     person: str
 
 
-def _bare(hint: Any) -> Any:
-    """The type without Annotated, without None, and of a NewType what stands behind it."""
-    if typing.get_origin(hint) is Annotated:
-        return _bare(typing.get_args(hint)[0])
-    if typing.get_origin(hint) in {types.UnionType, typing.Union}:
-        some = [a for a in typing.get_args(hint) if a is not type(None)]
-        return _bare(some[0]) if len(some) == 1 else object
-    return _bare(hint.__supertype__) if isinstance(hint, typing.NewType) else hint
-
-
-def _personal(hint: Any) -> Personal | None:
-    if typing.get_origin(hint) is Annotated:
-        return next((m for m in hint.__metadata__ if isinstance(m, Personal)), None)
-    return next((p for a in typing.get_args(hint) if (p := _personal(a)) is not None), None)
-
-
 _PLANS: dict[type, Plan] = {}
 
 
@@ -96,14 +80,14 @@ def _planned(event: type) -> Plan:
     hints = typing.get_type_hints(event, include_extras=True)
     named, facts, texts, person = [], [], [], ""
     for f in fields(event):
-        mark, bare = _personal(hints[f.name]), _bare(hints[f.name])
+        mark, kind = personal_mark(hints[f.name]), bare(hints[f.name])
         if mark is not None:
-            if bare is str:
+            if kind is str:
                 texts.append(f.name)
                 person = mark.subject
             continue
-        listed = typing.get_args(bare)[:1] if typing.get_origin(bare) is tuple else ()
-        if f.name in NAMED and UUID in {bare, *(_bare(x) for x in listed)}:
+        listed = typing.get_args(kind)[:1] if typing.get_origin(kind) is tuple else ()
+        if f.name in NAMED and UUID in {kind, *(bare(x) for x in listed)}:
             named.append(f.name)
         if f.name not in UNTOLD:
             facts.append(f.name)

@@ -31,7 +31,8 @@ from infra.search.digest import in_postgres
 from infra.search.pgstore import NAME, Key, Outrun, PgStore, Stuck
 from projections import search
 from projections.kernel import Recorded
-from projections.search import STREAMS, Entry, Standing
+from projections.search import Entry, Standing
+from projections.search.kinds import STREAMS
 from queries import analysis
 
 log = structlog.get_logger()

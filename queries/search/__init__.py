@@ -12,7 +12,8 @@ from typing import Annotated, Any, assert_never, cast
 from pydantic import Field
 
 from domain.kernel import Invalid
-from projections.search import KINDS, Made
+from projections.search import Made
+from projections.search.kinds import KINDS
 from queries import analysis
 from queries.filtering import both, parse, unstorable
 from queries.kernel import COLLECTIONS, Query, Reader, query

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from projections.search import FACTS
+from projections.search.kinds import FACTS
 from queries import analysis
 from queries.filtering import Node, Not, Restriction, Value, both
 from queries.search.port import (

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import NoReturn, assert_never, cast
 
-from projections.search import FACTS, KINDS, FactType
+from projections.search.kinds import FACTS, KINDS, FactType
 from queries.filtering import ANYTHING, And, Node, Not, Or, Restriction, Value, Word
 from queries.listing.fields import Field as ListField
 from queries.listing.fields import Kind as Type

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeAlias
 from uuid import UUID
 
-from projections.search import FactType, Made
+from projections.search import Made
+from projections.search.kinds import FactType
 
 WINDOW = 1_000  # hits that can be paged through
 FEW = 10  # hits under which an engine looks for near words too

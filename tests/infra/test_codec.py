@@ -19,6 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain import kernel
+from domain.hints import bare, personal_mark
 from domain.kernel import EVENTS, Personal
 from infra import registry, spec
 from infra.record import codec
@@ -193,13 +194,13 @@ def test_every_personal_field_can_be_empty_and_names_a_subject_that_is_there(nam
     cls = EVENTS[name]
     hints = typing.get_type_hints(cls, include_extras=True)
     for f in dataclasses.fields(cls):
-        mark = spec.personal_mark(hints[f.name])
+        mark = personal_mark(hints[f.name])
         if mark is not None:
             (empty,) = [known.empty for known in CODECS.named(name)._fields if known.name == f.name]
             assert not empty
             assert empty is not None or spec._optional(hints[f.name]), f"{name}.{f.name} has no value for when its key is gone"
             if mark.subject:
-                assert spec._bare(hints[mark.subject]) is UUID, f"{name}.{f.name}"
+                assert bare(hints[mark.subject]) is UUID, f"{name}.{f.name}"
 
 
 def test_a_mark_that_would_be_passed_over_is_an_error() -> None:

@@ -22,7 +22,8 @@ from infra.search.elastic.fence import holding
 from infra.search.elastic.mappings import FORM, INDICES, KEPT_SETTINGS, MAPPINGS, SETTINGS, STATE_MAPPING, WORDS, Names
 from infra.search.elastic.store import ElasticStore, EntryRefused, Words
 from infra.search.pgstore import NAME, Key, Outrun
-from projections.search import KINDS, Entry
+from projections.search import Entry
+from projections.search.kinds import KINDS
 
 log = structlog.get_logger()
 

@@ -14,7 +14,8 @@ from uuid import UUID
 
 from infra.search.digest import Held
 from infra.search.elastic.mappings import LONGEST_FACT, OPEN, SPELLINGS
-from projections.search import FACTS, Entry, FactType, Made
+from projections.search import Entry, Made
+from projections.search.kinds import FACTS, FactType
 from queries import analysis
 
 MOST_WORDS = 20_000  # different ones of one entry

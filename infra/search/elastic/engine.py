@@ -17,7 +17,8 @@ from infra.search.elastic.documents import comparable
 from infra.search.elastic.fence import Fence, NotFilled, Query, holding
 from infra.search.elastic.guard import Guard
 from infra.search.elastic.mappings import LONGEST_FACT, OPEN, SPELLINGS, WEIGHTS, Names
-from projections.search import KINDS, Made
+from projections.search import Made
+from projections.search.kinds import KINDS
 from queries import analysis
 from queries.search.port import (
     FEW,

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import orjson
 
-from projections.search import FACTS, KINDS
+from projections.search.kinds import FACTS, KINDS
 
 WEIGHTS: Final[Mapping[str, float]] = {"a": 1.0, "b": 0.6, "c": 0.25, "d": 0.05}
 SPELLINGS: Final = 4  # ways of writing a word that keep their place, for phrases

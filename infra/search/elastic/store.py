@@ -20,7 +20,8 @@ from infra.search.elastic.client import Refused
 from infra.search.elastic.documents import document_id, mark, tombstone, written
 from infra.search.elastic.mappings import INDICES, WORDS
 from infra.search.pgstore import Key, Outrun, Stuck
-from projections.search import KINDS, Entry
+from projections.search import Entry
+from projections.search.kinds import KINDS
 from queries import analysis
 
 if TYPE_CHECKING:
