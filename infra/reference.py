@@ -262,6 +262,8 @@ def routes() -> str:
     rows += [("`GET /docs`", "The API as a page, to try by hand"), ("`GET /docs/start.js`", "What that page runs")]
     rows += [
         ("`GET /p/choices/{link}`", "A person's own page: preferences, unsubscribing, confirming; opened with a signed link"),
+        ("`GET /p/verify`", "A page for anybody to have a record or a certificate checked, in plain words"),
+        ("`POST /p/verify`", "What the check found; a form with files (multipart), nothing of it is kept"),
         ("`POST /p/choices/{link}`", "What the person chose there; one click of a mail program (RFC 8058)"),
     ]
     head = ["# Addresses", "", "Everything that is served; `/openapi.json` says it in full for machines.", ""]

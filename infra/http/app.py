@@ -31,6 +31,7 @@ from infra.http.proofs import Proofs
 from infra.http.reads import json_response, parameters
 from infra.http.routing import LONGEST, Endpoint, Route, Router
 from infra.http.service import Service
+from infra.http.verifying import Verifying
 from infra.settings import Settings
 from infra.uploads import receive, send
 from projections.kernel import VIEWS
@@ -228,10 +229,12 @@ def routes(service: Service, metrics: Metrics) -> list[Route]:
         add("GET", f"/v1/{c.name}/{{id}}", f"{c.name}.get", reads.one_route(service, c))
         add("GET", f"/v1/{c.name}/{{id}}/explain", f"{c.name}.explain", explain.route(service, c))
         add("GET", f"/v1/{c.name}/{{id}}/history", f"{c.name}.history", reads.history_route(service, c))
+    proofs = Proofs(service)
     for method, path, name, endpoint in [
         *_own_routes(service, metrics),
         *Logs(service).routes(),
-        *Proofs(service).routes(),
+        *proofs.routes(),
+        *Verifying(service, proofs).routes(),
         *Choices(service).routes(),
         *Portability(service).routes(),
         *pages.ROUTES,

@@ -57,18 +57,23 @@ HEADERS = {
 }
 
 
+def templates() -> jinja2.Environment:
+    """The pages for people without an account."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(PAGES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
 class Choices:
     """The routes of a person's choices."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
-        self._templates = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(PAGES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._templates = templates()
 
     def routes(self) -> list[tuple[str, str, str, Endpoint]]:
         return [

@@ -32,6 +32,7 @@ from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
 from infra.proofs.tlogproof import TlogProof, claimed
 from infra.proofs.tree import leaf_hash
 from verifier import chancery_verify
+from verifier.chancery_verify import Entry
 
 PERSONAL = "personal:read"
 DOCUMENT_FORMAT = "chancery-document-proof/v1"
@@ -84,7 +85,7 @@ class Proofs:
         firm = (names["firm"] if names is not None else None) or "The firm"
         keys = "\n".join(map(str, self._keys(made["summary"]["log"])))
         found = chancery_verify.verify(orjson.dumps(made), chancery_verify.of_keys(keys))
-        link = f"{self._service.chancery.settings.public_url.rstrip('/')}/docs#/log/verify"
+        link = f"{self._service.chancery.settings.public_url.rstrip('/')}/p/verify"
         pdf = await asyncio.to_thread(paper, made, found, firm=firm, name=name, link=link, purposes=called)
         headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
@@ -171,11 +172,15 @@ class Proofs:
         self._service.take_of_stranger(request)
         raw = await read_body(request, MOST_BODY)
         try:
-            body = await asyncio.to_thread(_parsed, raw)
+            body = await asyncio.to_thread(parsed, raw)
         except orjson.JSONDecodeError as e:
             raise HttpProblem(400, "body-malformed", "The body is not JSON.") from e
         except chancery_verify.NotProved as e:
             return json_response(_no(str(e)))
+        return json_response(await self.judged(body))
+
+    async def judged(self, body: dict[str, Any]) -> dict[str, Any]:
+        """What is proved by what was sent, or why nothing is; of a proof of consent also the acts that it proves."""
         if body.get("format") == chancery_verify.FORMAT:
             body = {"bundle": body}
         if body.get("format") == DOCUMENT_FORMAT:
@@ -183,13 +188,13 @@ class Proofs:
         match sorted(body):
             case ["bundle"]:
                 found = await asyncio.to_thread(self._bundle, body["bundle"])
-                return json_response(await self._as_kept(found) if found["verified"] else found)
+                return await self._as_kept(found) if found["verified"] else found
             case ["document"] | ["document", "sha256"]:
-                return json_response(await asyncio.to_thread(self._document, body["document"], body.get("sha256")))
+                return await asyncio.to_thread(self._document, body["document"], body.get("sha256"))
             case ["certificate"]:
-                return json_response(await asyncio.to_thread(self._note, body["certificate"]))
+                return await asyncio.to_thread(self._note, body["certificate"])
             case ["log", "sha256"]:
-                return json_response(await self._digest(body["log"], body["sha256"]))
+                return await self._digest(body["log"], body["sha256"])
             case _:
                 raise _unusable()
 
@@ -219,6 +224,7 @@ class Proofs:
             "size": found.size,
             "contact": found.contact,
             "events": len(found.entries),
+            "chain": [_act(e) for e in found.entries],
             "complete_as_of": found.complete_as_of,
             "entries_after_seal": found.after,
             "root": found.root,
@@ -332,7 +338,7 @@ class Proofs:
         return Wanted(disclose=disclose, older=[int(n) for n in older], notices=notices == "true")
 
 
-def _parsed(raw: bytes) -> Any:
+def parsed(raw: bytes) -> Any:
     """What was sent, by two readers: the quick one refuses what is no object, the strict one what others would read differently."""
     if not isinstance(orjson.loads(raw), dict):
         raise _unusable()
@@ -345,6 +351,20 @@ def _not_yet() -> HttpProblem:
         " runs this installation is told why by `chancery log status`."
     )
     return HttpProblem(503, "log-behind", why, headers={"Retry-After": "1"})
+
+
+def _act(e: Entry) -> dict[str, Any]:
+    """An act as a proof shows it, with what it discloses."""
+    data = e.event["data"]
+    return {
+        "seq": data["seq"],
+        "type": e.event["type"],
+        "at": data.get("effective_from") or e.event["time"],
+        "purposes": [p["key"] for p in data.get("purposes", ())],
+        "channel": data.get("channel"),
+        "place": e.place,
+        "disclosed": dict(e.disclosed),
+    }
 
 
 def _no(why: str) -> dict[str, Any]:

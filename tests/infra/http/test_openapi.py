@@ -18,7 +18,7 @@ from tests.house import House
 from tests.infra.http.conftest import Served
 
 METHODS = {"get", "put", "post", "delete", "options", "head", "patch", "trace"}
-PAGES = {"/docs", "/docs/start.js", "/p/choices/{link}"}  # for people
+PAGES = {"/docs", "/docs/start.js", "/p/choices/{link}", "/p/verify"}  # for people
 UNKNOWN = "0199c0de-0000-7000-8000-000000000000"
 SELF_DESTRUCTIVE = ("keys.revoke", "keys.rotate", "members.deactivate")  # stateful trials would take their own key away
 
