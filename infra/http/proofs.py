@@ -357,9 +357,9 @@ def _act(e: Entry) -> dict[str, Any]:
     """An act as a proof shows it, with what it discloses."""
     data = e.event["data"]
     return {
-        "seq": data["seq"],
-        "type": e.event["type"],
-        "at": data.get("effective_from") or e.event["time"],
+        "seq": data.get("seq"),
+        "type": e.event.get("type", ""),
+        "at": data.get("effective_from") or e.event.get("time"),
         "purposes": [p["key"] for p in data.get("purposes", ())],
         "channel": data.get("channel"),
         "place": e.place,
