@@ -22,6 +22,7 @@ from commands.consent import ConfirmConsent, GiveConsent, OptOutOfSale, RequestC
 from commands.kernel import Actor, Command
 from domain import consent
 from domain.consent import CONSENT
+from domain.consent.decisions import NoLiveRequest, RequestHasExpired, TokenUnknown, TokenUsed
 from domain.consent.words import Channel
 from domain.kernel import FirmId, Refused
 from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign
@@ -94,7 +95,8 @@ class Choices:
             except Exception as e:
                 problem = problems.of(e, request.state.request_id)
                 words = WORDS[self._language(request)]
-                told = self._simple(request, words["trouble_title"], words["trouble_plain"], problem.status_code)
+                plain = words["trouble_saving" if request.method == "POST" else "trouble_plain"]
+                told = self._simple(request, words["trouble_title"], plain, problem.status_code)
                 if "retry-after" in problem.headers:
                     told.headers["Retry-After"] = problem.headers["retry-after"]
                 return told
@@ -140,7 +142,9 @@ class Choices:
             raise
         except Refused as e:
             log.info("choices.refused", why=type(e).__name__)
-            return self._simple(request, words["refused_title"], e.why, 409)
+            if isinstance(e, TokenUsed | TokenUnknown | RequestHasExpired | NoLiveRequest):
+                return await self._page(request, found, said, status=409)
+            return self._simple(request, words["refused_title"], words["refused_plain"], 409, more=request.url.path)
 
     async def _read(self, request: Request) -> Link | Response:
         """Whom the link is about now: the one into whom they were merged. A good link is counted by itself, because the readers of one mail
@@ -167,9 +171,9 @@ class Choices:
     def _language(request: Request, *wishes: str) -> str:
         return language(request.query_params.get("lang"), *wishes, request.headers.get("accept-language"))
 
-    def _simple(self, request: Request, title: str, sentence: str, status: int) -> Response:
+    def _simple(self, request: Request, title: str, sentence: str, status: int, *, more: str | None = None) -> Response:
         lang = self._language(request)
-        return self._rendered("ask.html", lang, status, title=title, firm=None, said=[], ask=sentence)
+        return self._rendered("ask.html", lang, status, title=title, firm=None, said=[], ask=sentence, more=more)
 
     def _rendered(self, name: str, lang: str, status: int, **values: Any) -> Response:
         blank: dict[str, Any] = {"items": [], "notice": None, "do": None, "small": None, "more": None, "ask": None}
@@ -198,7 +202,10 @@ class Choices:
                 "ask.html", lang, status, title=words["unsubscribe_title"], ask=None if done else ask, items=names, more=more,
                 do=None if done else words["unsubscribe_do"], **about,
             )  # fmt: skip
-        names, notice = await self._asked(link, shown)
+        names, notice, over = await self._asked(link, shown)
+        if over is not None and not done:
+            about["said"] = [*said, words[over]]
+            done = True
         ask = words["confirm_ask"].format(firm=shown.firm)
         return self._rendered(
             "ask.html", lang, status, title=words["confirm_title"], ask=None if done else ask, items=names, notice=notice, more=more,
@@ -210,13 +217,19 @@ class Choices:
         async with chancery.readers.reading(FirmId(link.firm), frozenset({"consent:read", "personal:read"})) as r:
             return await page(r, link.contact, self._language(request), datetime.now(UTC))
 
-    async def _asked(self, link: Link, shown: Page) -> tuple[list[str], str | None]:
-        """What a confirmation is about: the names of the purposes and the notice's text."""
+    async def _asked(self, link: Link, shown: Page) -> tuple[list[str], str | None, str | None]:
+        """What a confirmation is about: the names of the purposes and the notice's text, and the word for why it can be given no more."""
         entity = await self._service.chancery.executor.load(FirmId(link.firm), CONSENT, link.contact)
         found = consent.requested_with(entity.state, link.token)
-        keys = {p.key for p in found.purposes} if found is not None else set()
+        if found is None:
+            return [], None, "confirm_over"
+        now = datetime.now(UTC)
+        keys = {p.key for p in found.purposes}
         rows = [r for r in shown.rows if r.key in keys]
-        return [r.name for r in rows], next((r.notice for r in rows if r.notice), None)
+        open_now = [entity.state.at(key, found.channel, now).request for key in keys]
+        live = found.answer_by > now and any(r is not None and r.record_id == found.record_id for r in open_now)
+        over = "confirm_used" if found.confirmed else None if live else "confirm_over"
+        return [r.name for r in rows], next((r.notice for r in rows if r.notice), None), over
 
     # --- what a person does
 
@@ -248,6 +261,8 @@ class Choices:
         shown = await self._standing(request, link)
         if shown is None or shown.erased:
             return
+        if not {("do", "save"), ("do", "none")} & set(form):
+            raise HttpProblem(400, "form-malformed", "The form is not one that was made here. Open the page again.")
         how = self._evidence(request, "preference_centre")
         if ("do", "none") in form:
             for (
@@ -361,7 +376,7 @@ class Choices:
         shown = await self._standing(request, link)
         if shown is None:
             raise HttpProblem(404, "not-found", "The firm has no such contact.")
-        names, _ = await self._asked(link, shown)
+        names, *_ = await self._asked(link, shown)
         try:
             await asyncio.to_thread(sender.send, address, *_letter(lang, shown.firm, names, self._url(link), command))
         except MailNotSent as e:

@@ -203,11 +203,43 @@ async def test_a_double_opt_in_goes_by_mail_and_is_confirmed_by_a_form_alone(hou
         assert not await allowed(house, contact)
         done = await person.post(url, data={"do": "yes"})
         assert WORDS["en"]["confirm_done"] in done.text
-        again = await person.post(url, data={"do": "yes"})
-        assert again.status_code == 409
+        again = await person.post(url, data={"do": "yes"}, headers={"Accept-Language": "de"})
+        assert (again.status_code, WORDS["de"]["confirm_used"] in again.text) == (409, True)
+        looked = await person.get(url)  # the button is not offered twice
+        assert (looked.status_code, WORDS["en"]["confirm_used"] in looked.text, "<button" in looked.text) == (200, True, False)
     assert await allowed(house, contact)
     last = (await events(house, contact))[-1]
     assert (last["type"], last["collection_method"]) == ("consent.Confirmed.v1", "double_opt_in")
+
+
+async def test_a_confirmation_that_was_sent_anew_is_told_by_the_older_mail_in_the_persons_language(
+    house: House, box: tuple[Box, int]
+) -> None:
+    contact, _, _ = await a_person(house)
+    notices = (await house.client.get("/v1/notices", params={"filter": 'title = "Privacy"'})).json()["items"]
+    asked = {"purposes": ["news"], "channel": "email", "contact_point": "ann@example.org", "notice": {"id": notices[0]["id"]}}
+    for resend in (False, True):
+        sent = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json={**asked, "resend": resend})
+        assert sent.status_code == 200, sent.text
+    urls = [next(x for x in m.get_content().splitlines() if x.startswith("http://chancery/p/choices/")) for m in box[0].mail[-2:]]
+    async with house.as_key(None) as person:
+        for _ in range(2):
+            older = await person.get(urls[0], headers={"Accept-Language": "fr"})
+            assert (older.status_code, "<button" in older.text) == (200, False)
+            assert WORDS["fr"]["confirm_over"].replace("'", "&#39;") in older.text
+        clicked = await person.post(urls[0], data={"do": "yes"}, headers={"Accept-Language": "fr"})
+        assert (clicked.status_code, WORDS["fr"]["confirm_over"].replace("'", "&#39;") in clicked.text) == (409, True)
+        assert not await allowed(house, contact)
+        assert WORDS["en"]["confirm_done"] in (await person.post(urls[1], data={"do": "yes"})).text
+
+
+async def test_a_form_that_was_not_made_here_is_not_said_to_be_saved(house: House) -> None:
+    contact, preferences, _ = await a_person(house, "news")
+    async with house.as_key(None) as person:
+        for content in (b"", b"{}", b"\xff\xfe", b"List-Unsubscribe=One-Click", b"do=dance"):
+            got = await person.post(preferences, content=content, headers={"Accept-Language": "de"})
+            assert (got.status_code, WORDS["de"]["trouble_saving"] in got.text) == (400, True), content
+    assert len(await events(house, contact)) == 1
 
 
 async def test_a_mail_server_that_is_away_is_said_and_the_request_can_be_sent_again(settings: Settings, house: House) -> None:
@@ -352,7 +384,9 @@ async def test_consent_rests_on_the_text_that_stood_on_the_page_and_not_on_a_new
     fresh = (await post(house, "/contacts", {"given": "Di", "family": "Ash"}))["id"]
     await house.settle()
     other = (await post(house, f"/contacts/{fresh}/consent:links", {}))["preferences"]
-    assert (await save(house, other, ticked)).status_code == 409  # what was read then means something else now
+    refused = await save(house, other, ticked)
+    assert refused.status_code == 409  # what was read then means something else now
+    assert WORDS["en"]["refused_plain"].replace("'", "&#39;") in refused.text
     assert await events(house, fresh) == []
     for bad in ("talks x 1 en", "talks 00000000-0000-0000-0000-000000000000 0 en", "talks"):
         sent = [x for x in ticked if x[0] != "n"] + [("n", bad)]
@@ -400,7 +434,7 @@ async def test_odd_forms_are_refused_in_words_and_odd_links_are_not_made(house: 
         assert "Das hat nicht geklappt" in large.text
         assert "urn:chancery" not in large.text
         for body in (b"\xff\xfe=%ff&s=%00&c=%00", b"s=news&c=news", b"%%%", b""):
-            assert (await person.post(preferences, content=body)).status_code == 200
+            assert (await person.post(preferences, content=body)).status_code == 400  # said to be saved it would be a lie
         got = await person.get(f"{preferences}?lang=%22%3E%3Cscript%3E&lang=de")
         assert "<script" not in got.text
         assert (await person.options(preferences)).status_code in {204, 405}
