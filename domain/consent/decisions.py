@@ -1,7 +1,4 @@
-"""What may happen to a contact's consent. Each decision adds at most one link, because the next one needs its hash.
-
-`prev` is the leaf hash of the chain's last event and `record_id` a fresh id; `at` is when the act took place.
-"""
+"""What may happen to a contact's consent. Each decision adds at most one link, because the next one needs its hash."""
 
 import hmac
 from collections.abc import Iterable, Sequence
@@ -25,6 +22,27 @@ from domain.consent.events import (
     Event,
     SuppressionLifted,
 )
+from domain.consent.refusals import (
+    ConsentStands,
+    EndsBeforeItBegins,
+    ImpliedIsNoConsent,
+    ImpliedIsUndated,
+    ImportNeverOverwrites,
+    IsSuppressed,
+    MustBeExplicit,
+    NoLiveRequest,
+    NotGiven,
+    NothingAsked,
+    NothingToWithdraw,
+    NoticeMissing,
+    NotImplied,
+    PersonMustAsk,
+    RequestHasExpired,
+    RequestIsPending,
+    TokenNeedsAddress,
+    TokenUnknown,
+    TokenUsed,
+)
 from domain.consent.state import Consent, Request, Standing, muted, standing
 from domain.consent.words import (
     BY_THE_PERSON,
@@ -35,128 +53,43 @@ from domain.consent.words import (
     Channel,
     ConsentType,
     DoubleOptIn,
+    Link,
     PurposeRef,
-    RecordId,
     Status,
     Suppression,
     Terms,
     add_months,
     token_digest,
 )
-from domain.kernel import Invalid, Refused
-
-# --- refusals
-
-
-class ImportNeverOverwrites(Refused):
-    """The person refused or withdrew this consent, and an import never overwrites a no. Ask the person again instead."""
-
-
-class IsSuppressed(Refused):
-    """Nothing may be sent to this person over this channel, not even a request for consent. Lift the suppression first."""
-
-
-class RequestIsPending(Refused):
-    """The person has been asked and has not answered yet. Wait, or ask again with `resend`, which voids the first request."""
-
-
-class TokenUnknown(Refused):
-    """This confirmation link is not known for this contact. Check that it was copied whole, or ask for a new one."""
-
-
-class TokenUsed(Refused):
-    """This confirmation link has been used, and it works once. Nothing needs to be done if the consent still stands."""
-
-
-class RequestHasExpired(Refused):
-    """The time to confirm has run out. Ask for a new confirmation link."""
-
-
-class NoLiveRequest(Refused):
-    """The request was answered or replaced by a newer one, so there is nothing left to confirm. Use the newest link."""
-
-
-class NothingAsked(Refused):
-    """No request for these purposes is open over this channel, so there is nothing to defer."""
-
-
-class ConsentStands(Refused):
-    """The person has given this consent. Someone who changes their mind withdraws it; a refusal answers a request."""
-
-
-class NotGiven(Refused):
-    """This consent is not given at that time, so it can't be renewed, revoked or invalidated."""
-
-
-class NothingToWithdraw(Refused):
-    """Nothing was ever asked or given for these purposes. Name a channel to record the objection, or suppress the contact."""
-
-
-class ImpliedIsNoConsent(Invalid):
-    """Implied consent is no consent under the GDPR. Name the basis it really rests on, or record expressed consent."""
-
-
-class MustBeExplicit(Invalid):
-    """This legal basis needs explicit consent (dpv:ExplicitlyExpressedConsent)."""
-
-
-class ImpliedIsUndated(Invalid):
-    """Implied consent ends on a date. Say what implied it (an inquiry: 6 months, a purchase: 2 years) or when it expires."""
-
-
-class NotImplied(Invalid):
-    """`implied_by` belongs to implied consent only."""
-
-
-class NoticeMissing(Invalid):
-    """Consent under the GDPR is informed: name the notice the person saw. Only an import may lack one."""
-
-
-class EndsBeforeItBegins(Invalid):
-    """The end lies before the beginning. Give a later end or an earlier time of the act."""
-
-
-class TokenNeedsAddress(Invalid):
-    """A double opt-in is bound to the address its link is sent to. Give the contact point."""
-
-
-class PersonMustAsk(Refused):
-    """A complaint or an opt-out is the person's own: it is lifted by them, or with evidence that they asked; never by an import."""
-
-
-# --- decisions
 
 
 def request(
     consent: Consent,
+    link: Link,
     *,
     purposes: Sequence[PurposeRef],
     channel: Channel,
     terms: Terms,
-    at: datetime,
     answer_by: datetime,
     token: str | None,
     resend: bool,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
 ) -> list[Event]:
-    terms = _sound(terms, at, capture)
-    if answer_by <= at:
+    terms = _sound(terms, link.at, link.capture)
+    if answer_by <= link.at:
         raise EndsBeforeItBegins
     if token is not None and terms.contact_point_ref is None:
         raise TokenNeedsAddress
-    _no_import_over_a_no(consent, purposes, channel, at, capture)
-    reasons = consent.suppressed(channel, terms.contact_point_ref, at)
+    _no_import_over_a_no(consent, link, purposes, channel)
+    reasons = consent.suppressed(channel, terms.contact_point_ref, link.at)
     if reasons:
         raise IsSuppressed(reasons=list(reasons))
-    pending = [r for p in purposes if (r := consent.at(p.key, channel, at).request) is not None]
+    pending = [r for p in purposes if (r := consent.at(p.key, channel, link.at).request) is not None]
     if pending and not resend:
         raise RequestIsPending(answer_by=max(r.until for r in pending if r.until is not None).isoformat())
     digest = token_digest(token, terms.contact_point_ref) if token is not None and terms.contact_point_ref is not None else None
     return [
         ConsentRequested(
-            **_link(consent, capture, record_id, prev, at),
+            **_members(consent, link),
             **_terms(terms),
             purposes=tuple(purposes),
             channel=channel,
@@ -166,54 +99,45 @@ def request(
     ]
 
 
-def confirm(consent: Consent, *, token: str, at: datetime, capture: Capture, record_id: RecordId, prev: str | None) -> list[Event]:
+def confirm(consent: Consent, link: Link, *, token: str) -> list[Event]:
     asked = requested_with(consent, token)
     if asked is None:
         raise TokenUnknown
     if asked.confirmed:
         raise TokenUsed
-    if asked.answer_by <= at:
+    if asked.answer_by <= link.at:
         raise RequestHasExpired(answer_by=asked.answer_by.isoformat())
-    stands = {p: consent.at(p.key, asked.channel, at) for p in asked.purposes}
+    stands = {p: consent.at(p.key, asked.channel, link.at) for p in asked.purposes}
     live = tuple(p for p, s in stands.items() if s.request is not None and s.request.record_id == asked.record_id)
     if not live:
         raise NoLiveRequest
-    terms = _sound(asked.terms, at, capture)
+    terms = _sound(asked.terms, link.at, link.capture)
     return [
         ConsentConfirmed(
-            **_link(consent, capture, record_id, prev, at),
+            **_members(consent, link),
             **_terms(terms),
             purposes=live,
             channel=asked.channel,
             status="renewed" if all(stands[p].valid for p in live) else "given",
-            double_opt_in=DoubleOptIn(requested_event=asked.record_id, confirmed_at=at),
+            double_opt_in=DoubleOptIn(requested_event=asked.record_id, confirmed_at=link.at),
         )
     ]
 
 
 def give(
-    consent: Consent,
-    *,
-    purposes: Sequence[PurposeRef],
-    channel: Channel,
-    terms: Terms,
-    at: datetime,
-    renew: bool,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
+    consent: Consent, link: Link, *, purposes: Sequence[PurposeRef], channel: Channel, terms: Terms, renew: bool
 ) -> list[Event]:
-    terms = _sound(terms, at, capture)
-    _no_import_over_a_no(consent, purposes, channel, at, capture)
-    stands = {p: consent.at(p.key, channel, at) for p in purposes}
+    terms = _sound(terms, link.at, link.capture)
+    _no_import_over_a_no(consent, link, purposes, channel)
+    stands = {p: consent.at(p.key, channel, link.at) for p in purposes}
     if renew and not all(s.valid for s in stands.values()):
         raise NotGiven(purposes=[p.key for p, s in stands.items() if not s.valid])
-    fresh = tuple(p for p, s in stands.items() if _adds(p, s, terms, at, renew=renew, imported=capture.imported))
+    fresh = tuple(p for p, s in stands.items() if _adds(p, s, terms, link.at, renew=renew, imported=link.capture.imported))
     if not fresh:
         return []
     return [
         ConsentGiven(
-            **_link(consent, capture, record_id, prev, at),
+            **_members(consent, link),
             **_terms(terms),
             purposes=fresh,
             channel=channel,
@@ -222,62 +146,35 @@ def give(
     ]
 
 
-def refuse(
-    consent: Consent,
-    *,
-    purposes: Sequence[PurposeRef],
-    channel: Channel,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
-) -> list[Event]:
-    stands = {p: consent.at(p.key, channel, at) for p in purposes}
+def refuse(consent: Consent, link: Link, *, purposes: Sequence[PurposeRef], channel: Channel) -> list[Event]:
+    stands = {p: consent.at(p.key, channel, link.at) for p in purposes}
     given = [p.key for p, s in stands.items() if s.valid]
     if given:
         raise ConsentStands(purposes=given)
     fresh = tuple(p for p, s in stands.items() if s.status not in SAID_NO or s.request is not None)
     if not fresh:
         return []
-    return [ConsentRefused(**_link(consent, capture, record_id, prev, at), purposes=fresh, channel=channel)]
+    return [ConsentRefused(**_members(consent, link), purposes=fresh, channel=channel)]
 
 
-def defer(
-    consent: Consent,
-    *,
-    purposes: Sequence[PurposeRef],
-    channel: Channel,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
-) -> list[Event]:
-    stands = {p: consent.at(p.key, channel, at) for p in purposes}
+def defer(consent: Consent, link: Link, *, purposes: Sequence[PurposeRef], channel: Channel) -> list[Event]:
+    stands = {p: consent.at(p.key, channel, link.at) for p in purposes}
     unasked = [p.key for p, s in stands.items() if s.request is None]
     if unasked:
         raise NothingAsked(purposes=unasked)
     fresh = tuple(p for p, s in stands.items() if s.status is Status.REQUESTED)
     if not fresh:
         return []
-    return [ConsentDeferred(**_link(consent, capture, record_id, prev, at), purposes=fresh, channel=channel)]
+    return [ConsentDeferred(**_members(consent, link), purposes=fresh, channel=channel)]
 
 
-def withdraw(
-    consent: Consent,
-    *,
-    purposes: Sequence[PurposeRef],
-    channel: Channel,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
-) -> list[Event]:
+def withdraw(consent: Consent, link: Link, *, purposes: Sequence[PurposeRef], channel: Channel) -> list[Event]:
     """`purposes` are those the person named and all below them."""
-    stands = {p: consent.at(p.key, channel, at) for p in purposes}
+    stands = {p: consent.at(p.key, channel, link.at) for p in purposes}
     fresh = tuple(p for p, s in stands.items() if s.status not in SAID_NO or s.request is not None)
     if not fresh:
         return []
-    return [ConsentWithdrawn(**_link(consent, capture, record_id, prev, at), purposes=fresh, channel=channel)]
+    return [ConsentWithdrawn(**_members(consent, link), purposes=fresh, channel=channel)]
 
 
 def channels_known(consent: Consent, purposes: Iterable[PurposeRef]) -> tuple[Channel, ...]:
@@ -289,37 +186,19 @@ def channels_known(consent: Consent, purposes: Iterable[PurposeRef]) -> tuple[Ch
     return found
 
 
-def revoke(
-    consent: Consent,
-    *,
-    purposes: Sequence[PurposeRef],
-    channel: Channel,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
-) -> list[Event]:
-    stands = {p: consent.at(p.key, channel, at) for p in purposes}
+def revoke(consent: Consent, link: Link, *, purposes: Sequence[PurposeRef], channel: Channel) -> list[Event]:
+    stands = {p: consent.at(p.key, channel, link.at) for p in purposes}
     fresh = tuple(p for p, s in stands.items() if s.valid or s.request is not None)
     if not fresh and not any(s.status is Status.REVOKED for s in stands.values()):
         raise NotGiven(purposes=[p.key for p in purposes])
     if not fresh:
         return []
-    return [ConsentRevoked(**_link(consent, capture, record_id, prev, at), purposes=fresh, channel=channel)]
+    return [ConsentRevoked(**_members(consent, link), purposes=fresh, channel=channel)]
 
 
-def invalidate(
-    consent: Consent,
-    *,
-    purposes: Sequence[PurposeRef],
-    channel: Channel,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
-) -> list[Event]:
-    """Ends, from its beginning, the earliest grant among those that stand at `at`; call again until nothing is left."""
-    stands = {p: consent.at(p.key, channel, at) for p in purposes}
+def invalidate(consent: Consent, link: Link, *, purposes: Sequence[PurposeRef], channel: Channel) -> list[Event]:
+    """Ends, from its beginning, the earliest grant among those that stand at the link's time; call again until nothing is left."""
+    stands = {p: consent.at(p.key, channel, link.at) for p in purposes}
     began = [s.since for s in stands.values() if s.valid and s.since is not None]
     if not began:
         if any(s.status is Status.INVALIDATED for s in stands.values()):
@@ -327,41 +206,31 @@ def invalidate(
         raise NotGiven(purposes=[p.key for p in purposes])
     since = min(began)
     fresh = tuple(p for p, s in stands.items() if s.valid and s.since == since)
-    return [ConsentInvalidated(**_link(consent, capture, record_id, prev, since), purposes=fresh, channel=channel)]
+    return [ConsentInvalidated(**_members(consent, replace(link, at=since)), purposes=fresh, channel=channel)]
 
 
-def expire(consent: Consent, *, at: datetime, capture: Capture, record_id: RecordId, prev: str | None) -> list[Event]:
+def expire(consent: Consent, link: Link) -> list[Event]:
     """Notes the earliest expiry that no event says yet, at the time it took place; call again until nothing is left."""
     due = [
         (s.since, channel, marks[-1].purpose)
         for (_, channel), marks in consent.marks.items()
-        if not (s := standing(marks, at)).noted and s.since is not None
+        if not (s := standing(marks, link.at)).noted and s.since is not None
     ]
     if not due:
         return []
     since, channel = min((since, channel) for since, channel, _ in due)
     purposes = tuple(p for s, c, p in due if (s, c) == (since, channel))
-    return [ConsentExpired(**_link(consent, capture, record_id, prev, since), purposes=purposes, channel=channel)]
+    return [ConsentExpired(**_members(consent, replace(link, at=since)), purposes=purposes, channel=channel)]
 
 
-def supersede(
-    consent: Consent,
-    *,
-    notice_id: UUID,
-    version: int,
-    new_purposes: frozenset[str],
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
-) -> list[Event]:
-    """Ends what was given on an earlier version of a notice, for the purposes to which version `version` (material, published at
-    `at`) gives another meaning, over the first channel where it stands; call again until nothing is left."""
+def supersede(consent: Consent, link: Link, *, notice_id: UUID, version: int, new_purposes: frozenset[str]) -> list[Event]:
+    """Ends what was given on an earlier version of a notice, for the purposes to which version `version` (material, published at the
+    link's time) gives another meaning, over the first channel where it stands; call again until nothing is left."""
     due = [
         (channel, grant.purpose)
         for (key, channel), marks in consent.marks.items()
         if key in new_purposes
-        and (s := standing(marks, at)).valid
+        and (s := standing(marks, link.at)).valid
         and (grant := s.grant) is not None
         and grant.terms is not None
         and (notice := grant.terms.notice) is not None
@@ -373,7 +242,7 @@ def supersede(
     channel = min(c for c, _ in due)
     return [
         ConsentSuperseded(
-            **_link(consent, capture, record_id, prev, at),
+            **_members(consent, link),
             purposes=tuple(p for c, p in due if c == channel),
             channel=channel,
             notice_id=notice_id,
@@ -383,46 +252,22 @@ def supersede(
 
 
 def suppress(
-    consent: Consent,
-    *,
-    reason: Suppression,
-    channel: Channel | None,
-    contact_point_ref: UUID | None,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
+    consent: Consent, link: Link, *, reason: Suppression, channel: Channel | None, contact_point_ref: UUID | None
 ) -> list[Event]:
-    if muted(consent.mutings.get((reason, channel, contact_point_ref), ()), at):
+    if muted(consent.mutings.get((reason, channel, contact_point_ref), ()), link.at):
         return []
-    return [
-        ContactSuppressed(
-            **_link(consent, capture, record_id, prev, at), reason=reason, channel=channel, contact_point_ref=contact_point_ref
-        )
-    ]
+    return [ContactSuppressed(**_members(consent, link), reason=reason, channel=channel, contact_point_ref=contact_point_ref)]
 
 
 def lift(
-    consent: Consent,
-    *,
-    reason: Suppression,
-    channel: Channel | None,
-    contact_point_ref: UUID | None,
-    at: datetime,
-    capture: Capture,
-    record_id: RecordId,
-    prev: str | None,
+    consent: Consent, link: Link, *, reason: Suppression, channel: Channel | None, contact_point_ref: UUID | None
 ) -> list[Event]:
-    if not muted(consent.mutings.get((reason, channel, contact_point_ref), ()), at):
+    if not muted(consent.mutings.get((reason, channel, contact_point_ref), ()), link.at):
         return []
-    asked_for = capture.actor == "person" or bool(capture.evidence)
-    if reason in BY_THE_PERSON and (capture.imported or not asked_for):
+    asked_for = link.capture.actor == "person" or bool(link.capture.evidence)
+    if reason in BY_THE_PERSON and (link.capture.imported or not asked_for):
         raise PersonMustAsk
-    return [
-        SuppressionLifted(
-            **_link(consent, capture, record_id, prev, at), reason=reason, channel=channel, contact_point_ref=contact_point_ref
-        )
-    ]
+    return [SuppressionLifted(**_members(consent, link), reason=reason, channel=channel, contact_point_ref=contact_point_ref)]
 
 
 def requested_with(consent: Consent, token: str) -> Request | None:
@@ -457,11 +302,9 @@ def _sound(terms: Terms, at: datetime, capture: Capture) -> Terms:
     return terms
 
 
-def _no_import_over_a_no(
-    consent: Consent, purposes: Sequence[PurposeRef], channel: Channel, at: datetime, capture: Capture
-) -> None:
-    if capture.imported:
-        said_no = [p.key for p in purposes if consent.at(p.key, channel, at).status in SAID_NO]
+def _no_import_over_a_no(consent: Consent, link: Link, purposes: Sequence[PurposeRef], channel: Channel) -> None:
+    if link.capture.imported:
+        said_no = [p.key for p in purposes if consent.at(p.key, channel, link.at).status in SAID_NO]
         if said_no:
             raise ImportNeverOverwrites(purposes=said_no)
 
@@ -475,13 +318,14 @@ def _adds(purpose: PurposeRef, now: Standing, terms: Terms, at: datetime, *, ren
     return (now.grant.terms, now.grant.purpose) != (terms, purpose) or (renew and now.since != at)
 
 
-def _link(consent: Consent, capture: Capture, record_id: RecordId, prev: str | None, at: datetime) -> dict[str, Any]:
+def _members(consent: Consent, link: Link) -> dict[str, Any]:
     """The members every event of the chain has, by name: the one place where `seq` and `prev` are set."""
+    capture = link.capture
     return {
-        "record_id": record_id,
+        "record_id": link.record_id,
         "seq": consent.seq + 1,
-        "prev": prev if consent.seq else None,
-        "effective_from": at,
+        "prev": link.prev if consent.seq else None,
+        "effective_from": link.at,
         "controller": capture.controller,
         "actor": capture.actor,
         "collection_method": capture.collection_method,

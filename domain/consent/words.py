@@ -174,6 +174,16 @@ class Capture:
         return self.import_batch is not None or self.collection_method == "import"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Where an act joins the chain: when it took place, how it came to us, its id, and the leaf hash of the event before it."""
+
+    at: datetime
+    capture: Capture
+    record_id: RecordId
+    prev: str | None
+
+
 class InTheFuture(Invalid):
     """This is said to happen more than a day from now. Consent is recorded when it is known, not in advance."""
 

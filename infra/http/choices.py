@@ -22,7 +22,7 @@ from commands.consent import ConfirmConsent, GiveConsent, OptOutOfSale, RequestC
 from commands.kernel import Actor, Command
 from domain import consent
 from domain.consent import CONSENT
-from domain.consent.decisions import NoLiveRequest, RequestHasExpired, TokenUnknown, TokenUsed
+from domain.consent.refusals import NoLiveRequest, RequestHasExpired, TokenUnknown, TokenUsed
 from domain.consent.words import Channel
 from domain.kernel import FirmId, Refused
 from infra.choices.links import Link, LinkExpired, LinkUnusable, Use, read, sign

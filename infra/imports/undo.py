@@ -24,7 +24,7 @@ from commands.kernel import Actor, Work
 from commands.undo import ChangedSince, Done, plan
 from domain import consent, contacts, deals, documents, fields, folders, notes, organisations, pipelines, projects, relations, tasks
 from domain.consent import CONSENT
-from domain.consent.words import Capture, RecordId
+from domain.consent.words import Capture, Link, RecordId
 from domain.contacts import CONTACT
 from domain.deals import DEAL
 from domain.documents import DOCUMENT
@@ -287,15 +287,8 @@ class _Undo:
                 capture = Capture(
                     controller=w.firm, actor=w.actor.kind, collection_method="import", capture_source="undo of an import"
                 )
-                for e in consent.invalidate(
-                    chain.state,
-                    purposes=(grant.purpose,),
-                    channel=channel,
-                    at=w.now,
-                    capture=capture,
-                    record_id=RecordId(w.new_id()),
-                    prev=chain.leaf_hash,
-                ):
+                link = Link(at=w.now, capture=capture, record_id=RecordId(w.new_id()), prev=chain.leaf_hash)
+                for e in consent.invalidate(chain.state, link, purposes=(grant.purpose,), channel=channel):
                     w.record(chain, [e], occurred_at=e.effective_from)
             return {}
 

@@ -25,7 +25,6 @@ from commands.contacts import CreateContact
 from commands.kernel import COMMANDS, Actor, Command, Work
 from commands.notices import CreateNotice, PublishNotice, RetireNotice, TranslateNotice
 from commands.purposes import AmendPurpose, DefinePurpose, MovePurpose, RetirePurpose
-from domain.consent.decisions import ImportNeverOverwrites, TokenUsed
 from domain.consent.events import (
     ConsentConfirmed,
     ConsentExpired,
@@ -34,6 +33,7 @@ from domain.consent.events import (
     ConsentRequested,
     ConsentWithdrawn,
 )
+from domain.consent.refusals import ImportNeverOverwrites, TokenUsed
 from domain.consent.words import InTheFuture
 from domain.kernel import NotFound
 from domain.notices import NoticeNamesOthers, NoticeOutdated

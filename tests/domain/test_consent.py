@@ -10,7 +10,22 @@ from hypothesis import strategies as st
 
 from domain import consent
 from domain.consent import CONSENT, Consent
-from domain.consent.decisions import (
+from domain.consent.events import (
+    ConsentConfirmed,
+    ConsentDeferred,
+    ConsentExpired,
+    ConsentGiven,
+    ConsentInvalidated,
+    ConsentRefused,
+    ConsentRequested,
+    ConsentRevoked,
+    ConsentSuperseded,
+    ConsentWithdrawn,
+    ContactSuppressed,
+    Event,
+    SuppressionLifted,
+)
+from domain.consent.refusals import (
     ConsentStands,
     EndsBeforeItBegins,
     ImpliedIsNoConsent,
@@ -31,21 +46,6 @@ from domain.consent.decisions import (
     TokenUnknown,
     TokenUsed,
 )
-from domain.consent.events import (
-    ConsentConfirmed,
-    ConsentDeferred,
-    ConsentExpired,
-    ConsentGiven,
-    ConsentInvalidated,
-    ConsentRefused,
-    ConsentRequested,
-    ConsentRevoked,
-    ConsentSuperseded,
-    ConsentWithdrawn,
-    ContactSuppressed,
-    Event,
-    SuppressionLifted,
-)
 from domain.consent.words import (
     DPV,
     STATUS_DPV,
@@ -54,6 +54,7 @@ from domain.consent.words import (
     ConsentType,
     Evidence,
     InTheFuture,
+    Link,
     NoContactPoint,
     Notice,
     PurposeRef,
@@ -96,7 +97,7 @@ class Chain:
 
     def _do(self, decide, at, capture, how) -> list[Event]:
         prev = f"leaf{len(self.history)}" if self.history else None
-        events = decide(self.state, at=at, capture=capture, record_id=RecordId(uuid4()), prev=prev, **how)
+        events = decide(self.state, Link(at=at, capture=capture, record_id=RecordId(uuid4()), prev=prev), **how)
         assert len(events) <= 1
         self.history += events
         return events

@@ -14,7 +14,7 @@ from commands.kernel import Actor, Command
 from commands.notices import CreateNotice
 from commands.purposes import DefinePurpose
 from domain.consent import events, words
-from domain.consent.decisions import TokenUsed
+from domain.consent.refusals import TokenUsed
 from domain.kernel import FirmId, NotFound
 from infra import bootstrap
 from infra.projector.engine import Projector

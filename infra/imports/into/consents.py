@@ -16,7 +16,7 @@ import psycopg
 from commands.consent import GiveConsent, RefuseConsent, WithdrawConsent, give, refuse, withdraw
 from commands.kernel import Work
 from domain.consent import CONSENT
-from domain.consent.decisions import ImportNeverOverwrites
+from domain.consent.refusals import ImportNeverOverwrites
 from domain.consent.words import SAID_NO, VALID, Channel
 from domain.contacts import CONTACT
 from domain.kernel import FirmId
