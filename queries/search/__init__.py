@@ -20,12 +20,7 @@ from queries.kernel import COLLECTIONS, Query, Reader, query
 from queries.listing import SEES_PERSONAL
 from queries.listing.values import WrongValue
 from queries.search.box import MAX_CLAUSES, read_box, words_in
-from queries.search.conditions import (
-    COLLECTION,
-    asks_for,
-    kinds_in,
-    resolve,
-)
+from queries.search.conditions import COLLECTION, asks_for, kinds_in, resolve
 from queries.search.pages import binding, seal, unseal
 from queries.search.port import (
     Clause,

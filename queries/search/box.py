@@ -7,12 +7,7 @@ from dataclasses import dataclass
 from projections.search.kinds import FACTS
 from queries import analysis
 from queries.filtering import Node, Not, Restriction, Value, both
-from queries.search.port import (
-    Clause,
-    Number,
-    OneWord,
-    Phrase,
-)
+from queries.search.port import Clause, Number, OneWord, Phrase
 
 MAX_CLAUSES = 24
 _ITEM = re.compile(r"""(?P<minus>-)?(?:(?P<name>[A-Za-z_]{2,20}):(?!//))?(?:"(?P<quoted>[^"]*)"?|(?P<plain>[^\s"]+))""")

@@ -10,14 +10,7 @@ from queries.filtering import ANYTHING, And, Node, Not, Or, Restriction, Value, 
 from queries.listing.fields import Field as ListField
 from queries.listing.fields import Kind as Type
 from queries.listing.values import WrongComparison, WrongValue, literal, near, suggestion, unknown_field
-from queries.search.port import (
-    AllOf,
-    AnyOf,
-    Condition,
-    NotSo,
-    Op,
-    Test,
-)
+from queries.search.port import AllOf, AnyOf, Condition, NotSo, Op, Test
 from queries.unusable import printable
 
 COLLECTION = {kind: f"{kind}s" for kind in KINDS}

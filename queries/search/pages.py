@@ -6,9 +6,7 @@ from uuid import UUID
 
 from queries import cursors
 from queries.kernel import Reader
-from queries.search.port import (
-    Found,
-)
+from queries.search.port import Found
 from queries.unusable import Unusable
 
 

@@ -8,10 +8,7 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from commands.kernel import COMMANDS
-from infra.http.openapi.parts import (
-    REF,
-    UUID_SCHEMA,
-)
+from infra.http.openapi.parts import REF, UUID_SCHEMA
 from infra.projector.tables import is_personal
 from queries.kernel import COLLECTIONS, QUERIES, Collection
 from queries.listing.fields import is_hidden
