@@ -10,9 +10,8 @@ A firm whose log is stopped stops nobody else. Every start examines stopped logs
 
 import hashlib
 import threading
-import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,12 +26,11 @@ from infra.database import BRIEFLY, Database
 from infra.followers import Progress
 from infra.projector.engine import VIEWS_CHANNEL
 from infra.proofs.checkpoints import Checkpoint, opened
-from infra.proofs.encoding import HASH_SIZE
-from infra.proofs.errors import NotProved
+from infra.proofs.examining import ALTERED, BEHIND, HASHES, ROTATED, LogStopped, State, examine, leaf_hashes, logs_of
 from infra.proofs.notes import Signer
 from infra.proofs.signing import Signed, SigningKeys
-from infra.proofs.store import Log, LogStore
-from infra.proofs.tiles import WIDTH, Coordinate, Growing, widths
+from infra.proofs.store import Log
+from infra.proofs.tiles import WIDTH, Coordinate, Growing
 from infra.proofs.tree import root
 from infra.record.appender import CHANNEL
 
@@ -45,24 +43,10 @@ FIRMS = 500  # logs of one transaction
 STATES = 2_000
 GATHER_SECONDS = 0.2  # between two rounds: what comes meanwhile shares a checkpoint
 KEEP = timedelta(hours=1)  # between two checkpoints that are kept
-ROTATED = "log.KeyRotated.v1"
 
 _BEHIND = (
     "SELECT h.firm_id, h.firm_position FROM record.firm_heads h LEFT JOIN chancery.logs l USING (firm_id)"
     " WHERE h.firm_position <> coalesce(l.size, 0) AND l.stopped IS NULL ORDER BY l.signed_at NULLS FIRST, h.firm_id"
-)
-_LOGS = (
-    "SELECT firm_id, origin, generation, size, position, vkey, note, signed_at, stopped FROM chancery.logs WHERE firm_id = ANY(%s)"
-)
-_EDGES = (
-    "SELECT level::int, place, hashes FROM chancery.log_tiles WHERE firm_id = %s"
-    " AND (level, place) IN (SELECT * FROM unnest(%s::smallint[], %s::bigint[]))"
-)
-_HASHES = (
-    "SELECT u.f, e.firm_position, e.position, sha256('\\x00'::bytea || e.public), CASE WHEN e.type = %s THEN e.public END"
-    " FROM unnest(%s::uuid[], %s::bigint[], %s::bigint[], %s::bigint[]) u(f, low, high, after), LATERAL ("
-    "SELECT * FROM record.events e WHERE e.firm_id = u.f AND e.firm_position >= u.low AND e.firm_position < u.high"
-    " AND e.position > u.after ORDER BY e.firm_position OFFSET 0) e"
 )
 _BEGIN_LOG = "INSERT INTO chancery.logs (firm_id, origin, vkey) SELECT * FROM unnest(%s::uuid[], %s::text[], %s::text[]) ON CONFLICT DO NOTHING"
 _TILES = (
@@ -92,21 +76,6 @@ _FIRST_UNSEQUENCED = (
     " FROM record.events e WHERE e.firm_id = h.firm_id AND e.firm_position = coalesce(l.size, 0) OFFSET 0) e"
     " WHERE h.firm_position > coalesce(l.size, 0) AND l.stopped IS NULL"
 )
-
-
-class LogStopped(Exception):
-    """A firm's log can't go on; the message says why and what to do."""
-
-
-@dataclass(slots=True)
-class State:
-    """A log in memory. `signed` is what was signed beyond the store's size, until the tree has grown over it."""
-
-    log: Log
-    growing: Growing
-    signed: tuple[int, bytes] | None
-    kept_at: datetime
-    signer: Signer
 
 
 @dataclass(slots=True)
@@ -278,7 +247,7 @@ class Sequencer:
         sizes = [states[f].growing.size for f in firms]
         cursor = c.cursor(binary=True)
         until = [min(size + share, heads[f]) for size, f in zip(sizes, firms, strict=True)]
-        cursor.execute(_HASHES, (ROTATED, firms, sizes, until, [states[f].log.position for f in firms]))
+        cursor.execute(HASHES, (ROTATED, firms, sizes, until, [states[f].log.position for f in firms]))
         expected = dict(zip(firms, sizes, strict=True))
         for firm, place, position, hash, rotation in cursor:
             leaves = found[firm]
@@ -403,10 +372,10 @@ class Sequencer:
             wrong: dict[UUID, str] = {}
             signed = self._signed.all()  # before the snapshot: all that is written there was committed before
             with _snapshot(c):
-                for firm, entry in self._read(c, missing).items():
+                for firm, entry in logs_of(c, missing).items():
                     if entry.stopped is None or again:
                         try:
-                            self._states[firm] = self.examine(c, entry, signed.get(entry.origin))
+                            self._states[firm] = examine(c, entry, self._key(entry.origin, entry.vkey), signed.get(entry.origin))
                         except LogStopped as e:
                             wrong[firm] = str(e)
             for firm, why in wrong.items():
@@ -420,63 +389,6 @@ class Sequencer:
 
     def origin_of(self, firm: UUID, generation: int = 1) -> str:
         return f"{self._origin}/firms/{firm}" + (f"/{generation}" if generation > 1 else "")
-
-    def _read(self, c: psycopg.Connection[Any], firms: Sequence[UUID]) -> dict[UUID, Log]:
-        return {row[0]: Log(*row) for row in c.execute(_LOGS, (list(firms),), binary=True).fetchall()}
-
-    def examine(self, c: psycopg.Connection[Any], entry: Log, signed: tuple[int, bytes] | None) -> State:
-        """The log, if the store holds what was signed; LogStopped says what it does not."""
-        head = int(
-            (c.execute("SELECT firm_position FROM record.firm_heads WHERE firm_id = %s", (entry.firm,)).fetchone() or (0,))[0]
-        )
-        signer = self._key(entry.origin, entry.vkey)
-        if (entry.note is None) != (entry.size == 0):
-            raise LogStopped(f"its checkpoint does not fit its size: {ALTERED}")
-        if head < entry.size:
-            raise LogStopped(f"the record has {head} events of the firm, and {entry.size} are signed: {BEHIND}")
-        try:
-            growing = self._edges(c, entry)
-            top = root(entry.size, growing.node)
-            if entry.note is not None:
-                checkpoint = opened(entry.note.encode(), [signer.verifier])
-                if (checkpoint.size, checkpoint.root, checkpoint.origin) != (entry.size, top, entry.origin):
-                    raise LogStopped(f"its tiles do not lead to its checkpoint: {ALTERED}")
-        except NotProved as e:
-            raise LogStopped(f"{e}: {ALTERED}") from e
-        self._last_leaves(c, entry, growing)
-        if signed is not None:
-            size, wanted = signed
-            if size > head:
-                raise LogStopped(f"the record has {head} events of the firm, and {size} were signed: {BEHIND}")
-            if size <= entry.size:
-                if self._root_at(c, entry, size) != wanted:
-                    raise LogStopped(f"another history was signed at size {size}: {BEHIND}")
-                signed = None
-        elif entry.size:
-            log.warning("log.memory_lost", origin=entry.origin, size=entry.size)
-        return State(entry, growing, signed, entry.signed_at or datetime.min.replace(tzinfo=UTC), signer)
-
-    def _edges(self, c: psycopg.Connection[Any], entry: Log) -> Growing:
-        wanted = {(level, full): partial for level, full, partial in widths(entry.size)}
-        rows = c.execute(
-            _EDGES, (entry.firm, [level for (level, _), w in wanted.items() if w], [place for (_, place), w in wanted.items() if w])
-        ).fetchall()
-        tiles = {(level, place): tile for level, place, tile in rows}
-        edges = [tiles.get(where, b"") if width else b"" for where, width in wanted.items()]
-        if [len(e) for e in edges] != [w * HASH_SIZE for w in wanted.values()]:
-            raise LogStopped(f"tiles at its end are missing or not as wide as its size says: {ALTERED}")
-        return Growing(entry.size, edges)
-
-    def _last_leaves(self, c: psycopg.Connection[Any], entry: Log, growing: Growing) -> None:
-        """Compare the last leaves with the record."""
-        edge = bytes(growing.edges[0]) if growing.edges else b""
-        low = entry.size - len(edge) // HASH_SIZE
-        rows = c.execute(_HASHES, (ROTATED, [entry.firm], [low], [entry.size], [0]), binary=True).fetchall()
-        if b"".join(row[3] for row in rows) != edge:
-            raise LogStopped(f"the record's last events are not those that were signed: {ALTERED}")
-
-    def _root_at(self, c: psycopg.Connection[Any], entry: Log, size: int) -> bytes:
-        return LogStore(c, entry.firm).root(entry, size)
 
     def restart(self, c: psycopg.Connection[Any], old: Log) -> None:
         """Begin the firm's next log, empty, in place of one that can't go on. Its checkpoints, cosignatures and timestamps are kept."""
@@ -506,9 +418,8 @@ class Sequencer:
 
     def _rebuild(self, c: psycopg.Connection[Any], firm: UUID, told: Any) -> int:
         with c.transaction():
-            entry = self._read(c, [firm])[firm]
             c.execute("SELECT FROM chancery.logs WHERE firm_id = %s FOR UPDATE", (firm,))
-            entry = self._read(c, [firm])[firm]
+            entry = logs_of(c, [firm])[firm]
             c.execute("DELETE FROM chancery.log_tiles WHERE firm_id = %s", (firm,))
             growing = Growing()
             for hashes in leaf_hashes(c, firm, entry.size):
@@ -532,33 +443,3 @@ class Sequencer:
                 for origin, level, place, tile in cursor:
                     digest.update(f"{origin} {level} {place}\n".encode() + tile)
         return digest.hexdigest()
-
-
-ALTERED = "something was altered or lost. Run `chancery doctor`; do not go on before it is known what"
-BEHIND = (
-    "the store is older than what was signed, or another one. Restore the newer store; if it is lost, declare a new log with"
-    " `chancery log restart`"
-)
-
-
-def leaf_hashes(c: psycopg.Connection[Any], firm: UUID, size: int, *, since: int = 0, step: int = 65_536) -> Iterable[list[bytes]]:
-    """The hashes of a firm's leaves as the record has them now, in pieces; LogStopped where a place is missing."""
-    for low in range(since, size, step):
-        high = min(low + step, size)
-        rows = c.execute(_HASHES, (ROTATED, [firm], [low], [high], [0]), binary=True).fetchall()
-        if [row[1] for row in rows] != list(range(low, high)):
-            raise LogStopped(f"the record does not have events {low} to {high - 1} of firm {firm}, each once: {ALTERED}")
-        yield [row[3] for row in rows]
-
-
-def wait_for(database: Database, firm: UUID, size: int, seconds: float = 30.0) -> None:
-    """Return once the firm's log has that size; TimeoutError when it does not get there."""
-    until = time.monotonic() + seconds
-    with database.connect("record") as c:
-        while True:
-            row = c.execute("SELECT size, stopped FROM chancery.logs WHERE firm_id = %s", (firm,)).fetchone()
-            if row is not None and row[0] >= size:
-                return
-            if time.monotonic() > until:
-                raise TimeoutError(f"the log stands at {row[0] if row else 'nothing'}, before {size}")
-            time.sleep(0.02)

@@ -6,6 +6,7 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -146,6 +147,19 @@ def main() -> None:
     _, conninfo, folder = sys.argv
     keys = Path(folder)
     Sequencer(Database(conninfo), SigningKeys(keys), Signed(keys), gather=0.0, batch=300).run(threading.Event())
+
+
+def wait_for(database: Database, firm: UUID, size: int, seconds: float = 30.0) -> None:
+    """Return once the firm's log has that size; TimeoutError when it does not get there."""
+    until = time.monotonic() + seconds
+    with database.connect("record") as c:
+        while True:
+            row = c.execute("SELECT size, stopped FROM chancery.logs WHERE firm_id = %s", (firm,)).fetchone()
+            if row is not None and row[0] >= size:
+                return
+            if time.monotonic() > until:
+                raise TimeoutError(f"the log stands at {row[0] if row else 'nothing'}, before {size}")
+            time.sleep(0.02)
 
 
 if __name__ == "__main__":

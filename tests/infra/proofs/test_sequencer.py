@@ -16,12 +16,11 @@ from infra.database import Database
 from infra.proofs.acting import execute
 from infra.proofs.checkpoints import opened
 from infra.proofs.notes import Note
-from infra.proofs.sequencer import wait_for
 from infra.proofs.signing import KEYS, SIGNED, Signed, SigningKeys
 from infra.proofs.store import LogStore
 from infra.proofs.tree import verify_consistency
 from infra.record.vault import KeysUnusable, Vault
-from tests.infra.proofs.sequencing import Bench
+from tests.infra.proofs.sequencing import Bench, wait_for
 from tests.infra.writing import scalar
 
 
