@@ -47,6 +47,7 @@ NAMES_SQL = (
     "SELECT f.name AS firm, c.name FROM views.firms f LEFT JOIN views.contacts c ON c.firm_id = %(firm)s AND c.id = %(contact)s"
     " WHERE f.firm_id = %(firm)s"
 )
+FIRM_SQL = "SELECT name FROM views.firms WHERE firm_id = %(firm)s"
 PURPOSES_SQL = "SELECT key, name FROM views.purposes WHERE firm_id = %(firm)s"
 VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number)s"
 DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
@@ -254,6 +255,12 @@ class Proofs:
                     " Keep the file: it shows a fork."
                 )
         return found
+
+    async def firm_of_log(self, origin: str) -> str | None:
+        """What the firm calls itself whose log this is."""
+        async with self._service.chancery.readers.reading(self._firm_of(origin), frozenset({"log:read"})) as r:
+            row = await r.one(FIRM_SQL)
+            return None if row is None else str(row["name"])
 
     def _firm_of(self, origin: str) -> FirmId:
         return FirmId(UUID(origin.removeprefix(f"{self._service.chancery.settings.log_origin}/firms/")[:36]))

@@ -6,7 +6,8 @@ stands on the page: whoever altered the visible side of a PDF has not altered th
 
 import asyncio
 import hashlib
-from dataclasses import dataclass, field
+import re
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -36,6 +37,7 @@ class Found:
     """What the page says of a file that was sent."""
 
     verified: bool
+    firm: str | None = None
     plain: str = ""
     sentences: list[str] = field(default_factory=list)
     chain: list[dict[str, Any]] = field(default_factory=list)
@@ -94,7 +96,12 @@ class Verifying:
             if e.status == 400:
                 raise NoProof from e
             raise
-        return self._said(self._words(request), found, compared=document is not None)
+        said = self._said(self._words(request), found, compared=document is not None)
+        return (
+            replace(said, firm=await self._proofs.firm_of_log(str(found.get("log") or found["statement"]["log"])))
+            if said.verified
+            else said
+        )
 
     def _said(self, words: dict[str, str], found: dict[str, Any], *, compared: bool) -> Found:
         facts = [(k, v if isinstance(v, str) else orjson.dumps(v).decode()) for k in FACTS if (v := found.get(k)) is not None]
@@ -163,7 +170,7 @@ def _sha256(content: bytes) -> str:
 def _in_words(words: dict[str, str], act: dict[str, Any]) -> dict[str, Any]:
     kind = act["type"].partition(".")[2].partition(".")[0]
     return {
-        "at": str(act["at"]).replace("T", " ").replace("Z", " UTC"),
+        "at": re.sub(r"(\.[0-9]+)?Z$", " UTC", str(act["at"] or "").replace("T", " ")),
         "did": words.get(f"did_{kind}", kind),
         "purposes": ", ".join(act["purposes"]),
         "channel": words.get(act["channel"] or "", act["channel"] or ""),

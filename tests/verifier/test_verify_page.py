@@ -51,6 +51,7 @@ async def test_the_code_on_paper_leads_to_the_page_and_the_pdf_itself_is_checked
     for sentence in ("verify_yes", "verify_consent", "did_Given", "did_Withdrawn", "verify_complete"):
         assert EN[sentence] in said, sentence
     assert "contact point: ann@example.org" in said
+    assert "A firm" in said
 
 
 async def test_the_proof_by_itself_is_checked_and_a_forged_one_is_not_to_be_relied_on(house: House, given: Given) -> None:
