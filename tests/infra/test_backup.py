@@ -176,7 +176,7 @@ async def test_a_restore_that_breaks_off_leaves_what_was_there(
     breaking = tmp_path / "pg_restore"
     breaking.write_text('#!/bin/sh\nif [ "$1" = --list ]; then exit 0; fi\necho "pg_restore: error: no room" >&2\nexit 1\n')
     breaking.chmod(0o755)
-    monkeypatch.setattr("infra.backup._tool", lambda _name, _server: breaking)
+    monkeypatch.setattr("infra.backup.restoring.client_program", lambda _name, _server: breaking)
     with pytest.raises(BackupRefused, match="as it was before"):
         await again(place, tmp_path / "copy", force=True)
     async with opened(place) as c:
