@@ -19,10 +19,11 @@ from typing import Any, Generic, Literal, TypeVar, overload
 
 from infra.imports.activities import guess_log, merged
 from infra.imports.binding import Bound
+from infra.imports.cardcontacts import from_card
 from infra.imports.cardtrees import JcardFile, XcardFile
 from infra.imports.casetables import TableLog, guess_columns
 from infra.imports.consents import ConsentMapper, ConsentRecord
-from infra.imports.contacts import ContactMapper, ContactRecord, from_card
+from infra.imports.contacts import ContactMapper, ContactRecord
 from infra.imports.deals import DealMapper, DealRecord
 from infra.imports.eventlogs import EventLog, LogColumns, XesLog
 from infra.imports.guesses import explain, guess_table

@@ -13,32 +13,26 @@ from uuid import UUID
 from infra.away import EngineAway
 from infra.reading import PgReader
 from infra.search.elastic.client import Unreachable
-from infra.search.elastic.documents import comparable
+from infra.search.elastic.facts import EVERYBODY, Facts, any_of
 from infra.search.elastic.fence import Fence, NotFilled, Query, holding
 from infra.search.elastic.guard import Guard
-from infra.search.elastic.mappings import LONGEST_FACT, OPEN, SPELLINGS, WEIGHTS, Names
+from infra.search.elastic.mappings import OPEN, SPELLINGS, WEIGHTS, Names
 from projections.search import Made
-from projections.search.kinds import KINDS
 from queries import analysis
 from queries.search.port import (
     FEW,
     LOOSE_WORDS,
     NEAR_WORDS,
-    AllOf,
-    AnyOf,
     Clause,
-    Condition,
     Found,
     FoundEntry,
     FoundText,
-    NotSo,
     Number,
     OneWord,
     Phrase,
     Results,
     Sought,
     Suggested,
-    Test,
 )
 
 NEAR_CHECKED = 20
@@ -46,8 +40,6 @@ NEAR_KEPT = 12
 BEGUN = 0.7  # what a word that goes on counts for, beside one that is whole
 OFTEN = 0.12
 PART = 16.0  # for each part that a loose search holds: more than everything else together
-NOBODY: Query = {"match_none": {}}
-EVERYBODY: Query = {"match_all": {}}
 
 
 # while PostgreSQL is followed, the row shows where PostgreSQL is: of this engine it says nothing
@@ -105,7 +97,7 @@ class ElasticSearch:
 
     async def suggest(self, text: str, kinds: Sequence[str], *, personal: bool, limit: int) -> Sequence[Suggested]:
         fence = self._fence(kinds, personal=personal)
-        begun = _any({"prefix": {f"{s}heads": {"value": fence.mark + text}}} for s in fence.sides)
+        begun = any_of({"prefix": {f"{s}heads": {"value": fence.mark + text}}} for s in fence.sides)
         best = [{"constant_score": {"filter": {"term": {f"{s}heads": fence.mark + text}}, "boost": 4}} for s in fence.sides]
         best += [
             {"constant_score": {"filter": {"prefix": {f"{s}line": {"value": fence.mark + text}}}, "boost": 2}} for s in fence.sides
@@ -133,11 +125,6 @@ class ElasticSearch:
             for h in found["hits"]["hits"]
             for kind, _, id in (h["_source"]["key"].partition(":"),)
         ]
-
-
-def _any(queries: Iterator[Query] | Sequence[Query]) -> Query:
-    every = list(queries)
-    return every[0] if len(every) == 1 else {"bool": {"should": every, "minimum_should_match": 1}}
 
 
 def _worth(filter: Query, boost: float) -> Query:
@@ -253,7 +240,7 @@ class _Look:
         """Those of these words that something the reader may see holds."""
         if not words:
             return set()
-        filters = {w: _any([holding(self._firm, w, open_=side == OPEN) for side in self._fence.sides]) for w in sorted(words)}
+        filters = {w: any_of([holding(self._firm, w, open_=side == OPEN) for side in self._fence.sides]) for w in sorted(words)}
         answer = await self._fence.entries(EVERYBODY, size=0, aggs={"held": {"filters": {"filters": filters}}})
         buckets = answer["aggregations"]["held"]["buckets"]
         return {w for w in words if buckets[w]["doc_count"]}
@@ -263,7 +250,7 @@ class _Look:
         clauses = [_begun(c) for c in self._sought.clauses[:LOOSE_WORDS]]
         parts = [_worth(self._clause(c, beside), PART) for c in clauses]
         scored = [s for c in clauses for s in self._scored(c, beside, 1 / len(clauses))]
-        held = [_any([self._clause(c, beside) for c in clauses])]
+        held = [any_of([self._clause(c, beside) for c in clauses])]
         hits = await self._ranked(held, [*parts, *scored], 1.0)
         counts = [int(h["sort"][0] // PART) for h in hits]
         most = max(counts, default=0)
@@ -277,9 +264,9 @@ class _Look:
         """Entries that hold it."""
         match clause:
             case OneWord():
-                return _any([q for weight in WEIGHTS for q in self._word(clause, beside, weight)] + self._joined(clause))
+                return any_of([q for weight in WEIGHTS for q in self._word(clause, beside, weight)] + self._joined(clause))
             case Phrase():
-                return _any([self._phrase(side, clause.words) for side in self._fence.sides])
+                return any_of([self._phrase(side, clause.words) for side in self._fence.sides])
             case Number():
                 beginnings = analysis.number_beginnings(clause.digits)
                 digits: list[Query] = [
@@ -287,7 +274,7 @@ class _Look:
                 ]
                 if clause.words:
                     digits.append({"bool": {"filter": [self._clause(w, {}) for w in clause.words]}})
-                return _any(digits)
+                return any_of(digits)
             case _:
                 assert_never(clause)
 
@@ -325,15 +312,15 @@ class _Look:
         match clause:
             case OneWord():
                 whole = OneWord(clause.forms)
-                ways = [_worth(_any(self._word(whole, beside, f)), b * share) for f, b in WEIGHTS.items()]
+                ways = [_worth(any_of(self._word(whole, beside, f)), b * share) for f, b in WEIGHTS.items()]
                 joined = self._joined(clause)
                 if joined:
-                    ways.append(_worth(_any(joined), WEIGHTS["b"] * share))
+                    ways.append(_worth(any_of(joined), WEIGHTS["b"] * share))
                 if clause.open:
                     for f, b in WEIGHTS.items():
                         begun = [q for q in self._word(clause, {}, f) if "prefix" in q]
-                        ways.append(_worth(_any(begun), b * share * BEGUN))
-                return [{"dis_max": {"queries": ways}}, _worth(_any(self._word(whole, beside, "often")), OFTEN * share)]
+                        ways.append(_worth(any_of(begun), b * share * BEGUN))
+                return [{"dis_max": {"queries": ways}}, _worth(any_of(self._word(whole, beside, "often")), OFTEN * share)]
             case Phrase():
                 return [_worth(self._clause(clause, {}), 0.6 * share)]
             case Number():
@@ -348,14 +335,14 @@ class _Look:
         if key:
             line = [f"{s}line" for s in self._fence.sides]
             exact, begins = self._fence.mark + key, self._fence.mark + key
-            ways = [_worth(_any([{"term": {f: exact}} for f in line]), 3 * scale)]
-            ways.append(_worth(_any([{"prefix": {f: {"value": begins + " "}}} for f in line]), 1.5 * scale))
-            ways.append(_worth(_any([{"prefix": {f: {"value": begins}}} for f in line]), 0.4 * scale))
+            ways = [_worth(any_of([{"term": {f: exact}} for f in line]), 3 * scale)]
+            ways.append(_worth(any_of([{"prefix": {f: {"value": begins + " "}}} for f in line]), 1.5 * scale))
+            ways.append(_worth(any_of([{"prefix": {f: {"value": begins}}} for f in line]), 0.4 * scale))
             found.append({"dis_max": {"queries": ways}})
         words = list(_typed(self._sought.clauses))
         if words and len(words) == len(self._sought.clauses):
-            begun = [_any(self._word(w, beside, "heading")) for w in words]
-            whole = [_any(self._word(OneWord(w.forms), beside, "heading")) for w in words]
+            begun = [any_of(self._word(w, beside, "heading")) for w in words]
+            whole = [any_of(self._word(OneWord(w.forms), beside, "heading")) for w in words]
             found.append(_worth({"bool": {"filter": begun}}, 0.6 * scale))
             found.append(_worth({"bool": {"filter": whole}}, 0.6 * scale))
         return found
@@ -408,70 +395,3 @@ def _made(position: str, made: Sequence[str]) -> Made:
         occurred_at=datetime.fromisoformat(occurred),
         recorded_at=datetime.fromisoformat(recorded),
     )
-
-
-# --- the filter
-
-
-def _literally(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("*", "\\*").replace("?", "\\?")
-
-
-class Facts:
-    """Comparisons of facts in the query language of Elasticsearch."""
-
-    def __init__(self, fence: Fence) -> None:
-        self._mark = fence.mark
-        self._side = "" if fence.personal else OPEN
-        self._sides = fence.sides
-
-    def query(self, c: Condition) -> Query:
-        match c:
-            case AllOf():
-                return {"bool": {"filter": [self.query(p) for p in c.parts]}} if c.parts else EVERYBODY
-            case AnyOf():
-                return _any([self.query(p) for p in c.parts]) if c.parts else NOBODY
-            case NotSo():
-                return {"bool": {"must_not": [self.query(c.part)]}}
-            case Test():
-                return self._test(c)
-            case _:
-                assert_never(c)
-
-    def _test(self, t: Test) -> Query:
-        if t.fact == "kind":
-            return {"term": {"kind": t.value}} if t.op == "=" else EVERYBODY
-        if t.fact == "id":
-            return {"terms": {"key": [f"{k}:{t.value}" for k in KINDS]}} if t.op == "=" else EVERYBODY
-        if t.fact == "title":
-            if t.op == "present":
-                return _any([{"wildcard": {f"{s}title": {"value": f"{_literally(self._mark)}?*"}}} for s in self._sides])
-            return _any([self._compared(f"{s}title", f"{s}title", t) for s in self._sides])
-        if t.op == "present":
-            return {"exists": {"field": f"{self._side}facts.{t.fact}"}}
-        return self._compared(f"{self._side}facts.{t.fact}", f"{self._side}low.{t.fact}", t)
-
-    def _compared(self, field: str, low: str, t: Test) -> Query:
-        value = t.value[:LONGEST_FACT]
-        match t.op:
-            case "contains":
-                how: Query = {"value": f"{_literally(self._mark)}*{_literally(value)}*"}
-                if field == low:
-                    how["case_insensitive"] = True
-                return {"wildcard": {low: how}}
-            case "begins":
-                return {"prefix": {field: {"value": self._mark + value}}}
-            case "ends":
-                return {"wildcard": {field: {"value": f"{_literally(self._mark)}*{_literally(value)}"}}}
-            case "=":
-                return {"term": {field: self._mark + comparable(t.type, value)}}
-            case "present":
-                return {"exists": {"field": field}}
-            case "<" | "<=":
-                bound = {"lt" if t.op == "<" else "lte": self._mark + comparable(t.type, value), "gte": self._mark}
-                return {"range": {field: bound}}
-            case ">" | ">=":
-                bound = {"gt" if t.op == ">" else "gte": self._mark + comparable(t.type, value), "lt": self._mark + "\U0010ffff"}
-                return {"range": {field: bound}}
-            case _:
-                assert_never(t.op)
