@@ -16,6 +16,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Chancery API</title>
+<link rel="icon" href="/docs/static/favicon.png">
 <link rel="stylesheet" href="/docs/static/swagger-ui.css">
 </head>
 <body>
@@ -25,9 +26,26 @@ PAGE = """<!doctype html>
 </body>
 </html>
 """
-START = """SwaggerUIBundle({
+START = """// What an operation refers to is put in its place here, when it is opened: the page's own way takes the whole document apart first.
+function whole(part, all, within) {
+  if (Array.isArray(part)) return part.map((one) => whole(one, all, within));
+  if (part === null || typeof part !== "object") return part;
+  if (typeof part.$ref !== "string" || !part.$ref.startsWith("#/"))
+    return Object.fromEntries(Object.entries(part).map(([name, one]) => [name, whole(one, all, within)]));
+  const { $ref, ...beside } = part;
+  if (within.includes($ref)) return part;
+  const found = $ref.slice(2).split("/").reduce((at, name) => at?.[name.replaceAll("~1", "/").replaceAll("~0", "~")], all);
+  return { ...whole(found, all, [...within, $ref]), ...beside };
+}
+
+function Resolving() {
+  const resolveSubtree = async (all, path) => ({ spec: whole(path.reduce((at, name) => at?.[name], all), all, []), errors: [] });
+  return { fn: { resolveSubtree } };
+}
+
+SwaggerUIBundle({
   url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, docExpansion: "none", filter: true,
-  tagsSorter: "alpha", operationsSorter: "alpha", validatorUrl: null,
+  tagsSorter: "alpha", operationsSorter: "alpha", validatorUrl: null, plugins: [Resolving],
 });
 """
 POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none'"

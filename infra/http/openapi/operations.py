@@ -92,7 +92,7 @@ def _page_or_comparison(item: str) -> dict[str, Any]:
     one = page(item)
     properties = one["properties"]
     counts = {"type": "object", "additionalProperties": {"type": "integer"}, "description": "How many of each kind."}
-    changes = {**one, "properties": {**properties, "items": {"type": "array", "items": _compared(item)}, "totals": counts}}
+    changes = {**one, "properties": {**properties, "items": {"type": "array", "items": ref(f"{item}Compared")}, "totals": counts}}
     return {"anyOf": [one, changes]}
 
 
@@ -119,8 +119,9 @@ def of_collection(c: Collection, schemas: Schemas) -> dict[str, dict[str, Any]]:
             extension=extension or {"permission": c.permission, "title": c.title},
         )
 
-    listed = ok(_page_or_comparison(item))
-    got = ok({"anyOf": [ref(item), _compared(item)]})["200"]
+    schemas.components |= {f"{item}Compared": _compared(item), f"{item}List": _page_or_comparison(item)}
+    listed = ok(ref(f"{item}List"))
+    got = ok({"anyOf": [ref(item), ref(f"{item}Compared")]})["200"]
     many = {
         "type": "object",
         "required": ["items", "missing"],

@@ -13,6 +13,8 @@ from openapi_spec_validator import validate
 
 from commands.kernel import COMMANDS
 from domain.members import ALL_PERMISSIONS
+from infra.http import openapi
+from infra.http.described import EXTRA
 from infra.http.problems import STATUSES, kebab
 from tests.house import House
 from tests.infra.http.conftest import Served
@@ -34,6 +36,16 @@ def operations(document: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]
     return {(m.upper(), path): o for path, item in document["paths"].items() for m, o in item.items() if m in METHODS}
 
 
+def meant(document: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    """The part itself, or what it refers to."""
+    if "$ref" not in part:
+        return part
+    found: Any = document
+    for name in part["$ref"].removeprefix("#/").split("/"):
+        found = found[name]
+    return dict(found)
+
+
 async def test_the_document_is_valid_openapi(document: dict[str, Any]) -> None:
     assert document["openapi"].startswith("3.1")
     validate(document)
@@ -53,7 +65,19 @@ async def test_every_operation_has_a_name_of_its_own_a_summary_and_its_problems(
             assert {"429", "503"} | ({"401", "403"} if o.get("security") != [] else set()) <= set(o["responses"])
         for status, response in o["responses"].items():
             if status not in {"304"} and int(status) >= 400 and path.startswith("/v1"):
-                assert list(response["content"]) == ["application/problem+json"]
+                assert list(meant(document, response)["content"]) == ["application/problem+json"]
+
+
+async def test_what_many_operations_share_stands_in_the_document_once(house: House, document: dict[str, Any]) -> None:
+    shared = document["components"]
+    assert {"400", "401", "403", "429", "503"} <= set(shared["responses"])
+    assert {"filter", "as-of", "known-at", "Idempotency-Key"} <= set(shared["parameters"])
+    listed = document["paths"]["/v1/deals"]["get"]
+    assert [meant(document, p)["name"] for p in listed["parameters"]][:3] == ["filter", "order_by", "fields"]
+    assert meant(document, listed["responses"]["429"])["headers"]["Retry-After"]["$ref"] == "#/components/headers/Retry-After"
+    assert openapi.document("0", EXTRA) == openapi.document("0", EXTRA)
+    whole = await house.client.get("/openapi.json")
+    assert len(whole.content) < 1_100_000  # a browser takes it apart in a second
 
 
 async def test_models_of_one_name_in_two_modules_keep_their_own_fields(document: dict[str, Any]) -> None:
@@ -73,7 +97,8 @@ async def test_every_reference_leads_somewhere_and_every_component_is_used(docum
             return own.union(*(refs(v) for v in part.values()))
         return set().union(*(refs(v) for v in part)) if isinstance(part, list) else set()
 
-    assert refs(document) == {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+    kinds = ("schemas", "parameters", "responses", "headers")
+    assert refs(document) == {f"#/components/{kind}/{name}" for kind in kinds for name in document["components"][kind]}
 
 
 async def test_an_operation_of_no_registry_needs_just_the_permissions_it_says(house: House, document: dict[str, Any]) -> None:
