@@ -19,11 +19,11 @@ from queries.kernel import Query, Reader, query
 _HERE = Path(__file__).parent
 STANDS_SQL = (_HERE / "decision_stands.sql").read_text()
 SILENCES_SQL = (_HERE / "decision_silences.sql").read_text()
-PURPOSE_SQL = "SELECT key, retired FROM views.purposes WHERE firm_id = %(firm)s AND key = %(purpose)s"
+ONE_STANDS_SQL = STANDS_SQL.replace(  # planned once for everybody, as it does not depend on how many are asked for
+    "unnest(%(asked)s::uuid[], %(chains)s::uuid[]) k(asked, chain)", "(SELECT %(asked)s::uuid AS asked, %(chain)s::uuid AS chain) k"
+)
 MATERIALS_SQL = "SELECT id, versions FROM views.notices WHERE firm_id = %(firm)s AND id = ANY(%(notices)s::uuid[])"
-EVENTS_SQL = "SELECT id, contact, seq, position, type FROM views.consent_events WHERE firm_id = %(firm)s AND contact = %(contact)s AND seq = %(seq)s"
-LOG_SQL = "SELECT size FROM chancery.logs WHERE firm_id = %(firm)s"
-LEAF_SQL = "SELECT firm_position FROM record.events WHERE firm_id = %(firm)s AND position = %(position)s"
+DECIDED_BY_SQL = (_HERE / "decision_event.sql").read_text()
 MOST = 10_000
 VIEWS = ("contacts", "consents", "suppressions", "consent_events", "notices", "purposes")
 Purpose = Annotated[str, Field(min_length=1, max_length=200, description="The key of the purpose.")]
@@ -58,12 +58,10 @@ async def decision(q: Decide, r: Reader) -> object:
     deciding event, which `proof_url` proves."""
     found = await _decided(r, (q.contact,), q.purpose, q.channel, q.contact_point_ref)
     asked, d = found[0]
-    log = await r.one(LOG_SQL)
-    size = int(log["size"]) if log is not None else 0
-    event = None
-    if d.chain is not None and d.decided_seq is not None:
-        event = await r.one(EVENTS_SQL, contact=d.chain, seq=d.decided_seq)
-    leaf = await r.one(LEAF_SQL, position=event["position"]) if event is not None else None
+    row = await r.one(DECIDED_BY_SQL, contact=d.chain, seq=d.decided_seq)
+    size = row["size"] or 0 if row is not None else 0
+    event = row if row is not None and row["id"] is not None else None
+    leaf = event["firm_position"] if event is not None else None
     return {
         **_plain(asked, d),
         "purpose": q.purpose,
@@ -78,10 +76,10 @@ async def decision(q: Decide, r: Reader) -> object:
             "seq": event["seq"],
             "record_id": d.decided_by,
             "position": event["position"],
-            "leaf_index": leaf["firm_position"] if leaf is not None else None,
+            "leaf_index": leaf,
         },
         "checkpoint_size": size,
-        "proven": leaf is not None and leaf["firm_position"] < size,
+        "proven": leaf is not None and leaf < size,
         "proof_url": f"/v1/contacts/{event['contact'] if event is not None else q.contact}/consent:proof",
     }
 
@@ -132,9 +130,9 @@ def _plain(asked: UUID, d: Decision) -> dict[str, Any]:
 async def _decided(
     r: Reader, asked: Sequence[UUID], purpose: str, channel: Channel, contact_point_ref: UUID | None
 ) -> list[tuple[UUID, Decision]]:
-    defined = await r.one(PURPOSE_SQL, purpose=purpose)
-    purpose_state = None if defined is None else "retired" if defined["retired"] else "active"
-    rows = await r.all(STANDS_SQL, asked=list(asked), chains=list(asked), purpose=purpose, channel=channel)
+    rows = await _stands(r, [(one, one) for one in asked], purpose, channel)
+    retired = rows[0]["purpose_retired"]
+    purpose_state = None if retired is None else "retired" if retired else "active"
     rows = [*rows, *await _of_the_same_person(r, rows, purpose, channel)]
     states: dict[UUID, str] = {}
     known: dict[UUID, list[Known]] = defaultdict(list)
@@ -183,6 +181,13 @@ async def _decided(
     return answers
 
 
+async def _stands(r: Reader, of: Sequence[tuple[UUID, UUID]], purpose: str, channel: Channel) -> Sequence[Mapping[str, Any]]:
+    """How chains stand, each for the contact that was asked for."""
+    if len(of) == 1:
+        return await r.all(ONE_STANDS_SQL, asked=of[0][0], chain=of[0][1], purpose=purpose, channel=channel)
+    return await r.all(STANDS_SQL, asked=[a for a, _ in of], chains=[c for _, c in of], purpose=purpose, channel=channel)
+
+
 async def _of_the_same_person(
     r: Reader, rows: Sequence[Mapping[str, Any]], purpose: str, channel: Channel
 ) -> list[Mapping[str, Any]]:
@@ -202,9 +207,7 @@ async def _of_the_same_person(
                     others.append((row["asked"], other))
         if not others:
             return more
-        look = await r.all(
-            STANDS_SQL, asked=[a for a, _ in others], chains=[c for _, c in others], purpose=purpose, channel=channel
-        )
+        look = await _stands(r, others, purpose, channel)
         more += look
 
 
