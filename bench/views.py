@@ -60,9 +60,9 @@ def _catch_up(p: Place) -> list[Figure]:
     batches: list[list[Write]] = []
 
     class Kept(Projector):
-        def _write(self, c: psycopg.Connection[Any], positions: dict[str, int], reached: int, writes: Any) -> None:
-            batches.append(list(writes))
-            super()._write(c, positions, reached, writes)
+        def _write(self, c: psycopg.Connection[Any], positions: dict[str, int], reached: int, folded: Any) -> None:
+            batches.append([write for writes in folded.values() for write in writes])
+            super()._write(c, positions, reached, folded)
 
     with p.database.connect("record") as c:
         wire.register(c)

@@ -1,6 +1,8 @@
 """Reads for one firm: a read-only transaction of the application role that can see no other firm's rows."""
 
 import asyncio
+import functools
+import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -9,15 +11,20 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 from uuid import UUID
+from weakref import WeakKeyDictionary
 
 import psycopg
 import structlog
+from psycopg.abc import Transformer as Values
+from psycopg.adapt import Transformer
+from psycopg.pq.abc import PGresult
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
 from domain.kernel import EVENTS, FirmId
 from infra.database import Database
 from infra.projector.engine import VIEWS_CHANNEL
+from infra.record import wire
 from projections.kernel import VIEWS
 
 log = structlog.get_logger()
@@ -25,6 +32,7 @@ log = structlog.get_logger()
 IDENTITY = ("keys", "firms")  # the views, and the contexts, that say who a key lets in
 _VIEWS = re.compile(r"\bviews\.")
 LOOK_SECONDS = 5.0
+LOOK_EVERY = 1.0  # seconds; what notices do not say is seen then
 MOST_WAITING = 200
 _WHERE = (
     "SELECT name, CASE WHEN name = 'search' AND (SELECT engine FROM chancery.search_engine) <> %s THEN 0 ELSE position END,"
@@ -52,6 +60,19 @@ class Moment:
 
 
 NOW = Moment()
+_ENTER = wire.Statement(
+    b"reading_enter",
+    b"SELECT set_config('chancery.firm', $1, true), set_config('chancery.actor', $2, true)",
+    (wire.TEXT, wire.TEXT),
+)
+
+
+@functools.cache
+def _prepared(sql: str) -> wire.Statement:
+    text = sql.replace("%(firm)s", "$1").replace("%(id)s", "$2")
+    return wire.Statement(
+        b"reading_" + hashlib.sha256(text.encode()).hexdigest()[:20].encode(), text.encode(), (wire.UUID, wire.UUID)
+    )
 
 
 async def enter(c: psycopg.AsyncConnection[Any], moment: Moment, prefix: str = "") -> None:
@@ -126,11 +147,35 @@ class PgReader:
         return self._connection
 
 
+class _Raw:
+    """A connection spoken to without psycopg's cursors, and how it reads the answers to its statements."""
+
+    def __init__(self, c: psycopg.AsyncConnection[Any]) -> None:
+        self.pipe = wire.Pipe(c.pgconn)
+        self._adapters = c.adapters
+        self._known: dict[wire.Statement, tuple[Values, tuple[str, ...], list[int]]] = {}
+
+    def row(self, statement: wire.Statement, found: PGresult) -> Mapping[str, Any] | None:
+        """The first row."""
+        if not found.ntuples:
+            return None
+        types = [found.ftype(n) for n in range(found.nfields)]
+        known = self._known.get(statement)
+        fresh = known is None or known[2] != types
+        if known is None or fresh:
+            names = tuple((found.fname(n) or b"").decode() for n in range(found.nfields))
+            known = self._known[statement] = Transformer(self._adapters), names, types
+        rows = known[0]
+        rows.set_pgresult(found, set_loaders=fresh)
+        return dict(zip(known[1], rows.load_row(0, tuple) or (), strict=True))
+
+
 class Readers:
     """Gives out readers from a pool of connections of role `app`."""
 
     def __init__(self, database: Database, size: int = 8, ports: Ports | None = None) -> None:
         self._ports = ports
+        self._raw: WeakKeyDictionary[psycopg.AsyncConnection[Any], _Raw] = WeakKeyDictionary()
         self._pool = AsyncConnectionPool(
             database.conninfo("app"),
             min_size=2,
@@ -153,6 +198,26 @@ class Readers:
     async def check(self) -> None:
         """Replace the connections that broke."""
         await self._pool.check()
+
+    async def one(self, firm: FirmId, sql: str, id: UUID, by: Caller) -> Mapping[str, Any] | None:
+        """What `reading` and `one` answer for SQL that knows `firm` and `id` alone, of the present and in one round trip: statements that
+        are sent together are one transaction. Each SQL stays prepared, so there must be few of them."""
+        statement = _prepared(sql)
+        async with self._pool.connection() as c:
+            raw = self._raw.get(c)
+            if raw is None:
+                raw = self._raw[c] = _Raw(c)
+            pipe = raw.pipe
+            pipe.add(_ENTER, str(firm).encode(), str(by.actor).encode())
+            pipe.add(statement, firm.bytes, id.bytes)
+            try:
+                _, found = await _converse(pipe.sending(), c.pgconn.socket)
+            except psycopg.Error:
+                raise
+            except BaseException:  # whoever asked has gone: nobody will take the answer
+                await c.close()
+                raise
+            return raw.row(statement, found)
 
     @asynccontextmanager
     async def reading(
@@ -179,6 +244,33 @@ class Readers:
                     await c.execute("ROLLBACK")
 
 
+async def _converse(talk: wire.Talk[list[PGresult]], fd: int) -> list[PGresult]:
+    """Hold a conversation to its end on the running loop."""
+    loop = asyncio.get_running_loop()
+    try:
+        writing = next(talk)
+        while True:
+            ready: asyncio.Future[None] = loop.create_future()
+            loop.add_reader(fd, _done, ready)
+            if writing:
+                loop.add_writer(fd, _done, ready)
+            try:
+                await ready
+            finally:
+                loop.remove_reader(fd)
+                if writing:
+                    loop.remove_writer(fd)
+            writing = next(talk)
+    except StopIteration as end:
+        results: list[PGresult] = end.value
+        return results
+
+
+def _done(ready: "asyncio.Future[None]") -> None:
+    if not ready.done():
+        ready.set_result(None)
+
+
 class Behind(Exception):
     """The view has not reached that position yet. Try again shortly."""
 
@@ -187,6 +279,15 @@ class Behind(Exception):
         self.view = view
         self.position = position
         self.reached = reached
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """Who waits until views have reached a position; told None when they have, else why they won't."""
+
+    views: Sequence[str]
+    position: int
+    told: "asyncio.Future[Behind | None]"
 
 
 class Feed:
@@ -213,12 +314,14 @@ class Feed:
         self.processes: dict[str, str] = {}
         self.head = 0
         self.away = False
+        self._written = 0
+        self._unseen = False
         self._looked = 0.0
         self._keys_at = -1
         self._epoch = 0
         self._epochs: dict[UUID, int] = {}
-        self._waiting = 0
-        self._moved = asyncio.Condition()
+        self._waiting: dict[int, _Waiting] = {}
+        self._following: dict[int, tuple[int, asyncio.Future[None]]] = {}
         self._first = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -238,6 +341,8 @@ class Feed:
         while True:
             try:
                 async with await self._database.connect_async("record") as c:
+                    self._written = 0
+                    c.add_notify_handler(lambda notice: self._told(notice.payload))  # what comes while we look
                     async with asyncio.timeout(LOOK_SECONDS):
                         await c.execute(f"LISTEN {VIEWS_CHANNEL}")
                         await self._look(c)
@@ -247,35 +352,99 @@ class Feed:
                     self._first.set()
                     pause = 0.05
                     while True:
-                        async for notice in c.notifies(timeout=1.0, stop_after=1):
-                            await self._told(notice.payload)
+                        await self._listen(c, self._looked + LOOK_EVERY - time.monotonic())
                         async with asyncio.timeout(LOOK_SECONDS):
                             await self._look(c)
             except (psycopg.Error, OSError, TimeoutError) as e:
                 if pause > 0.05:  # one lost connection is not the database's loss: that it can't be had again is
                     self.away = True
-                    async with self._moved:
-                        self._moved.notify_all()
+                    self._say()
                 log.warning("feed.interrupted", error=type(e).__name__)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
 
-    async def _told(self, payload: str) -> None:
-        """A projector says which views it has moved on, and where to: who waits for one of them need not wait for us to look.
+    async def _listen(self, c: psycopg.AsyncConnection[Any], seconds: float) -> None:
+        """Hear what is said, as it comes and without waking anybody else for it, until it is time to look."""
+        loop, pg = asyncio.get_running_loop(), c.pgconn
+        due: asyncio.Future[None] = loop.create_future()
 
-        What says who is let in is left to the looking, which finds first whose keys have changed.
+        def hear() -> None:
+            try:
+                pg.consume_input()
+                for notice in iter(pg.notifies, None):
+                    self._told(notice.extra.decode())
+                if self._unseen and not due.done():
+                    due.set_result(None)
+            except Exception as e:
+                if not due.done():
+                    due.set_exception(e)
+
+        fd = pg.socket
+        loop.add_reader(fd, hear)
+        try:
+            hear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, 0)):
+                    await due
+        finally:
+            loop.remove_reader(fd)
+
+    def _told(self, payload: str) -> None:
+        """Somebody says how far views are, so that who waits for one need not wait for us to look: `position touched… | untouched…`, where
+        `search:engine` names the engine. We must look when nobody is named, or one we don't know, or when who is let in may have changed:
+        whose keys did is found out before those views count as moved.
         """
         position, _, names = payload.partition(" ")
-        moved = {
-            name: int(position) for name in names.split() if name not in IDENTITY and self.positions.get(name, 0) < int(position)
-        }
-        if moved:
-            self.positions = {**self.positions, **moved}
-            self.head = max(self.head, *moved.values())
-            async with self._moved:
-                self._moved.notify_all()
+        touched, _, others = names.partition("|")
+        moved = others.split()
+        self._unseen = self._unseen or not names
+        for said in touched.split():
+            name, _, engine = said.partition(":")
+            if name in IDENTITY:
+                self._unseen = True
+            elif engine in ("", self._search):
+                moved.append(name)
+        self._unseen = self._unseen or not self.positions.keys() >= set(moved)
+        fresh = {name: int(position) for name in moved if self.positions.get(name, 2**63) < int(position)}
+        if fresh:
+            self.positions = {**self.positions, **fresh}
+            self.head = max(self.head, int(position))
+            self._say()
+
+    def written(self, position: int) -> None:
+        """A write was answered here: the record has this position."""
+        self._written = max(self._written, position)
+        self.head = max(self.head, position)
+
+    def _say(self) -> None:
+        """Let those who wait know what has changed for them."""
+        for n, waiting in list(self._waiting.items()):
+            self._settle(n, waiting)
+        if self._following:
+            shown = self.shown()
+            for n, (after, told) in list(self._following.items()):
+                if shown > after or self.away:
+                    del self._following[n]
+                    if not told.done():
+                        told.set_result(None)
+
+    def _settle(self, n: int, waiting: _Waiting) -> None:
+        why: Behind | None = None
+        if self.reached(waiting.views) < waiting.position:
+            stuck = next((v for v in waiting.views if v in self.stopped), None)
+            if stuck is None and not self.away:
+                return
+            why = self._behind(waiting.views, waiting.position, stuck)
+        self._waiting.pop(n, None)
+        if not waiting.told.done():
+            waiting.told.set_result(why)
+
+    def _behind(self, views: Sequence[str], position: int, view: str | None = None) -> "Behind":
+        slow = view if view is not None else min(views, key=lambda v: self.positions.get(v, 0))
+        return Behind(slow, position, self.positions.get(slow, 0))
 
     async def _look(self, c: psycopg.AsyncConnection[Any]) -> None:
+        self._unseen = False
         rows = await (await c.execute(_WHERE, (self._search,))).fetchall()
         head = int(rows[0][3]) if rows else 0
         positions = {name: position for name, position, _, _, _ in rows if name}
@@ -283,10 +452,10 @@ class Feed:
         self.processes = {name: process for name, _, _, _, process in rows if name}
         await self._look_at_keys(c, min(positions.get(view, 0) for view in IDENTITY))
         changed = positions != self.positions or stopped != self.stopped
-        self.head, self.positions, self.stopped, self._looked = head, positions, stopped, time.monotonic()
+        self.head = max(head, self._written)
+        self.positions, self.stopped, self._looked = positions, stopped, time.monotonic()
         if changed:
-            async with self._moved:
-                self._moved.notify_all()
+            self._say()
 
     async def _look_at_keys(self, c: psycopg.AsyncConnection[Any], reached: int) -> None:
         if reached == self._keys_at:
@@ -323,28 +492,31 @@ class Feed:
         views = self._serving(views)
         if self.reached(views) >= position:
             return
+        if len(self._waiting) >= MOST_WAITING:
+            raise self._behind(views, position)
+        waiting = _Waiting(views, position, asyncio.get_running_loop().create_future())
+        n = id(waiting)
+        self._waiting[n] = waiting
         try:
-            self._waiting += 1
-            if self._waiting > MOST_WAITING:
-                raise TimeoutError
-            async with asyncio.timeout(timeout), self._moved:
-                while self.reached(views) < position:
-                    stuck = next((v for v in views if v in self.stopped), None)
-                    if stuck is not None:
-                        raise Behind(stuck, position, self.positions.get(stuck, 0))
-                    if self.away:
-                        raise TimeoutError
-                    await self._moved.wait()
+            self._settle(n, waiting)
+            async with asyncio.timeout(timeout):
+                why = await waiting.told
         except TimeoutError:
-            slow = min(views, key=lambda v: self.positions.get(v, 0))
-            raise Behind(slow, position, self.positions.get(slow, 0)) from None
+            raise self._behind(views, position) from None
         finally:
-            self._waiting -= 1
+            self._waiting.pop(n, None)
+        if why is not None:
+            raise why
 
     async def moved(self, after: int, timeout: float) -> int:  # noqa: ASYNC109 - a heartbeat, not a failure
         """The position all views show, as soon as it is beyond `after`, or when the time is over or the database is away."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout), self._moved:
-                while self.shown() <= after and not self.away:
-                    await self._moved.wait()
+        if self.shown() <= after and not self.away:
+            told: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._following[id(told)] = after, told
+            try:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(timeout):
+                        await told
+            finally:
+                self._following.pop(id(told), None)
         return self.shown()

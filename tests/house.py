@@ -22,6 +22,7 @@ from infra.projector.engine import Projector
 from infra.record.execute import Answer
 from infra.record.vault import Vault
 from infra.settings import Settings
+from projections.kernel import VIEWS
 
 
 class House:
@@ -61,7 +62,7 @@ class House:
         async with await self.chancery.database.connect_async("record") as c:
             row = await (await c.execute("SELECT position FROM record.head")).fetchone()
         position = int(row[0]) if row else 0
-        await self.chancery.feed.wait(tuple(self.chancery.feed.positions) or ("firms",), position, 30.0)
+        await self.chancery.feed.wait(tuple({*VIEWS, *self.chancery.feed.positions}), position, 30.0)
         return position
 
 

@@ -146,6 +146,7 @@ def route(service: Service, spec: CommandSpec, explained: Explained) -> Endpoint
             raise await explained(principal, spec, target, e) from None
         except DependencyCycle as e:
             raise await circles.refused(service, principal, e) from None
+        chancery.feed.written(done.position)
         headers = {"Chancery-Position": str(done.position), "Cache-Control": "no-store"}
         if "version" in done.body:
             headers["ETag"] = f'"{done.body["version"]}"'

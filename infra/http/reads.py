@@ -238,8 +238,12 @@ def one_route(service: Service, c: Collection) -> Endpoint:
         if versus is not None:
             found = await compare.one(service, principal, c, id, asked.get("fields", ""), moment=moment, versus=versus)
             return json_response(found, headers={"Chancery-Position": str(position)})
-        async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
-            row = await r.one(sql, id=id)
+        readers = service.chancery.readers
+        if moment or "fields" in asked:
+            async with readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
+                row = await r.one(sql, id=id)
+        else:
+            row = await readers.one(principal.firm, sql, id, principal) if id is not None else None
         if row is None:
             raise NotFound(kind=c.name, id=str(id))
         plain = dict(row)

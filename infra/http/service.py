@@ -32,7 +32,7 @@ from infra.bootstrap import Chancery
 from infra.http.connection import Crowd
 from infra.http.problems import Away, HttpProblem
 from infra.ratelimit import RateLimiter
-from infra.reading import IDENTITY, PgReader
+from infra.reading import IDENTITY, Behind, PgReader
 from queries.keys import KeyNotAccepted, authenticate
 
 log = structlog.get_logger()
@@ -46,6 +46,7 @@ STRANGERS_PER_SECOND = 5.0  # requests without a key of one network: verificatio
 STRANGERS_BURST = 60.0
 REFUSED_IN_ALL = 100.0
 FLUSH_SECONDS = 5.0
+SOON = 0.05  # seconds in which a position that another process has written is usually shown here
 FIRMS_REMEMBERED = 100_000
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="chancery"'}
 NUMBER = re.compile(r"[0-9]{1,18}")
@@ -368,9 +369,9 @@ class Service:
         if position is None:
             return
         feed = self.chancery.feed
-        if position > feed.head:
-            await self.known(position)
         if not views:
+            if position > feed.head:
+                await self.known(position)
             return
         crowd: Crowd = request.app.state.crowd
         if not crowd.may_wait():
@@ -381,6 +382,11 @@ class Service:
                 headers={"Retry-After": "1"},
             )
         with crowd.aside():
+            if position > feed.head:  # most are on their way here; nobody asks the database for those
+                with suppress(Behind):
+                    await feed.wait(views, position, SOON)
+                    return
+                await self.known(position)
             await feed.wait(views, position)
 
     async def known(self, position: int) -> None:

@@ -231,12 +231,13 @@ _STANDING = tuple(c.name for c in STANDING)
 CORNER = ("_known_from", "_valid_to", "_known_to", "_known_end", "_gone")
 _STANDING_ARRAYS = (1016, 1185, 1185, 1016)
 _CORNER_ARRAYS = (1016, 1185, 1016, 1016, 1000)
+_CORNER_OIDS = (20, 1184, 20, 20, 16)
 _UNTIL = (
     f"CASE WHEN t._valid_to = 'infinity' THEN {FOREVER}"
     " ELSE (extract(epoch FROM t._valid_to - timestamptz '2000-01-01 00:00:00+00') * 1000000)::bigint END"
 )
 
-Write = tuple[wire.Statement, tuple[bytes, ...]]
+Write = tuple[wire.Statement, tuple[bytes | None, ...]]
 
 
 def _statement(sql: str, *types: int) -> wire.Statement:
@@ -282,6 +283,17 @@ class Table(Generic[Row]):
             f" FROM unnest({given(elements)}) u(firm_id, id, {names})"
             f" ON CONFLICT (firm_id, id) DO UPDATE SET {changed}",
             *types,
+        )
+        one = ["uuid", "uuid", *(c.type for c in STANDING), *(c.type for c in self.columns), *corner]
+        ones = (2950, 2950, *(c.oid for c in STANDING), *(c.oid for c in self.columns))
+        values = ", ".join(f"${n}::{t}" for n, t in enumerate(one, 1))
+        self._upsert_one = _statement(
+            f"INSERT INTO {self.table} (firm_id, id, {names}) VALUES ({values.rpartition(f', ${len(ones) + 1}::')[0]})"
+            f" ON CONFLICT (firm_id, id) DO UPDATE SET {changed}",
+            *ones,
+        )
+        self._keep_one = _statement(
+            f"INSERT INTO {self.history} (firm_id, id, {names}, {', '.join(CORNER)}) VALUES ({values})", *ones, *_CORNER_OIDS
         )
         self._delete = _statement(
             f"DELETE FROM {self.table} t USING unnest($1::uuid[], $2::uuid[]) k(f, i) WHERE t.firm_id = k.f AND t.id = k.i",
@@ -344,6 +356,12 @@ class Table(Generic[Row]):
         fields = zip(*[self.pack(s) for _, s in slices], strict=True)
         return [*_pairs([k for k, _ in slices]), *standing, *[array(c.oid, f) for c, f in zip(self.columns, fields, strict=True)]]
 
+    def _values(self, key: Key, s: Slice[Row]) -> list[bytes | None]:
+        """One row's values, without their lengths."""
+        standing = (s.version, wire.micros(s.created_at), wire.micros(s.updated_at), s.position)
+        fields = [None if f == NULL else f[4:] for f in self.pack(s)]
+        return [key[0].bytes, key[1].bytes, *map(wire.int8, standing), *fields]
+
     # --- reading
 
     def row(self, values: Sequence[Any]) -> Row:
@@ -385,7 +403,9 @@ class Table(Generic[Row]):
         out: list[Write] = []
         if gone:
             out.append((self._delete, tuple(_pairs(gone))))
-        if current:
+        if len(current) == 1:
+            out.append((self._upsert_one, tuple(self._values(*current[0]))))
+        elif current:
             out.append((self._upsert, tuple(self._arrays(current))))
         return out
 
@@ -393,7 +413,11 @@ class Table(Generic[Row]):
         """The statements that write superseded slices: new ones are inserted, kept ones get their corner."""
         out: list[Write] = []
         fresh = [(k, s) for k, s in slices if not s.kept]
-        if fresh:
+        if len(fresh) == 1:
+            s = fresh[0][1]
+            ends = (*map(wire.int8, (s.known_from, s.valid_to, s.known_to, s.known_end)), b"\x01" if s.row is None else b"\x00")
+            out.append((self._keep_one, (*self._values(*fresh[0]), *ends)))
+        elif fresh:
             corner = [
                 wire.int8s([s.known_from for _, s in fresh]),
                 wire.times([s.valid_to for _, s in fresh]),

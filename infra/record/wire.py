@@ -25,6 +25,11 @@ def micros(moment: datetime) -> int:
     return (moment - EPOCH) // _MICROSECOND
 
 
+def moment(raw: bytes) -> datetime:
+    """The time of a timestamptz in binary."""
+    return EPOCH + int.from_bytes(raw, "big", signed=True) * _MICROSECOND
+
+
 class Packed(bytes):
     """A whole array in binary form."""
 
@@ -171,11 +176,19 @@ class Pipe:
     def __init__(self, pg: PGconn) -> None:
         self.pg = pg
         self._prepared: set[bytes] = set()
-        self._added: list[tuple[Statement, tuple[bytes, ...]]] = []
+        self._added: list[tuple[Statement, tuple[bytes | None, ...]]] = []
+        self._begun = False
+        self._preparing: dict[int, bytes] = {}  # by their place among what was sent
+        self._sent = 0
 
-    def add(self, statement: Statement, *parameters: bytes) -> None:
+    def add(self, statement: Statement, *parameters: bytes | None) -> None:
         """Put a statement into the pipeline."""
         self._added.append((statement, parameters))
+
+    def push(self) -> None:
+        """Let the server begin with what was put in so far; `send` ends it. Until then the connection is good for nothing else."""
+        self._put()
+        self.pg.flush()
 
     def send(self) -> list[PGresult]:
         """Run what was put in; the result of each statement, or the first error as psycopg's exception."""
@@ -189,18 +202,8 @@ class Pipe:
     def sending(self) -> Talk[list[PGresult]]:
         """`send` as a conversation."""
         pg, prepared = self.pg, self._prepared
-        added, self._added = self._added, []
-        preparing: dict[int, bytes] = {}
-        count = 0
-        pg.enter_pipeline_mode()
-        for statement, parameters in added:
-            if statement.name not in prepared:
-                pg.send_prepare(statement.name, statement.sql, statement.types)
-                prepared.add(statement.name)
-                preparing[count] = statement.name
-                count += 1
-            pg.send_query_prepared(statement.name, parameters, (1,) * len(parameters), Format.BINARY)
-            count += 1
+        self._put()
+        preparing, self._begun = self._preparing, False
         pg.pipeline_sync()
         yield from _flushed(pg)
         results: list[PGresult] = []
@@ -227,6 +230,21 @@ class Pipe:
             if result.status == ExecStatus.FATAL_ERROR:
                 raise psycopg.errors.error_from_result(result)
         return [r for n, r in enumerate(results) if n not in preparing]
+
+    def _put(self) -> None:
+        pg, prepared = self.pg, self._prepared
+        added, self._added = self._added, []
+        if not self._begun:
+            pg.enter_pipeline_mode()
+            self._begun, self._preparing, self._sent = True, {}, 0
+        for statement, parameters in added:
+            if statement.name not in prepared:
+                pg.send_prepare(statement.name, statement.sql, statement.types)
+                prepared.add(statement.name)
+                self._preparing[self._sent] = statement.name
+                self._sent += 1
+            pg.send_query_prepared(statement.name, parameters, (1,) * len(parameters), Format.BINARY)
+            self._sent += 1
 
     def asking(self, statement: Statement, *parameters: bytes | None) -> Talk[PGresult]:
         """One statement by itself, as a conversation: a transaction of its own, without the pipeline's work."""

@@ -157,7 +157,7 @@ class PgStore:
                 raise Outrun
             self.write(changes)
             if not self.filling:
-                self._c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, str(reached)))
+                self._c.execute("SELECT pg_notify(%s, %s)", (VIEWS_CHANNEL, f"{reached} {NAME}:postgres"))
 
     def write(self, changes: Mapping[Key, Entry | None]) -> None:
         """Put entries in the place of those before, or take them away, inside the caller's transaction."""
