@@ -16,7 +16,7 @@ from domain.tasks import Step as Told
 from domain.tasks.events import Event, Priority
 from domain.tasks.lifecycle import step_of
 from infra.imports.activities import Step
-from infra.imports.into.deals import new_steps
+from infra.imports.into.courses import new_steps
 from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, RowUnusable, folded, line_of, taken, text_of
 from infra.imports.into.people import Contacts, Members, Organisations
 from infra.imports.rows import Mapped
