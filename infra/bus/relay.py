@@ -9,9 +9,8 @@ BUS12  What is not there (any more) is published again, from the beginning, into
 """
 
 import contextlib
-import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from threading import Event
 from typing import Any
 
@@ -22,17 +21,15 @@ from confluent_kafka.admin import AdminClient
 
 from infra.bus import topics
 from infra.bus.connection import WrongKafkaSettings, client
+from infra.bus.digests import of_record, of_topic
 from infra.bus.lease import Lease
-from infra.bus.messages import NotAnEvent, decode, key_of
 from infra.bus.publishing import Batch, Batches, Gap, Publisher, leaf_at, producer_of
-from infra.bus.standing import Control, Standing, Tail, Unreadable, bounds, read_all, read_control, read_tails, reading
+from infra.bus.standing import Control, Standing, Tail, Unreadable, read_control, read_tails, reading
 from infra.bus.topics import Found, Names, TopicUnfit
 from infra.database import Database
 from infra.followers import Progress
 from infra.projector import rebuild as of_views
 from infra.record.appender import CHANNEL
-from infra.record.codec import leaf_hash
-from infra.record.reader import FOREIGN
 from infra.settings import Settings
 
 log = structlog.get_logger()
@@ -388,27 +385,12 @@ class Relay:
         admin = self._admin()
         with reading(self._settings) as consumer:
             live = read_control(consumer, self._names).live if topics.find(admin, [self._names.control]) else None
-            return _digest(self._published(consumer, admin, live)) if live is not None else _digest(iter(()))
-
-    def _published(self, consumer: Any, admin: AdminClient, live: int) -> Iterator[tuple[bytes, int, int, str]]:
-        topic = self._names.events(live)
-        found = topics.find(admin, [topic]).get(topic)
-        if found is None:
-            return
-        for message in read_all(consumer, {(topic, p): bounds(consumer, topic, p) for p in range(found.partitions)}):
-            try:
-                event = decode(message.headers(), message.value())
-            except NotAnEvent as e:
-                raise Unreadable(Unreadable.__doc__) from e
-            yield key_of(event.firm), event.position, event.firm_position, leaf_hash(event.leaf)
+            name = self._names.events(live) if live is not None else ""
+            return of_topic(consumer, topics.find(admin, [name]).get(name) if name else None)
 
     def record_digest(self, until: int | None = None) -> str:
         """The same over the record, up to a position: equal to `digest` when everything up to there is published, once and in order."""
-        asked = "SELECT firm_id, position, firm_position, public FROM record.events WHERE position <= %s AND stream_type <> %s ORDER BY position"
-        with self._database.connect("record") as c, c.transaction(), c.cursor(f"{NAME}_digest") as cursor:
-            cursor.itersize = 5_000
-            cursor.execute(asked, (2**62 if until is None else until, FOREIGN), binary=True)
-            return _digest((key_of(firm), position, place, leaf_hash(public)) for firm, position, place, public in cursor)
+        return of_record(self._database, until)
 
     # --- what it shows
 
@@ -453,20 +435,6 @@ def healed(standing: Standing, tails: dict[int, Tail]) -> tuple[int, dict[int, i
         if there:
             floors[partition] = there
     return start, floors
-
-
-def _digest(events: Iterator[tuple[bytes, int, int, str]]) -> str:
-    """Of each firm's chain; the order among firms does not count, because partitions have none."""
-    firms: dict[bytes, Any] = {}
-    for firm, position, place, leaf in events:
-        chain = firms.get(firm)
-        if chain is None:
-            chain = firms[firm] = hashlib.sha256()
-        chain.update(f"{position} {place} {leaf}\n".encode())
-    whole = hashlib.sha256()
-    for firm in sorted(firms):
-        whole.update(firm + b" " + firms[firm].digest())
-    return whole.hexdigest()
 
 
 def _head(c: psycopg.Connection[Any]) -> int:

@@ -4,36 +4,19 @@ import asyncio
 import signal
 import sys
 import threading
-import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 from uuid import UUID
 
 import psycopg
 import typer
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from domain.imports import Kind
 from domain.kernel import EVENTS, FirmId
 from infra.bootstrap import Chancery
-from infra.cli.console import (
-    DATA,
-    JSON,
-    OPERATOR,
-    chosen_firms,
-    err,
-    fail,
-    firm_having,
-    firm_id,
-    known,
-    out,
-    print_json,
-    run,
-    show,
-)
+from infra.cli.console import DATA, JSON, OPERATOR, chosen_firms, fail, firm_having, firm_id, known, out, print_json, run, show
+from infra.cli.importing import RAW, progress_of, show_plan, show_report, show_undo
 from infra.imports import ImportMap, load_map
 from infra.imports.into.dependencies import looks_like_links
 from infra.imports.keep import RowStore
@@ -62,8 +45,6 @@ FILE = typer.Argument(help="The file to read.")
 FOLDER = typer.Argument(help="The folder to read.")
 ANY_FIRM = typer.Option(None, "--firm", metavar="ID", help="The firm, by its id. Every firm when not given.")
 ID = typer.Argument(help="The import, by its id; `chancery import list` shows them.")
-LOUD = 5.0  # seconds between lines of progress where there is no terminal
-RAW = 30  # rows a report shows in a terminal
 
 
 @app.command("contacts")
@@ -183,7 +164,7 @@ def _import(
 
     async def work(c: Chancery) -> Plan | Report:
         loop = asyncio.get_running_loop()
-        with _progress(json) as tell:
+        with progress_of(json) as tell:
             loop.add_signal_handler(signal.SIGINT, stop.set)
             try:
                 return await asyncio.to_thread(carry, c, tell)
@@ -198,100 +179,11 @@ def _import(
     except AlreadyRunning as e:
         fail(" ".join((type(e).__doc__ or "").split()))
     if isinstance(done, Plan):
-        _show_plan(done, json)
+        show_plan(done, json)
         return
-    _show_report(done, json)
+    show_report(done, json)
     if done.status != "finished":
         raise typer.Exit(1)
-
-
-@contextmanager
-def _progress(json: bool) -> Iterator[Callable[[Far], None]]:
-    """A bar in a terminal; elsewhere a line every five seconds."""
-    if json or not err.is_terminal:
-        said = time.monotonic()
-
-        def line(far: Far) -> None:
-            nonlocal said
-            if time.monotonic() - said >= LOUD:
-                said = time.monotonic()
-                left = "" if far.left is None else f", {far.left:,.0f} s left"
-                print(f"{far.phase} {far.rows:,} rows, {far.rate:,.0f} a second{left}", file=sys.stderr, flush=True)  # noqa: T201 - progress
-
-        yield line
-        return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True) as bar:
-        tasks: dict[str, Any] = {}
-
-        def tell(far: Far) -> None:
-            if far.phase not in tasks:
-                for other in tasks.values():
-                    bar.update(other, completed=1, total=1)
-                tasks[far.phase] = bar.add_task(far.phase.capitalize(), total=far.total, rows=0, rate=0.0)
-            bar.update(tasks[far.phase], completed=far.read, total=far.total, rows=far.rows, rate=far.rate)
-
-        yield tell
-
-
-def _show_plan(plan: Plan, json: bool) -> None:
-    if json:
-        print_json(
-            {
-                "kind": plan.kind, "form": plan.form, "source": plan.source, "map": plan.map, "guessed": plan.guessed,
-                "rows": plan.rows, "rejected": plan.rejected, "issues": plan.issues, "reasons": plan.reasons, "notes": plan.notes,
-                "sample": plan.sample,
-            }
-        )  # fmt: skip
-        return
-    out.print(f"{plan.rows:,} {plan.kind} in form {plan.form}, source {plan.source!r}: nothing was written.", markup=False)
-    for note in plan.notes:
-        out.print(note, markup=False)
-    if plan.fields:
-        out.print("\nThe map" + (" that was guessed" if plan.guessed else ""))
-        show([{"field": t, "from": s, "example": x} for t, s, x in plan.fields], ("field", "from", "example"), json=False)
-    elif plan.map:
-        out.print(plan.map, markup=False)
-    _reasons(plan.reasons)
-    out.print(f"\n{plan.rows - plan.rejected:,} rows would be imported, {plan.rejected:,} rejected, {plan.issues:,} remarks.")
-
-
-def _show_report(report: Report, json: bool) -> None:
-    counts = {n: getattr(report, n) for n in ("rows", "created", "changed", "unchanged", "rejected", "issues", "events")}
-    if json:
-        print_json(
-            {
-                "import_id": report.import_id, "status": report.status, "resumed": report.resumed, "kind": report.kind,
-                "form": report.form, "source": report.source, **counts, "seconds": round(report.seconds, 3),
-                "reason": report.reason, "notes": report.notes, "reasons": dict(report.reasons.most_common()),
-            }
-        )  # fmt: skip
-        return
-    show([counts], tuple(counts), json=False)
-    _reasons(dict(report.reasons.most_common()))
-    for note in report.notes:
-        out.print(note, markup=False)
-    rate = report.events / report.seconds if report.seconds else 0.0
-    out.print(f"\n{report.seconds:,.1f} seconds, {rate:,.0f} events a second. Import {report.import_id}.")
-    if report.rejected or report.issues:
-        out.print(f"`chancery import show {report.import_id}` shows each row with line, field, value and reason.")
-    if report.status == "stopped":
-        out.print("Stopped. Run the same command again to go on.", style="yellow")
-    if report.reason:
-        out.print(f"The file could not be read to its end. {report.reason}", style="red", markup=False)
-
-
-def _reasons(reasons: Mapping[str, int]) -> None:
-    if reasons:
-        out.print()
-        show([{"rows": n, "remark": what} for what, n in list(reasons.items())[:20]], ("rows", "remark"), json=False)
 
 
 # --- reports
@@ -442,39 +334,7 @@ def undo_import(
 
     ask = out.is_terminal and sys.stdin.isatty() and not (dry_run or yes or json)
     done = carry(dry_run or ask)
-    _show_undo(id, done, json)
+    show_undo(id, done, json)
     if ask and (done.taken_back or done.put_back):
         typer.confirm("Take it back?", abort=True)
-        _show_undo(id, carry(False), json)
-
-
-def _show_undo(id: UUID, done: UndoReport, json: bool) -> None:
-    kept = [{"record": f"{k.stream_type}/{k.stream_id}", "why": k.why, "event": k.event, "by": k.by, "at": k.at} for k in done.kept]
-    if json:
-        print_json(
-            {
-                "import_id": id,
-                "done": done.done,
-                "taken_back": done.taken_back,
-                "put_back": done.put_back,
-                "kept": done.kept_counts,
-                "kept_records": kept,
-            }
-        )
-        return
-    kinds = sorted({*done.taken_back, *done.put_back, *done.kept_counts})
-    counts = [
-        {"kind": k, "taken_back": done.taken_back[k], "put_back": done.put_back[k], "kept": done.kept_counts[k]} for k in kinds
-    ]
-    show(counts, ("kind", "taken_back", "put_back", "kept"), json=False)
-    later = [k for k in kept if k["event"]]
-    if later:
-        out.print("\nChanged since, and kept as they are:")
-        for k in later[:RAW]:
-            out.print(f"  {k['record']}  {k['event']} by {k['by']} at {k['at']:%Y-%m-%d %H:%M}", markup=False)
-    for why, n in Counter(k["why"] for k in kept if not k["event"]).most_common():
-        out.print(f"{n:,} more kept: {why}.", markup=False)
-    if done.done:
-        out.print("\nUndone. The same file can be imported again.")
-    else:
-        out.print("\nNothing was changed yet. What the import changed in records that were there before stays.")
+        show_undo(id, carry(False), json)

@@ -13,8 +13,10 @@ import structlog
 
 from infra.followers import Follower, Parts, Progress
 from infra.record import wire
-from infra.search.indexer import Id, Index, Indexer, PgIndex
+from infra.search.indexer import Id, Indexer
+from infra.search.pgindex import PgIndex
 from infra.search.pgstore import NAME
+from infra.search.port import Index
 from infra.search.wiring import index as elastic_index
 
 log = structlog.get_logger()

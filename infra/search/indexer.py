@@ -10,10 +10,10 @@ It reads no view: an entry is folded from its own stream, taken up in memory whe
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import psycopg
@@ -27,8 +27,9 @@ from infra.record.appender import CHANNEL
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from infra.record.vault import Vault
 from infra.search.contents import Contents
-from infra.search.digest import in_postgres
-from infra.search.pgstore import NAME, Key, Outrun, PgStore, Stuck
+from infra.search.pgindex import PgIndex
+from infra.search.pgstore import NAME, Key, Outrun, Stuck
+from infra.search.port import Index, Remade, Store
 from projections import search
 from projections.kernel import Recorded
 from projections.search import Entry, Standing
@@ -51,124 +52,6 @@ _EARLIER = (
     " JOIN record.events e ON e.firm_id = k.f AND e.stream_id = k.i AND e.stream_type = k.t AND e.stream_version < k.v"
     " ORDER BY e.firm_id, e.stream_id, e.stream_version"
 )
-
-
-class Store(Protocol):
-    """One build of the index. `apply` is all or nothing as far as its position goes, and refuses with Outrun when the build is elsewhere."""
-
-    def position(self) -> int | None: ...
-
-    def apply(self, position: int, reached: int, changes: Mapping[Key, Entry | None]) -> None: ...
-
-    def settle(self) -> None:
-        """Let readers find what was applied, and say how far that is."""
-        ...
-
-    def stop(self, position: int, poison: int, error: Exception, /) -> None: ...
-
-
-class Filling(Store, Protocol):
-    """A build that does not serve yet."""
-
-    def swap(self) -> bool: ...
-
-    def give_up(self) -> None: ...
-
-
-Remade = Mapping[Key, tuple[int, Entry | None]]
-"""Entries made again, each with the position of the last event that made it."""
-
-
-class Index(Protocol):
-    """Where the builds are. `name` is its row in chancery.projections, `engine` what chancery.search_engine calls it."""
-
-    name: str
-    engine: str
-    lost: tuple[type[Exception], ...]  # what it raises when its engine goes away
-    refuses: tuple[type[Exception], ...]  # what it raises when it can't take an entry for what that is
-
-    def open(self, c: psycopg.Connection[Any]) -> None:
-        """Make what has to be there, and show how far the live build is."""
-        ...
-
-    def current(self, c: psycopg.Connection[Any], version: int) -> bool:
-        """Whether there is a live build and it is of this version."""
-        ...
-
-    def renewed(self, c: psycopg.Connection[Any], version: int) -> None: ...
-
-    def live(self, c: psycopg.Connection[Any], stopping: Callable[[], bool], /) -> Store: ...
-
-    def fill(self, c: psycopg.Connection[Any], version: int, stopping: Callable[[], bool], /) -> Filling: ...
-
-    def again(self, c: psycopg.Connection[Any], fold: Callable[[int | None], Remade]) -> None:
-        """Put what `fold` makes of entries, as of a position or of now, in the place of what is there, in every build."""
-        ...
-
-    def purge(self, c: psycopg.Connection[Any], /) -> None:
-        """Take what was replaced or deleted off the disk."""
-        ...
-
-    def away(self, c: psycopg.Connection[Any]) -> None:
-        """Show that the engine does not answer."""
-        ...
-
-    def digest(self, c: psycopg.Connection[Any], /) -> str:
-        """Of the live build's entries alone: equal for live and rebuilt, and in whatever engine."""
-        ...
-
-
-class _PgBuild(PgStore):
-    """A build in PostgreSQL: applied is found."""
-
-    def settle(self) -> None:
-        """There is nothing to wait for."""
-
-
-class PgIndex:
-    """The builds in PostgreSQL."""
-
-    name = NAME
-    engine = "postgres"
-    lost: tuple[type[Exception], ...] = ()
-    refuses: tuple[type[Exception], ...] = (psycopg.Error,)
-
-    def open(self, c: psycopg.Connection[Any]) -> None:
-        """The tables are there from the migrations."""
-
-    def current(self, c: psycopg.Connection[Any], version: int) -> bool:
-        row = c.execute("SELECT version FROM chancery.projections WHERE name = %s", (NAME,)).fetchone()
-        return row is None or row[0] == version
-
-    def renewed(self, c: psycopg.Connection[Any], version: int) -> None:
-        c.execute("UPDATE chancery.projections SET version = %s WHERE name = %s", (version, NAME))
-
-    def live(self, c: psycopg.Connection[Any], _stopping: Callable[[], bool]) -> "_PgBuild":
-        return _PgBuild(c, PgStore.live(c).build)
-
-    def fill(self, c: psycopg.Connection[Any], _version: int, _stopping: Callable[[], bool]) -> "_PgBuild":
-        return _PgBuild(c, PgStore.fill(c).build, filling=True)
-
-    def again(self, c: psycopg.Connection[Any], fold: Callable[[int | None], Remade]) -> None:
-        with c.transaction():
-            c.execute("SELECT FROM chancery.projections WHERE name = %s FOR UPDATE", (NAME,))
-            found = c.execute("SELECT live, filling FROM chancery.search_builds FOR UPDATE").fetchone()
-            live, filling = found or (1, None)
-            store = PgStore(c, live)
-            changes = {key: entry for key, (_, entry) in fold(store.position() or 0).items()}
-            store.write(changes)
-            if filling is not None:
-                PgStore(c, filling, filling=True).write(changes)
-
-    def purge(self, c: psycopg.Connection[Any]) -> None:
-        for table in ("entries", "heads", "words"):
-            c.execute(f"VACUUM chancery.search_{table}".encode())
-
-    def away(self, c: psycopg.Connection[Any]) -> None:
-        """It is where the record is."""
-
-    def digest(self, c: psycopg.Connection[Any]) -> str:
-        return in_postgres(c)
 
 
 @dataclass(slots=True)

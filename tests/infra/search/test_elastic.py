@@ -30,7 +30,7 @@ from infra.search.elastic.guard import Guard
 from infra.search.elastic.mappings import WORDS
 from infra.search.elastic.store import ROOM, ElasticStore
 from infra.search.follower import SearchFollower, take_turn
-from infra.search.indexer import PgIndex
+from infra.search.pgindex import PgIndex
 from infra.search.pgstore import Key, Outrun
 from infra.settings import Settings
 from projections import search
