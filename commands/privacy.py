@@ -9,7 +9,7 @@ from commands.kernel import Answer, Command, Entity, Work, command
 from domain import contacts, privacy
 from domain.consent.words import add_months, moment
 from domain.contacts import CONTACT
-from domain.privacy import PRIVACY, Event, Ground, HoldId, Kind, Privacy, RequestId
+from domain.privacy import PRIVACY, Event, Ground, HoldId, Kind, Left, Privacy, RequestId
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 Because = Literal["legal_hold", "legal_obligation", "identity_not_verified", "manifestly_unfounded", "withdrawn_by_person"]
@@ -219,6 +219,7 @@ async def keys_destroyed(c: RecordKeysDestroyed, w: Work) -> Answer:
 class RecordPurged(OfRequest):
     store: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
     things: Annotated[int, Field(ge=0)]
+    left: Left | None = None
 
 
 @command(
@@ -232,7 +233,27 @@ class RecordPurged(OfRequest):
 async def purged(c: RecordPurged, w: Work) -> Answer:
     """Record that a store holds nothing of the person any more."""
     entity = await _privacy(w, c.id)
-    w.record(entity, privacy.purged(entity.state, id=RequestId(c.request), store=c.store, things=c.things))
+    w.record(entity, privacy.purged(entity.state, id=RequestId(c.request), store=c.store, things=c.things, left=c.left))
+    return {"id": str(c.id)}
+
+
+class AwaitStore(OfRequest):
+    store: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+    because: Reason
+
+
+@command(
+    "privacy.await_store",
+    "POST /contacts/{id}:await-store",
+    permission="operator",
+    title="Record that an erasure waits for a store",
+    target=PRIVACY,
+    undoable=False,
+)
+async def await_store(c: AwaitStore, w: Work) -> Answer:
+    """Record that a store did not answer, with the reason; it is asked again until it does."""
+    entity = await _privacy(w, c.id)
+    w.record(entity, privacy.awaited(entity.state, id=RequestId(c.request), store=c.store, because=c.because))
     return {"id": str(c.id)}
 
 

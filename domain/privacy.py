@@ -8,6 +8,7 @@ PY5  Anonymising destroys what identifies the person but keeps the evidence of c
 PY6  A request is answered within a month of its receipt, or within three where the delay was told with its reason (GDPR Article 12(3)).
 PY7  Nothing of this holds a personal value but the reason of a hold, which is sealed under its own class.
 PY8  Nothing is recorded when nothing changes.
+PY9  What an erasure waits for is recorded with the reason, once for each reason, and is over when the store has answered.
 """
 
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ Kind = Literal["erase", "anonymise", "export", "access", "restrict", "object", "
 """What is asked: `erase` and `anonymise` are carried out here; the others are answered by people, and counted with their deadlines."""
 
 Ground = Literal["gdpr", "uk-gdpr", "ccpa", "pipeda", "other"]
+Left = Literal["unreadable"]
 DESTRUCTIVE = frozenset({"erase", "anonymise"})
 HELD = Personal(purpose="statutory")
 
@@ -104,11 +106,23 @@ class KeysDestroyed:
 @event("privacy.Purged.v1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purged:
-    """A store has let go of what it held; `things` counts what that was."""
+    """A store has let go of what it held; `things` counts what that was. `left` says what becomes of what can't be taken out of it:
+    `unreadable` is sealed under keys that are destroyed."""
 
     request: RequestId
     store: str
     things: int
+    left: Left | None = None
+
+
+@event("privacy.StoreAwaited.v1")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreAwaited:
+    """A store did not answer, so the erasure waits for it; it is asked again until it does. `because` names what is away, and no value."""
+
+    request: RequestId
+    store: str
+    because: str
 
 
 @event("privacy.Completed.v1")
@@ -120,7 +134,19 @@ class Completed:
     certificate: str
 
 
-Event = HoldPlaced | HoldLifted | Requested | Extended | RequestRefused | Approved | Answered | KeysDestroyed | Purged | Completed
+Event = (
+    HoldPlaced
+    | HoldLifted
+    | Requested
+    | Extended
+    | RequestRefused
+    | Approved
+    | Answered
+    | KeysDestroyed
+    | Purged
+    | StoreAwaited
+    | Completed
+)
 
 # --- state
 
@@ -137,6 +163,8 @@ class Request:
     extended: bool = False
     subjects: tuple[UUID, ...] = ()
     purged: Mapping[str, int] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    awaited: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -260,11 +288,18 @@ def destroyed(privacy: Privacy, *, id: RequestId, keys: int, subjects: Sequence[
     return [KeysDestroyed(request=id, keys=keys, subjects=tuple(subjects))] if asked.status == "approved" else []
 
 
-def purged(privacy: Privacy, *, id: RequestId, store: str, things: int) -> list[Event]:
+def purged(privacy: Privacy, *, id: RequestId, store: str, things: int, left: Left | None = None) -> list[Event]:
     asked = known(privacy, id)
     if asked.status not in {"keys_destroyed", "completed"}:
         raise KeysFirst
-    return [] if store in asked.purged else [Purged(request=id, store=store, things=things)]
+    return [] if store in asked.purged else [Purged(request=id, store=store, things=things, left=left)]
+
+
+def awaited(privacy: Privacy, *, id: RequestId, store: str, because: str) -> list[Event]:
+    asked = known(privacy, id)
+    if asked.status != "keys_destroyed" or store in asked.purged or asked.awaited.get(store) == because:
+        return []
+    return [StoreAwaited(request=id, store=store, because=because)]
 
 
 def complete(privacy: Privacy, *, id: RequestId, stores: Sequence[str], certificate: str) -> list[Event]:
@@ -322,8 +357,18 @@ def evolve(privacy: Privacy, e: Event) -> Privacy:
             return _with(privacy, e.request, status="keys_destroyed", subjects=e.subjects)
         case Purged():
             asked_then = privacy.requests.get(e.request)
-            before = asked_then.purged if asked_then is not None else {}
-            return _with(privacy, e.request, purged={**before, e.store: e.things})
+            if asked_then is None:
+                return privacy
+            return _with(
+                privacy,
+                e.request,
+                purged={**asked_then.purged, e.store: e.things},
+                unreadable=(*asked_then.unreadable, e.store) if e.left == "unreadable" else asked_then.unreadable,
+                awaited={s: why for s, why in asked_then.awaited.items() if s != e.store},
+            )
+        case StoreAwaited():
+            waiting = privacy.requests.get(e.request)
+            return privacy if waiting is None else _with(privacy, e.request, awaited={**waiting.awaited, e.store: e.because})
         case Completed():
             return _with(privacy, e.request, status="completed")
         case _:

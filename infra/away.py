@@ -5,6 +5,10 @@ class EngineUnusable(Exception):
     """A set engine can't be used at start; the message says why and what to do."""
 
 
+class NotForgotten(Exception):
+    """An engine does not take, or not for certain, what it is told to forget of a person; the message says why, and quotes no value."""
+
+
 class EngineAway(Exception):
     """A read can't be answered because its engine does not answer, or holds not yet everything. `view` names whose reads wait for it;
     `reached` and `head` say how far its contents are, when that is known."""

@@ -24,6 +24,8 @@ CREATE TABLE views.privacy_requests (
     keys_destroyed bigint,
     subjects uuid[] NOT NULL,
     purged jsonb NOT NULL,
+    unreadable text[] NOT NULL,
+    awaited jsonb NOT NULL,
     completed_at timestamptz,
     certificate text,
     PRIMARY KEY (firm_id, id)

@@ -18,6 +18,7 @@ from domain.privacy import (
     Purged,
     Requested,
     RequestRefused,
+    StoreAwaited,
 )
 from projections.kernel import Recorded, View, view
 
@@ -26,7 +27,8 @@ HELD = Personal(subject="contact", purpose="statutory")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PrivacyRequestRow:
-    """`status` is open, refused, approved, keys_destroyed or completed; `purged` says what each store let go of."""
+    """`status` is open, refused, approved, keys_destroyed or completed; `purged` says what each store let go of,
+    `unreadable` which of them keep what nothing opens any more, `awaited` which have not answered yet, and why."""
 
     contact: UUID
     kind: str
@@ -44,6 +46,8 @@ class PrivacyRequestRow:
     keys_destroyed: int | None = None
     subjects: tuple[UUID, ...] = ()
     purged: dict[str, int] = field(default_factory=dict)
+    unreadable: tuple[str, ...] = ()
+    awaited: dict[str, str] = field(default_factory=dict)
     completed_at: datetime | None = None
     certificate: str | None = None
 
@@ -60,7 +64,7 @@ class ContactHoldRow:
     lifted_because: Annotated[str | None, HELD] = None
 
 
-OfRequest = Requested | Extended | RequestRefused | Approved | Answered | KeysDestroyed | Purged | Completed
+OfRequest = Requested | Extended | RequestRefused | Approved | Answered | KeysDestroyed | Purged | StoreAwaited | Completed
 
 
 def _request_keys(r: Recorded) -> Iterable[UUID]:
@@ -95,7 +99,14 @@ def _fold_request(row: PrivacyRequestRow | None, _key: UUID, r: Recorded) -> Pri
         case KeysDestroyed():
             return replace(row, status="keys_destroyed", keys_destroyed=e.keys, subjects=e.subjects)
         case Purged():
-            return replace(row, purged={**row.purged, e.store: e.things})
+            return replace(
+                row,
+                purged={**row.purged, e.store: e.things},
+                unreadable=(*row.unreadable, e.store) if e.left == "unreadable" else row.unreadable,
+                awaited={s: why for s, why in row.awaited.items() if s != e.store},
+            )
+        case StoreAwaited():
+            return replace(row, awaited={**row.awaited, e.store: e.because})
         case Completed():
             return replace(row, status="completed", completed_at=r.occurred_at, certificate=e.certificate)
         case _:

@@ -23,6 +23,7 @@ from infra.settings import Settings
 
 PATIENCE = 10.0  # seconds for one question to the brokers
 MOST_BYTES = 8 * 1024 * 1024  # of one batch; an event with all its sealed values stays well below
+SEGMENT = 1_048_576  # bytes of a file of a compacted topic, the least there can be: only files that are full are compacted
 FOREVER = "9223372036854775807"
 
 
@@ -148,7 +149,7 @@ def control(settings: Settings) -> Spec:
         {
             "cleanup.policy": "compact",
             "segment.ms": "3600000",
-            "segment.bytes": "1048576",
+            "segment.bytes": str(SEGMENT),
             "min.cleanable.dirty.ratio": "0.1",
             "unclean.leader.election.enable": "false",
         },
@@ -157,12 +158,21 @@ def control(settings: Settings) -> Spec:
 
 
 def dead_letters(settings: Settings) -> Spec:
-    """What consumers gave up on, by key until a tombstone takes it away."""
+    """What consumers gave up on, by key until a tombstone takes it away; it leaves the disk within an hour then."""
     return Spec(
         Names(settings.kafka_prefix).dead_letters,
         settings.kafka_partitions,
         settings.kafka_replication,
-        {"cleanup.policy": "compact", "max.message.bytes": str(2 * MOST_BYTES), "unclean.leader.election.enable": "false"},
+        {
+            "cleanup.policy": "compact",
+            "segment.bytes": str(SEGMENT),
+            "max.compaction.lag.ms": "3600000",
+            "min.cleanable.dirty.ratio": "0.01",
+            "delete.retention.ms": "86400000",
+            "file.delete.delay.ms": "1000",
+            "max.message.bytes": str(SEGMENT),
+            "unclean.leader.election.enable": "false",
+        },
         {"cleanup.policy": "letters would be forgotten after the retention, before anyone has seen to them"},
     )
 

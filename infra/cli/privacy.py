@@ -9,8 +9,8 @@ from rich.progress import Progress
 
 from commands.privacy import ApproveErasure, PlaceContactHold, RequestOfPerson
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, contact_id, err, execute, firm_id, known, out, print_json, run
-from infra.erasure.carry import WouldGo, carry_out, would_go
+from infra.cli.console import DATA, JSON, contact_id, err, execute, fail, firm_id, known, out, print_json, run
+from infra.erasure.carry import StoresAwaited, WouldGo, carry_out, would_go
 from infra.erasure.stores import stores
 
 FIRM = typer.Option(metavar="ID", help="The firm; `chancery firm list` shows them.")
@@ -42,9 +42,14 @@ def erase(
             from infra.erasure.carry import parts_of
 
             task = bar.add_task("Erasing", total=len(stores(parts_of(c))))
-            certificate = await carry_out(
-                c, of, person, request, say=lambda store, _n: bar.update(task, advance=1, description=store)
-            )
+            try:
+                certificate = await carry_out(
+                    c, of, person, request, say=lambda store, _n: bar.update(task, advance=1, description=store)
+                )
+            except StoresAwaited as e:
+                fail(
+                    f"The keys are destroyed. It waits for {e}. A server that runs asks again until it answers (request {request})."
+                )
         return {"dry_run": False, "request": str(request), "certificate": certificate}
 
     found = run(work, data)

@@ -7,18 +7,20 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import structlog
 
 from commands.documents import DiscardDocument
-from commands.privacy import CompleteErasure, RecordKeysDestroyed, RecordPurged
+from commands.privacy import AwaitStore, CompleteErasure, RecordKeysDestroyed, RecordPurged
 from domain.kernel import FirmId, NotFound, Refused
 from domain.privacy import PRIVACY, Request, RequestId
+from infra.away import NotForgotten
 from infra.bootstrap import Chancery
 from infra.cli.console import execute
 from infra.erasure.addresses import suppress_addresses
 from infra.erasure.keys import EVIDENCE, ErasedList, destroy, kept_purposes, touched
 from infra.erasure.rejected import forget_rejected
-from infra.erasure.stores import Task, stores
+from infra.erasure.stores import PAGES, RECORD, Task, stores
 from infra.erasure.subjects import Subjects, of_contact
 from infra.followers import Parts
 from infra.proofs.certificates import certify
@@ -38,6 +40,15 @@ class WouldGo:
     events: int
     stores: tuple[str, ...]
     holds: tuple[str, ...]
+
+
+class StoresAwaited(Exception):
+    """Stores did not answer; the message names them, with why. The erasure goes on where it is when it is carried out again."""
+
+
+def _why(e: Exception) -> str:
+    """What went wrong, in words that were written to be read, or the kind of the error alone: its text might quote a value."""
+    return (str(e) or type(e).__name__)[:900] if isinstance(e, NotForgotten) else type(e).__name__
 
 
 def parts_of(c: Chancery) -> Parts:
@@ -90,17 +101,42 @@ async def carry_out(c: Chancery, firm: FirmId, contact: UUID, request: UUID, say
     if asked.status == "approved":
         await execute(c, RecordKeysDestroyed(id=contact, request=request, keys=len(keys), subjects=subjects.ids[:1000]), firm)
     task = Task(parts, subjects, await asyncio.to_thread(_touched, c, firm, keys))
-    for store in stores(parts):
-        if store.name not in asked.purged:
-            things = await store.purge(task)
-            await execute(c, RecordPurged(id=contact, request=request, store=store.name, things=things), firm)
-            say(store.name, things)
+    await _let_go(c, asked, contact, task, say)
     asked = await _asked(c, firm, contact, request)
     names = [s.name for s in stores(parts)]
-    certificate = certify(c.settings, c.vault, firm, "chancery.erasure/v1", _statement(asked, contact, subjects, len(keys)))
+    said = _statement(asked, contact, subjects, len(keys))
+    origin = await asyncio.to_thread(_log_of, c, firm)
+    certificate = certify(c.settings, c.vault, firm, "chancery.erasure/v1", said, origin=origin)
     await execute(c, CompleteErasure(id=contact, request=request, stores=tuple(names), certificate=certificate), firm)
     log.info("erasure.completed", request=str(request), stores=names)
     return certificate
+
+
+async def _let_go(c: Chancery, asked: Request, contact: UUID, task: Task, say: Say) -> None:
+    """Have every store let go that has not yet. Raises StoresAwaited when one did not; the record then keeps its unreadable parts, which say
+    what to ask that store for, and what PostgreSQL keeps of rows that went is swept all the same."""
+    firm = FirmId(task.subjects.firm)
+    away: list[str] = []
+    some = False
+    for store in stores(task.parts):
+        last = store.name in {RECORD, PAGES}
+        if store.name in asked.purged or (away and (store.name == RECORD or (last and not some))):
+            continue
+        try:
+            things = await store.purge(task)
+        except psycopg.Error:
+            raise
+        except Exception as e:  # whatever is the matter with one store, the others let go, and it is asked again
+            away.append(f"{store.name}: {_why(e)}")
+            log.error("erasure.store_awaited", request=str(asked.id), store=store.name, error=type(e).__name__)
+            await execute(c, AwaitStore(id=contact, request=asked.id, store=store.name, because=_why(e)), firm)
+            continue
+        some = True
+        if not (away and last):
+            await execute(c, RecordPurged(id=contact, request=asked.id, store=store.name, things=things, left=store.left), firm)
+            say(store.name, things)
+    if away:
+        raise StoresAwaited("; ".join(away))
 
 
 async def _discarded(c: Chancery, firm: FirmId, subjects: Subjects) -> Subjects:
@@ -145,6 +181,13 @@ def _touched(c: Chancery, firm: UUID, keys: list[UUID]) -> list[tuple[int, bytes
         return list(touched(connection, firm, keys))
 
 
+def _log_of(c: Chancery, firm: UUID) -> str | None:
+    """The name of the firm's log as it is now: of one that was begun anew the new one, whose key people have."""
+    with c.database.connect("record") as connection:
+        row = connection.execute("SELECT origin FROM chancery.logs WHERE firm_id = %s", (firm,)).fetchone()
+        return None if row is None else str(row[0])
+
+
 def _statement(asked: Request, contact: UUID, subjects: Subjects, keys: int) -> dict[str, Any]:
     return {
         "contact": str(contact),
@@ -157,8 +200,9 @@ def _statement(asked: Request, contact: UUID, subjects: Subjects, keys: int) -> 
         "received_at": asked.received_at.isoformat(),
         "request": str(asked.id),
         "stores": dict(sorted(asked.purged.items())),
+        "unreadable": sorted(asked.unreadable),
         "completed_at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-__all__ = ["WouldGo", "carry_out", "would_go"]
+__all__ = ["StoresAwaited", "WouldGo", "carry_out", "would_go"]

@@ -12,7 +12,7 @@ import structlog
 from domain.kernel import FirmId, Refused
 from infra.bootstrap import opened
 from infra.chores import Chore
-from infra.erasure.carry import carry_out
+from infra.erasure.carry import StoresAwaited, carry_out
 from infra.erasure.restored import purge_again
 from infra.followers import Follower, Parts
 
@@ -43,6 +43,8 @@ class Eraser(Chore):
             for firm, contact, request in pending:
                 try:
                     await carry_out(c, FirmId(firm), contact, request)
+                except StoresAwaited as e:
+                    error = f"An erasure waits for {e}"
                 except (Refused, psycopg.Error, OSError, RuntimeError, TimeoutError) as e:
                     error = type(e).__name__
                     log.error("erasure.broken_off", request=str(request), error=error)

@@ -8,6 +8,7 @@ from typing import Any
 import psycopg
 
 from domain.kernel import FirmId
+from domain.privacy import Left
 from infra.database import Database
 from infra.erasure import rows
 from infra.erasure.keys import null
@@ -17,6 +18,8 @@ from infra.erasure.subjects import Subjects
 from infra.followers import Parts
 from infra.projector.rebuild import REBUILD_LOCK
 
+RECORD, PAGES = "record", "pages"
+_ABOUT = "firm_id = %s AND (position = ANY(%s) OR stream_id = ANY(%s))"
 _STREAMS = "SELECT DISTINCT stream_type, stream_id FROM record.events WHERE position = ANY(%s)"
 
 
@@ -39,11 +42,13 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """`purge` lets go and answers how many things that were; it may be called again. `what` is what a person reads of it."""
+    """`purge` lets go and answers how many things that were; it may be called again. `what` is what a person reads of it, `left` what
+    becomes of what can't be taken out of it."""
 
     name: str
     what: str
     purge: Callable[[Task], Awaitable[int]]
+    left: Left | None = None
 
 
 def _on_record(work: Callable[[psycopg.Connection[Any], Task], int]) -> Callable[[Task], Awaitable[int]]:
@@ -101,9 +106,25 @@ def _imports(c: psycopg.Connection[Any], task: Task) -> int:
 
 
 def _bus(c: psycopg.Connection[Any], task: Task) -> int:
+    """Letters go. With Kafka what they said goes, and that they are gone stays until the topic says so too."""
+    told = (task.subjects.firm, task.positions, list(task.subjects.ids))
+    if task.parts.settings.kafka_bootstrap is None:
+        return c.execute(f"DELETE FROM chancery.bus_dead_letters WHERE {_ABOUT}", told).rowcount
     return c.execute(
-        "DELETE FROM chancery.bus_dead_letters WHERE firm_id = %s AND position = ANY(%s)", (task.subjects.firm, task.positions)
+        f"UPDATE chancery.bus_dead_letters SET state = 'gone', published = false, reason = NULL, trace = '{{}}' WHERE {_ABOUT}",
+        told,
     ).rowcount
+
+
+def _kafka(c: psycopg.Connection[Any], task: Task) -> int:
+    """Letters about these events leave the topic. Events stay in theirs: what is sealed there was sealed under keys that are destroyed."""
+    from infra.bus.forgetting import forget
+
+    told = (task.subjects.firm, task.positions, list(task.subjects.ids))
+    events = c.execute(f"SELECT event_id FROM record.events WHERE {_ABOUT}", told).fetchall()
+    gone = forget(task.parts.settings, {id for (id,) in events})
+    c.execute(f"DELETE FROM chancery.bus_dead_letters WHERE {_ABOUT} AND state = 'gone'", told)
+    return gone
 
 
 async def _files(task: Task) -> int:
@@ -124,9 +145,9 @@ async def _pages(task: Task) -> int:
 
 
 def stores(parts: Parts) -> list[Store]:
-    """Every store of this installation, in the order in which they are purged."""
+    """Every store of this installation, in the order in which they are purged: the record itself when all that follows it has let go,
+    because its sealed parts say which events were about the person; at last what PostgreSQL keeps of rows that went."""
     found = [
-        Store("record", "sealed values of events", _on_record(_record)),
         Store("views", "rows of views and their history", _on_record(_views)),
         Store("files", "contents of documents", _files),
         Store("search", "entries of the search index", _on_record(_search)),
@@ -135,5 +156,8 @@ def stores(parts: Parts) -> list[Store]:
     ]
     if parts.settings.neo4j_url is not None:
         found.append(Store("graph", "nodes and edges of the graph", _on_record(_graph)))
-    found.append(Store("pages", "dead rows, statistics and the write-ahead log of PostgreSQL", _pages))
+    if parts.settings.kafka_bootstrap is not None:
+        found.append(Store("kafka", "dead letters in Kafka", _on_record(_kafka), left="unreadable"))
+    found.append(Store(RECORD, "sealed values of events", _on_record(_record)))
+    found.append(Store(PAGES, "dead rows, statistics and the write-ahead log of PostgreSQL", _pages))
     return found

@@ -191,7 +191,8 @@ class Proofs:
                 found = await asyncio.to_thread(self._bundle, body["bundle"])
                 return await self._as_kept(found) if found["verified"] else found
             case ["document"] | ["document", "sha256"]:
-                return await asyncio.to_thread(self._document, body["document"], body.get("sha256"))
+                found = await asyncio.to_thread(self._document, body["document"], body.get("sha256"))
+                return await self._as_kept(found) if found["verified"] else found
             case ["certificate"]:
                 return await asyncio.to_thread(self._note, body["certificate"])
             case ["log", "sha256"]:
@@ -289,7 +290,15 @@ class Proofs:
             return _no("The certificate speaks of another document than the entry of the log.")
         if sha256 is not None and sha256 != statement["sha256"]:
             return _no("The file is another one: its SHA-256 is not that of the certificate.")
-        return {"verified": True, "what": "document", "size": checkpoint.size, "statement": statement, "trust": TRUST}
+        return {
+            "verified": True,
+            "what": "document",
+            "log": origin,
+            "size": checkpoint.size,
+            "statement": statement,
+            "root": checkpoint.root,
+            "trust": TRUST,
+        }
 
     def _note(self, sent: object) -> dict[str, Any]:
         try:
@@ -319,7 +328,7 @@ class Proofs:
                 return _no("The firm has recorded no document of these bytes, or has discarded it.")
             made = await self._notarised(AsyncLogStore(r.connection, firm, self._cache), firm, row)
         found = await asyncio.to_thread(self._document, made, sha256)
-        return {**found, "certificate": made}
+        return {**(await self._as_kept(found) if found["verified"] else found), "certificate": made}
 
     @staticmethod
     def _wanted(asked: dict[str, str], principal: Principal) -> Wanted:
