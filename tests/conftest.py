@@ -12,6 +12,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 import pytest_asyncio
+import structlog
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra import registry
@@ -28,6 +29,13 @@ def pytest_configure() -> None:
 
 def pytest_unconfigure() -> None:
     engines.end()
+
+
+@pytest.fixture(autouse=True)
+def as_quiet_as_before() -> Iterator[None]:
+    """What a command sets for its logs ends with the test that ran it."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")
