@@ -12,7 +12,7 @@ from bench.raw import COLUMNS
 from commands.kernel import Answer, Work
 from domain import deals
 from domain.deals import DEAL
-from infra.record.bulk import HELPERS, Bulk, Task
+from infra.record.bulk import HELPERS, Bulk, Task, paced
 
 EVENTS = 20_000
 OF_A_CASE = 20  # events of one command: an importer tells a case's history in one
@@ -58,7 +58,8 @@ def measure(p: Place) -> list[Figure]:
                 copy.write(ready)
             return EVENTS / (time.perf_counter() - started)
 
-        pairs = interleaved(ours, theirs)
+        with paced():  # as an import does
+            pairs = interleaved(ours, theirs)
     bulk.close()
     check_record(p.conninfo, before + written)
     return [figure("bulk import of events, sealed", "binary COPY of the ready rows", pairs, goal=0.6)]

@@ -8,7 +8,7 @@ loaded, and runs the coroutine again when another writer was faster.
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict
@@ -52,8 +52,7 @@ class Entity(Generic[State, Event]):
     leaf_hash: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class Made(NamedTuple):
     """An event in its stored form, before it has a position. Built by infra; opaque to commands."""
 
     stream_type: str

@@ -14,13 +14,12 @@ RUN6  Memory does not grow with the file.
 RUN7  One import of a file runs at a time.
 """
 
-import gc
 import hashlib
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -50,7 +49,7 @@ from infra.imports.reports import Pace, Plan, Progress, Report
 from infra.imports.rows import FileDefect
 from infra.imports.source import Limits
 from infra.imports.underway import RowsUnderWay
-from infra.record.bulk import HELPERS, Bulk, Task
+from infra.record.bulk import HELPERS, Bulk, Task, paced
 from infra.record.vault import Vault
 
 SAMPLE = 5
@@ -151,7 +150,7 @@ class Importer:
         """
         began = time.monotonic()
         with ExitStack() as stack:
-            stack.enter_context(_collected_seldom())
+            stack.enter_context(paced())
             file = self._open(stack, path, kind, map, log)
             named = source or source_name(path)
             toml = file.map_toml()
@@ -333,17 +332,6 @@ def lock_of(import_id: UUID) -> int:
 def origin_bytes(import_id: UUID) -> bytes:
     """What stands in the leaf of every event of an import, and in no other: a quotation mark inside a value is escaped."""
     return f'"origin":"import/{import_id}"'.encode()
-
-
-@contextmanager
-def _collected_seldom() -> Iterator[None]:
-    """Millions of short-lived values and a large memory of live ones: the default pace of the collector costs a fifth of the time."""
-    before = gc.get_threshold()
-    gc.set_threshold(50_000, 20, 50)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
 
 
 def run_alone(bulk: Bulk, step: Callable[[Work], Awaitable[None]]) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 import psycopg
@@ -91,17 +91,16 @@ class Append:
     writes: dict[bytes, int] = field(init=False)  # the versions that streams have afterwards
 
     def __post_init__(self) -> None:
-        firm = self.firm
-        self.firm_bytes = firm.bytes
+        firm = self.firm_bytes = self.firm.bytes
         self.command_bytes = self.command_id.bytes
-        self.reads = [(stream_key(firm, *stream), version, stream) for stream, version in self.expected.items()]
+        self.reads = [(firm + stream[1].bytes + stream[0].encode(), version, stream) for stream, version in self.expected.items()]
         self.writes = writes = {}
         last = {key: version for key, version, _ in self.reads}
         key, _, (only_type, only_id) = self.reads[0] if len(self.reads) == 1 else (b"", 0, ("", None))
         size = self.size
         for e, sealed in zip(self.events, self.sealed, strict=True):
             if e.stream_id is not only_id or e.stream_type != only_type:
-                key = stream_key(firm, e.stream_type, e.stream_id)
+                key = firm + e.stream_id.bytes + e.stream_type.encode()
             version = e.stream_version
             if version <= last[key]:  # a stream that was not read, or not counted on: a bug, found before it is written
                 raise ValueError(f"{e.type} is version {version} of a stream that stands at {last[key]}")
@@ -110,8 +109,7 @@ class Append:
         self.size = size
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """`position` is the last event's; the head's when the command changed nothing. `replayed` tells a repeated answer."""
 
     position: int
@@ -404,15 +402,16 @@ def _decide(
             repeated = not (again and answer == a.answer)
             results.append(Appended(at, answer, repeated) if mac == a.body_mac else CommandIdReused())
             continue
-        conflict = next((stream for key, wanted, stream in a.reads if version.get(key, 0) != wanted), None)
-        if conflict is not None:
-            results.append(Conflict(*conflict))
-            continue
-        version.update(a.writes)
-        position += len(a.events)
-        commands[command] = (a.body_mac, position, a.answer)
-        accepted.append(a)
-        results.append(Appended(position, a.answer, False))
+        for key, wanted, stream in a.reads:
+            if version.get(key, 0) != wanted:
+                results.append(Conflict(*stream))
+                break
+        else:
+            version.update(a.writes)
+            position += len(a.events)
+            commands[command] = (a.body_mac, position, a.answer)
+            accepted.append(a)
+            results.append(Appended(position, a.answer, False))
     return results, accepted
 
 
@@ -428,6 +427,7 @@ class _Rows:
         self.in_firm: list[int] = []
         self.commands: list[bytes] = []
         self.recorded: list[int] = []
+        self.occurred: list[int] = []
         self.events: list[Made] = []
         self.sealed: list[bytes | None] = []
         self.keys: list[NewKey] = []
@@ -441,7 +441,9 @@ class _Rows:
                 self.firm_of += [firm] * count
                 self.in_firm += range(at, at + count)
                 self.commands += [a.command_bytes] * count
-                self.recorded += [wire.micros(a.recorded_at)] * count
+                moment, recorded = a.recorded_at, wire.micros(a.recorded_at)
+                self.recorded += [recorded] * count
+                self.occurred += [recorded if e.occurred_at is moment else wire.micros(e.occurred_at) for e in a.events]
                 self.events += a.events
                 self.sealed += a.sealed
                 self.touched.update(a.writes)
@@ -468,7 +470,7 @@ class _Rows:
             wire.int8s([e.stream_version for e in events]),
             wire.uuids([e.event_id.bytes for e in events]),
             wire.times(self.recorded),
-            wire.times([wire.micros(e.occurred_at) for e in events]),
+            wire.times(self.occurred),
             wire.uuids(self.commands),
             wire.texts([e.stream_type for e in events]),
             wire.texts([e.type for e in events]),

@@ -28,8 +28,6 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 FROM_URL = bytes.maketrans(b"-_", b"+/")
 MAX_DIGITS = 1_000
 
-_ABSENT: Any = object()
-
 Encode = Callable[[Any], Any]
 Decode = Callable[[Any], Any]
 
@@ -255,7 +253,7 @@ def json_codec(hint: Any) -> tuple[Encode, Decode]:
 class EventCodec:
     """Encodes and decodes one event class."""
 
-    __slots__ = ("_clear", "_fields", "_open", "_personal", "_shut", "cls", "name")
+    __slots__ = ("_clear", "_empty", "_fields", "_open", "_personal", "_shut", "cls", "name")
 
     def __init__(self, name: str, cls: type) -> None:
         self.name = name
@@ -266,8 +264,9 @@ class EventCodec:
                 raise TypeError(f"{name}: {f.name} hides a personal mark in a nested type; mark the event's own field")
         self._clear = [(f.name, f.encode) for f in self._fields if f.personal is None]
         self._personal = [(f.name, f.encode, f.personal, f.empty) for f in self._fields if f.personal is not None]
-        self._open = [(f.name, f.decode) for f in self._fields if f.personal is None]
-        self._shut = [(f.name, f.decode, f.empty) for f in self._fields if f.personal is not None]
+        self._open = {f.name: f.decode for f in self._fields if f.personal is None}
+        self._shut = {f.name: f.decode for f in self._fields if f.personal is not None}
+        self._empty = {f.name: f.empty for f in self._fields if f.personal is not None}
 
     def encode(self, event: Any, stream_id: UUID) -> tuple[dict[str, Any], list[Disclosure]]:
         """The public data, with `_sd` digests where values are personal, and the disclosures behind the digests."""
@@ -308,13 +307,12 @@ class EventCodec:
 
     def decode(self, data: Mapping[str, Any], disclosed: Mapping[str, Any]) -> Any:
         """The event object. Personal values that are not disclosed (any more) are empty."""
-        values = {
-            name: value if decode is _same else decode(value)
-            for name, decode in self._open
-            if (value := data.get(name, _ABSENT)) is not _ABSENT
-        }
-        for name, decode, empty in self._shut:
-            values[name] = decode(disclosed[name]) if name in disclosed else empty
+        values = self._empty.copy()
+        for decoders, said in ((self._open, data), (self._shut, disclosed)):
+            for name, value in said.items():
+                decode = decoders.get(name)
+                if decode is not None:
+                    values[name] = value if decode is _same else decode(value)
         return self.cls(**values)
 
 

@@ -172,6 +172,22 @@ def keys_of(vault: Vault, work: Work) -> tuple[dict[About, DataKey], set[UUID]]:
     return known, wanted
 
 
+def seal_at_once(vault: Vault, firm: UUID, made: list[Made]) -> list[bytes | None] | None:
+    """Seal every event's disclosures with data keys in memory; None when one is not there."""
+    sealed: list[bytes | None] = []
+    for m in made:
+        items = []
+        for d in m.disclosures:
+            if not isinstance(d, codec.Disclosure):
+                raise TypeError(type(d).__name__)
+            key = vault.known(firm, d.subject, d.purpose)
+            if key is None:
+                return None
+            items.append((key, d))
+        sealed.append(vault.seal(m.stream_id, m.event_id, firm, items) if items else None)
+    return sealed
+
+
 def seal_all(
     vault: Vault, firm: UUID, made: list[Made], keys: Mapping[About, DataKey]
 ) -> tuple[list[bytes | None], dict[About, tuple[DataKey, NewKey]]]:
@@ -318,7 +334,7 @@ class Executor(Making):
         command_id = self.command_id(firm, idempotency_key)
         mac = b""  # a fresh id can't come twice
         if idempotency_key is not None:
-            said = "\x00".join((spec.name, str(actor), str(target), command.model_dump_json()))
+            said = "\x00".join((spec.name, str(actor), "None" if target is None else ids.text(target), command.model_dump_json()))
             mac = body_mac(self._vault, firm, said.encode())
         for attempt in range(ATTEMPTS):
             outside = self if attempt == 0 else _Fresh(self)
@@ -368,13 +384,16 @@ class Executor(Making):
         return Answer(row[1], orjson.loads(row[2]), True, {})
 
     async def _append(self, work: Work, command_id: UUID, mac: bytes, body: dict[str, Any]) -> Answer:
-        found, wanted = keys_of(self._vault, work)
-        if wanted:
-            async with self._connections.connection() as c:
-                cursor = await c.execute(SELECT_SUBJECTS, (work.firm, list(wanted)), binary=True)
-                for row in await cursor.fetchall():
-                    found[(row[2], row[3])] = self._vault.unwrap(*row)
-        sealed, fresh = seal_all(self._vault, work.firm, work.made, found)
+        fresh: dict[About, tuple[DataKey, NewKey]] = {}
+        sealed = seal_at_once(self._vault, work.firm, work.made)
+        if sealed is None:
+            found, wanted = keys_of(self._vault, work)
+            if wanted:
+                async with self._connections.connection() as c:
+                    cursor = await c.execute(SELECT_SUBJECTS, (work.firm, list(wanted)), binary=True)
+                    for row in await cursor.fetchall():
+                        found[(row[2], row[3])] = self._vault.unwrap(*row)
+            sealed, fresh = seal_all(self._vault, work.firm, work.made, found)
         expected = read_versions(work)
         complete_answer(work, body)
         answer = orjson.dumps(body)

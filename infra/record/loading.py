@@ -22,7 +22,7 @@ from commands.kernel import Entity
 from domain.kernel import Stream
 from infra.database import Database
 from infra.record import codec, wire
-from infra.record.vault import Vault, open_all
+from infra.record.vault import Vault, open_all, sealed_items
 
 TOGETHER = 32  # streams that are asked for in one pipeline
 
@@ -44,7 +44,8 @@ _KEYS = wire.Statement(
     (wire.UUID, wire.UUIDS),
 )
 
-Rows = list[tuple[int, bytes, str, bytes, list[tuple[str, str]] | None]]  # version, event id, type, leaf, sealed items
+Rows = list[tuple[int, bytes, str, bytes, list[tuple[str, bytes]]]]  # version, event id, type, leaf, sealed items
+Ciphers = dict[str, AESGCM | None]  # by key id in hex; None where the key was destroyed
 
 
 @dataclass(slots=True)
@@ -55,6 +56,7 @@ class _Wanted:
     future: "asyncio.Future[Entity[Any, Any] | None]"
     known: Entity[Any, Any] | None = None
     rows: Rows = field(default_factory=list)
+    ciphers: Ciphers = field(default_factory=dict)
 
 
 class Loading:
@@ -179,51 +181,43 @@ class Loading:
         for w in asked:
             firm, id = w.firm.bytes, w.id.bytes
             pipe.add(_STREAM, firm, id, w.stream.type.encode(), wire.int8(w.known.version if w.known else 0))
-            answers.append((_take_rows, w.rows))
+            answers.append((_take_rows, w))
             if vault.known(w.firm, w.id, "relationship") is None:
                 pipe.add(_SUBJECT, firm, id)
                 answers.append((_take_keys, vault))
         for (take, into), result in zip(answers, (yield from pipe.sending()), strict=True):
             take(result, into)
-        ciphers: dict[tuple[UUID, str], AESGCM] = {}
         missing: dict[UUID, set[str]] = {}
         for w in asked:
-            for key in {key for row in w.rows for key, _ in row[4] or ()}:
-                cipher = vault.cipher(w.firm, UUID(key))
+            for key in w.ciphers:
+                w.ciphers[key] = cipher = vault.cipher(w.firm, UUID(key))
                 if cipher is None:
                     missing.setdefault(w.firm, set()).add(key)
-                else:
-                    ciphers[w.firm, key] = cipher
         if missing:
             for firm_id, keys in missing.items():
                 pipe.add(_KEYS, firm_id.bytes, wire.uuids([bytes.fromhex(key) for key in keys]))
-            for (firm_id, keys), result in zip(missing.items(), (yield from pipe.sending()), strict=True):
+            for result in (yield from pipe.sending()):
                 _take_keys(result, vault)
-                for key in keys:
-                    cipher = vault.cipher(firm_id, UUID(key))
-                    if cipher is not None:  # else it was destroyed
-                        ciphers[firm_id, key] = cipher
+            for w in asked:
+                for key, cipher in w.ciphers.items():
+                    w.ciphers[key] = cipher or vault.cipher(w.firm, UUID(key))
         for w in asked:
             if not w.future.done():
                 try:
-                    w.future.set_result(_entity(w, ciphers))
+                    w.future.set_result(_entity(w))
                 except Exception as e:  # an event that can't be read fails those who need it
                     w.future.set_exception(e)
 
 
-def _take_rows(result: PGresult, rows: Rows) -> None:
-    value = result.get_value
+def _take_rows(result: PGresult, w: _Wanted) -> None:
+    value, rows, ciphers = result.get_value, w.rows, w.ciphers
     for r in range(result.ntuples):
         sealed = value(r, 4)
-        rows.append(
-            (
-                int.from_bytes(value(r, 0) or b"", "big"),
-                value(r, 1) or b"",
-                (value(r, 2) or b"").decode(),
-                value(r, 3) or b"",
-                None if sealed is None else orjson.loads(sealed),
-            )
-        )
+        items = [] if sealed is None else sealed_items(sealed)
+        for key, _ in items:
+            ciphers[key] = None  # until it is looked for
+        name = (value(r, 2) or b"").decode()
+        rows.append((int.from_bytes(value(r, 0) or b"", "big"), value(r, 1) or b"", name, value(r, 3) or b"", items))
 
 
 def _take_keys(result: PGresult, vault: Vault) -> None:
@@ -235,17 +229,17 @@ def _take_keys(result: PGresult, vault: Vault) -> None:
         )
 
 
-def _entity(w: _Wanted, ciphers: dict[tuple[UUID, str], AESGCM]) -> Entity[Any, Any] | None:
-    stream, firm, known = w.stream, w.firm, w.known
+def _entity(w: _Wanted) -> Entity[Any, Any] | None:
+    stream, ciphers, known = w.stream, w.ciphers, w.known
     if known is not None:
         if not w.rows or w.rows[0][0] != known.version or codec.leaf_hash(w.rows[0][3]) != known.leaf_hash:
             return None
         del w.rows[0]
-    bound = firm.bytes + w.id.bytes
+    bound = w.firm.bytes + w.id.bytes
     state, evolve, decode = stream.initial if known is None else known.state, stream.evolve, codec.CODECS.decode
     disclosed: dict[str, Any]
     for _, event_id, name, public, items in w.rows:
-        disclosed = {} if items is None else open_all(items, bound + event_id, [ciphers.get((firm, key)) for key, _ in items])
+        disclosed = open_all(items, bound + event_id, [ciphers[key] for key, _ in items]) if items else {}
         state = evolve(state, decode(name, orjson.loads(public)["data"], disclosed))
     entity = Entity(stream, w.id, state) if known is None else Entity(stream, w.id, state, known.version, known.leaf_hash)
     if w.rows:

@@ -16,7 +16,7 @@ from psycopg.pq import ExecStatus
 from domain.kernel import FirmId
 from infra.ids import of_int
 from infra.record.codec import CODECS, disclose
-from infra.record.vault import SELECT_KEYS, Vault, open_all
+from infra.record.vault import SELECT_KEYS, Vault, open_all, sealed_items
 from infra.record.wire import COPY_END, COPY_HEADER
 from projections.kernel import Recorded
 
@@ -216,11 +216,11 @@ class _Ciphers(dict[tuple[bytes, str], AESGCM | None]):
                 self[found[0].bytes, found[1].hex] = self._vault.unwrap(*found).cipher
 
 
-def _sealed(row: bytes) -> list[tuple[str, str]]:
+def _sealed(row: bytes) -> list[tuple[str, bytes]]:
     at = _FIXED.size - 4
     for _ in range(3):  # type of stream, type of event, public part
         at += 4 + int.from_bytes(row[at : at + 4], "big")
-    return [] if row[at : at + 4] == _NULL else orjson.loads(row[at + 4 :])
+    return [] if row[at : at + 4] == _NULL else sealed_items(row[at + 4 :])
 
 
 def _decoded(keys: _Ciphers, rows: Sequence[bytes], texts: _Texts, ids: _Ids, wanted: Wanted) -> list[Recorded]:
@@ -247,7 +247,7 @@ def _decoded(keys: _Ciphers, rows: Sequence[bytes], texts: _Texts, ids: _Ids, wa
         if row[at : at + 4] == _NULL:
             said = named(type, leaf["data"], _NOTHING)
         else:
-            items = loads(row[at + 4 :])
+            items = sealed_items(row[at + 4 :])
             try:
                 ciphers = [keys[firm, key] for key, _ in items]
             except KeyError:

@@ -15,7 +15,6 @@ import os
 import threading
 import time
 import weakref
-from binascii import a2b_base64
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,9 +25,10 @@ from uuid import UUID, uuid4
 import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from pydantic import ConfigDict, TypeAdapter
 
 from infra.ids import random_bytes
-from infra.record.codec import FROM_URL, Disclosure, b64url, unb64url
+from infra.record.codec import Disclosure, b64url, unb64url
 
 KEY_SECONDS = 60.0
 WATCH_SECONDS = 0.25  # between looks at the list of what was destroyed, while there are keys in memory
@@ -82,8 +82,9 @@ class Vault:
         self._digest = digest.read_bytes() if digest.exists() else self._create(digest.name)
         if len(self._digest) != 32:
             raise KeysUnusable("digest.key in the keys folder is not a key (32 bytes). Restore it from your backup of keys.")
-        self._by_subject: OrderedDict[tuple[UUID, UUID, str], tuple[float, DataKey]] = OrderedDict()
-        self._by_id: OrderedDict[tuple[UUID, UUID], tuple[float, AESGCM]] = OrderedDict()
+        # By the numbers of firm, subject and key: C hashes them, UUIDs hash themselves.
+        self._by_subject: OrderedDict[tuple[int, int, str], tuple[float, DataKey]] = OrderedDict()
+        self._by_id: OrderedDict[tuple[int, int], tuple[float, AESGCM]] = OrderedDict()
         self._macs: dict[tuple[UUID, str], tuple[hashlib._Hash, hashlib._Hash]] = {}
         self._guard = threading.RLock()
         self._watcher: threading.Thread | None = None
@@ -221,7 +222,7 @@ class Vault:
         return b"data-key\x00" + firm.bytes + key_id.bytes + subject.bytes + purpose.encode()
 
     def known(self, firm: UUID, subject: UUID, purpose: str) -> DataKey | None:
-        found = self._by_subject.get((firm, subject, purpose))
+        found = self._by_subject.get((firm.int, subject.int, purpose))
         if found is None or found[0] < time.monotonic():
             return None
         return found[1]
@@ -238,11 +239,12 @@ class Vault:
 
     def remember(self, firm: UUID, subject: UUID, purpose: str, key: DataKey) -> None:
         until = time.monotonic() + KEY_SECONDS
+        about, itself = (firm.int, subject.int, purpose), (firm.int, key.key_id.int)
         with self._guard:
-            self._by_subject.pop((firm, subject, purpose), None)  # so that the oldest stay in front
-            self._by_subject[(firm, subject, purpose)] = (until, key)
-            self._by_id.pop((firm, key.key_id), None)
-            self._by_id[(firm, key.key_id)] = (until, key.cipher)
+            self._by_subject.pop(about, None)  # so that the oldest stay in front
+            self._by_subject[about] = (until, key)
+            self._by_id.pop(itself, None)
+            self._by_id[itself] = (until, key.cipher)
             while len(self._by_subject) > KEYS_IN_MEMORY:
                 self._by_subject.popitem(last=False)
             while len(self._by_id) > KEYS_IN_MEMORY:
@@ -307,9 +309,9 @@ class Vault:
     def forget(self, firm: UUID, subject: UUID) -> None:
         """Drop a subject's keys from memory at once."""
         with self._guard:
-            for known in [k for k in self._by_subject if k[0] == firm and k[1] == subject]:
+            for known in [k for k in self._by_subject if k[:2] == (firm.int, subject.int)]:
                 _, key = self._by_subject.pop(known)
-                self._by_id.pop((firm, key.key_id), None)
+                self._by_id.pop((firm.int, key.key_id.int), None)
 
     # --- sealing
 
@@ -319,7 +321,7 @@ class Vault:
 
     def cipher(self, firm: UUID, key_id: UUID, seconds: float = 0.0) -> AESGCM | None:
         """The key in memory if it stays there for so long; None when it must be fetched."""
-        found = self._by_id.get((firm, key_id))
+        found = self._by_id.get((firm.int, key_id.int))
         return None if found is None or found[0] < time.monotonic() + seconds else found[1]
 
     def key_ids(self, sealed: bytes) -> list[UUID]:
@@ -337,7 +339,7 @@ class Vault:
             if s is not None:
                 for key_id in self.key_ids(s):
                     if key_id not in keys:
-                        found = self._by_id.get((firm, key_id))
+                        found = self._by_id.get((firm.int, key_id.int))
                         if found is None or found[0] < now:
                             wanted.add((firm, key_id))
                         else:
@@ -381,17 +383,23 @@ def seal(bound: bytes, items: Sequence[tuple[DataKey, Disclosure]]) -> bytes:
     return orjson.dumps(out)
 
 
-_PLACES = [n.to_bytes(2, "big") for n in range(256)]
+# JSON and base64 in one step, a third of the time of one after the other
+_BASE64 = ConfigDict(val_json_bytes="base64")
+_unquoted: Callable[[bytes], bytes] = TypeAdapter(bytes, config=_BASE64).validator.validate_json
+sealed_items: Callable[[bytes], list[tuple[str, bytes]]] = TypeAdapter(
+    list[tuple[str, bytes]], config=_BASE64
+).validator.validate_json
+"""A sealed part taken apart: for each value its key's id in hex, nonce and ciphertext."""
 
 
-def open_all(items: Sequence[tuple[str, str]], bound: bytes, ciphers: Sequence[AESGCM | None]) -> dict[str, Any]:
-    """The names and values in a sealed part that was parsed; `bound` is firm, stream and event, None a destroyed key."""
+def open_all(items: Sequence[tuple[str, bytes]], bound: bytes, ciphers: Sequence[AESGCM | None]) -> dict[str, Any]:
+    """The names and values in a sealed part; `bound` is firm, stream and event, None a destroyed key."""
     out = {}
     for place, cipher in enumerate(ciphers):
         if cipher is not None:
-            raw = a2b_base64(items[place][1].encode().translate(FROM_URL) + b"==")
-            plain = cipher.decrypt(raw[:12], raw[12:], bound + (_PLACES[place] if place < 256 else place.to_bytes(2, "big")))
-            _, name, value = orjson.loads(a2b_base64(plain.translate(FROM_URL) + b"=="))
+            raw = items[place][1]
+            plain = cipher.decrypt(raw[:12], raw[12:], bound + place.to_bytes(2, "big"))
+            _, name, value = orjson.loads(_unquoted(b'"%b"' % plain))
             out[name] = value
     return out
 

@@ -90,11 +90,11 @@ def test_using_a_key_does_not_lengthen_its_stay(vault: Vault, monkeypatch: pytes
     key, row = vault.create(FIRM, uuid4(), "relationship")
     vault.unwrap(FIRM, key.key_id, row.subject, "relationship", row.epoch, row.wrapped)
     sealed = vault.seal(uuid4(), uuid4(), FIRM, [(key, a_disclosure())])
-    before = vault._by_id[(FIRM, key.key_id)][0]
+    before = vault._by_id[(FIRM.int, key.key_id.int)][0]
     held, missing = vault.held([(FIRM, sealed)])
     assert (set(held), missing) == ({key.key_id}, set())
     assert vault.known(FIRM, row.subject, "relationship") is not None
-    assert vault._by_id[(FIRM, key.key_id)][0] == before
+    assert vault._by_id[(FIRM.int, key.key_id.int)][0] == before
     assert vault.held([(uuid4(), sealed)])[0] == {}  # never for another firm
 
 
