@@ -15,7 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from infra.bootstrap import Chancery
 from infra.bus import dead_letters, positions, tailing
-from infra.bus.connection import WrongKafkaSettings
+from infra.bus.connection import NoKafka, WrongKafkaSettings
 from infra.bus.consumer import publisher
 from infra.bus.dead_letters import Letter, NoSuchLetter, Unpublished
 from infra.bus.positions import NoSuchGroup
@@ -80,7 +80,7 @@ def _with(work: Callable[[Chancery, psycopg.Connection[Any]], T], data: Path | N
         fail(" ".join((type(e).__doc__ or "").split()))
     except BadSubscription as e:
         misuse(str(e))
-    except WrongKafkaSettings as e:
+    except (NoKafka, WrongKafkaSettings) as e:
         fail(str(e))
     except KafkaException as e:
         fail(f"Kafka does not answer as it should: {e.args[0].name()}. Check CHANCERY_KAFKA_BOOTSTRAP, and the brokers.")
@@ -218,6 +218,15 @@ def forget(group: str = GROUP, data: Path | None = DATA) -> None:
 
     _with(work, data)
     out.print(f"The group {group} is forgotten.")
+
+
+@app.command("remove-old")
+def remove_old(data: Path | None = DATA) -> None:
+    """Delete the topics of generations that are not the live one any more, with all that is sealed in them. Run a rebuild of the relay before."""
+    from infra.bus.relay import Relay
+
+    names = _with(lambda chancery, _c: Relay(chancery.settings, chancery.database).remove_old(), data)
+    out.print(f"Deleted: {', '.join(names)}." if names else "There is no old generation.")
 
 
 # --- dead letters

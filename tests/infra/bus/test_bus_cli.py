@@ -6,8 +6,12 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from confluent_kafka.admin import AdminClient
 from typer.testing import CliRunner, Result
 
+from infra.bus import topics
+from infra.bus.connection import client
+from infra.bus.standing import live_topic
 from infra.cli.main import app
 from infra.database import Database
 from infra.settings import Settings
@@ -181,3 +185,13 @@ def test_a_kafka_that_does_not_answer_is_named(bus: Bus, monkeypatch: pytest.Mon
         monkeypatch.setattr("infra.bus.topics.PATIENCE", 1.0)
         done = call("tail", "--no-follow")
         assert (done.exit_code, "Kafka does not answer" in done.output) == (1, True), done.output
+
+
+def test_old_generations_are_removed_and_the_live_one_stays(bus: Bus) -> None:
+    if bus.settings.kafka_bootstrap is None:
+        assert "CHANCERY_KAFKA_BOOTSTRAP" in call("remove-old").output
+        return
+    assert "no old generation" in call("remove-old").output
+    topics.create(AdminClient(client(bus.settings)), topics.events(bus.settings, 0))
+    assert f"Deleted: {bus.settings.kafka_prefix}.events.0." in call("remove-old").output
+    assert live_topic(bus.settings) == f"{bus.settings.kafka_prefix}.events.1"
