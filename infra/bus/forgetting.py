@@ -1,8 +1,8 @@
 """What an erasure takes out of Kafka: the dead letters about a person's events. Events themselves hold personal values sealed only.
 
-BUS13  A letter is taken away by a tombstone under its key, and the segment that held it is closed at once, so that the broker's next compaction
+BUS14  A letter is taken away by a tombstone under its key, and the segment that held it is closed at once, so that the broker's next compaction
        takes it off the disk: of a segment that is written to nothing is compacted.
-BUS14  What the topic says is found by reading it, not by what the table says of it: letters of groups that were forgotten, and of a table that
+BUS15  What the topic says is found by reading it, not by what the table says of it: letters of groups that were forgotten, and of a table that
        was restored, go too.
 """
 

@@ -101,7 +101,7 @@ def on_disk(logs: Path, settings: Settings, words: list[bytes]) -> dict[str, lis
     return found
 
 
-@pytest.mark.invariant("BUS13")
+@pytest.mark.invariant("BUS14")
 @pytest.mark.invariant("ER2")
 async def test_dead_letters_about_an_erased_person_leave_the_disk_and_sealed_values_stay_shut(folder: Path, kafka: str) -> None:
     settings = set_for(folder, kafka)
@@ -186,7 +186,7 @@ def in_topics(logs: Path, settings: Settings, words: list[bytes]) -> list[str]:
     return found
 
 
-@pytest.mark.invariant("BUS14")
+@pytest.mark.invariant("BUS15")
 def test_a_letter_of_a_group_that_was_forgotten_is_found_in_the_topic_and_others_stay(folder: Path, kafka: str) -> None:
     settings = set_for(folder, kafka)
     assert forget(settings, {uuid4()}) == 0, "where there is no topic there is no letter"

@@ -86,6 +86,8 @@ def office(firm: Firm, tmp_path: Path) -> Office:
     return Office(firm.another(), tmp_path)
 
 
+@pytest.mark.invariant("IC2")
+@pytest.mark.invariant("IC3")
 def test_acts_keep_their_own_time_and_evidence_and_what_is_wrong_is_said_row_by_row(office: Office) -> None:
     plan = office.firm.look(office.file(), "consents")
     assert {t: c for t, c, _ in plan.fields if t != "extra"}["at"] == "timestamp"
@@ -137,6 +139,7 @@ def test_the_same_file_again_records_nothing_and_a_row_that_changed_is_a_new_act
     assert office.stands("ann@example.com", at=datetime(2023, 6, 1, tzinfo=UTC)) is Status.GIVEN
 
 
+@pytest.mark.invariant("IC1")
 def test_what_a_person_said_here_is_not_covered_up_by_what_a_file_says(office: Office) -> None:
     ann = office.person("ann@example.com")
     about = {"purposes": ("newsletter",), "channel": Channel.EMAIL}
@@ -184,6 +187,7 @@ def test_lines_of_json_are_read_as_rows_and_bad_lines_are_rows_that_were_rejecte
     assert office.stands("ann@example.com", "events") is Status.GIVEN
 
 
+@pytest.mark.invariant("IC4")
 def test_two_people_with_one_address_are_not_taken_for_each_other(office: Office) -> None:
     for name in ("Fay", "Gus"):
         office.firm.do(CreateContact(given=name, emails=[{"address": "both@example.com"}]))  # type: ignore[list-item]
