@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Verify a proof of consent, offline, with nothing but Python 3.9 and the package `cryptography`.
 
-    python chancery_verify.py FILE --vkey KEYS [--policy FILE] [--complete] [--old CHECKPOINT]
+    python chancery_verify.py FILE --vkey KEYS [--policy FILE] [--complete] [--old CHECKPOINT] [--document FILE]
 
-FILE is a one-file bundle (`consent-chain-proof/v1`). KEYS is a file with the log's verifier key (C2SP vkey), one a line, which you got
+FILE is a one-file bundle (`consent-chain-proof/v1`), the certificate of a document (`chancery-document-proof/v1`), with the document itself under
+--document, or another certificate (a signed statement). KEYS is a file with the log's verifier key (C2SP vkey), one a line, which you got
 from somewhere else than the bundle: a key inside a bundle proves nothing and is refused. POLICY is a C2SP tlog-policy instead.
 Exit status: 0 proved, 1 not proved, 2 used wrongly. What is proved is printed; what is not is said.
 
@@ -15,6 +16,7 @@ What is checked
 5  The sealed heads name the chain's last entry as of a size (completeness); without them the verifier says it is unproven.
 6  Older checkpoints, signed too, are of the same log, and it only grew (consistency from size 0 is refused).
 7  Notices have the digests that the entries name. What the summary says is what the entries say.
+8  Of a document: its certificate is signed by a key of the log; the entry it names is in the log and names the same SHA-256; the file has it.
 """
 
 from __future__ import annotations
@@ -33,6 +35,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 FORMAT = "consent-chain-proof/v1"
+DOCUMENT_FORMAT = "chancery-document-proof/v1"
+DOCUMENT_KIND = "chancery.document/v1"
+PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 LARGEST = 20_000_000
 MOST_ENTRIES = 20_000
 MOST_HASHES = 63
@@ -591,7 +596,104 @@ def _summary(found: Any, v: Verified) -> None:
             fail(f"the summary says {name} is {json.dumps(found[name])[:100]}, and what is proved is {value}")
 
 
+# --- certificates
+
+
+class Certified(NamedTuple):
+    """A statement that a key of the log has signed. `place` and `size` are the entry's that proves a document's; `compared` says whether the
+    document itself was there to be compared."""
+
+    kind: str
+    statement: Dict[str, Any]
+    log: str
+    place: Optional[int]
+    size: Optional[int]
+    compared: bool
+
+
+def certified(raw: bytes, trust: Trust, digest: Optional[str] = None) -> Certified:
+    """Verify a certificate: of a document, with its proof, or a signed statement by itself. `digest` is the SHA-256 of the document in hex."""
+    if len(raw) > LARGEST:
+        fail("the file is larger than 20 MB")
+    if not raw.lstrip().startswith(b"{"):
+        try:
+            kind, statement = _statement(raw.decode(), trust)
+        except UnicodeDecodeError:
+            fail("the certificate is no text")
+        if kind == DOCUMENT_KIND or digest is not None:
+            fail("the certificate of a document comes with its proof, in one JSON file")
+        return Certified(kind, statement, statement["log"], None, None, False)
+    sent = _members(parsed(raw, "the certificate"), {"format", "certificate", "leaf", "proof"}, set(), "the certificate")
+    if sent["format"] != DOCUMENT_FORMAT:
+        fail(f"this is no certificate of the format {DOCUMENT_FORMAT}")
+    kind, statement = _statement(sent["certificate"], trust)
+    leaf = unb64(sent["leaf"], "the leaf")
+    if kind != DOCUMENT_KIND or len(leaf) > LARGEST_LEAF:
+        fail("the certificate is not that of a document")
+    index, hashes_, checkpoint = _proof(sent["proof"], trust)
+    if root_of(index, checkpoint.size, leaf_hash(leaf), hashes_) != checkpoint.root:
+        fail(f"entry {index} is not in the log: its proof leads to another root")
+    event = parsed(leaf, "the leaf")
+    data = event.get("data") if isinstance(event, dict) else None
+    if not isinstance(data, dict):
+        fail("the leaf is not an event")
+    _same_firm(event.get("source"), checkpoint.origin)
+    said = (statement.get("sha256"), statement.get("leaf_index"), statement["log"], f"document/{statement.get('document')}")
+    if said != (data.get("sha256"), index, checkpoint.origin, event.get("subject")):
+        fail("the certificate speaks of another document than the entry of the log")
+    if digest is not None and digest != statement["sha256"]:
+        fail("the document is another one: its SHA-256 is not that of the certificate")
+    return Certified(kind, statement, checkpoint.origin, index, checkpoint.size, digest is not None)
+
+
+def _statement(raw: Any, trust: Trust) -> Tuple[str, Dict[str, Any]]:
+    """The kind and the statement of a note: two lines, signed by a key of the log that the statement names."""
+    note = read_note(raw, "the certificate")
+    lines = note.text.split("\n")
+    if len(lines) != 3 or lines[2]:
+        fail("a certificate has two lines: its kind and its statement")
+    statement = parsed(lines[1].encode(), "the statement")
+    if not isinstance(statement, dict) or not isinstance(statement.get("log"), str):
+        fail("the statement of the certificate names no log")
+    own = [k for k in trust.logs if k.name == statement["log"] and k.kind == ED25519]
+    if not own:
+        fail(f"the certificate is of the log {statement['log']}, for which you gave no key")
+    if not signed_by(note, own):
+        fail("the certificate is not signed by a key you trust")
+    return lines[0], statement
+
+
+def _proof(raw: Any, trust: Trust) -> Tuple[int, List[bytes], Checkpoint]:
+    """Index, hashes and checkpoint of a C2SP tlog-proof."""
+    if not isinstance(raw, str) or len(raw) > 1_000_000:
+        fail("the proof is not a tlog-proof")
+    head, gap, note = raw.partition("\n\n")
+    lines = head.split("\n")
+    if not gap or lines.pop(0) != PROOF_HEADER:
+        fail(f"the proof does not begin with {PROOF_HEADER}, or has no checkpoint")
+    if lines and lines[0].startswith("extra "):
+        lines.pop(0)  # nobody's word: it is not signed
+    found = re.fullmatch(r"index (0|[1-9][0-9]{0,15})", lines.pop(0)) if lines else None
+    if not found:
+        fail("the proof has no index")
+    return int(found.group(1)), hashes(lines, "the proof"), read_checkpoint(note, trust, "the checkpoint")
+
+
 # --- for a person
+
+
+def said_of(c: Certified) -> str:
+    """What was certified, in lines that a person reads."""
+    lines = ["PROVED", f"Log        {plain(c.log)}, signed by a key you trust", f"Kind       {plain(c.kind)}"]
+    if c.place is not None:
+        lines.append(f"Entry      {c.place} of {c.size}")
+        lines.append(
+            "Document   the file is the one that was recorded, unchanged"
+            if c.compared
+            else "Document   NOT COMPARED: give the file with --document, or compare its SHA-256 yourself"
+        )
+    lines += [plain(f"  {name}: {json.dumps(value, ensure_ascii=False)}") for name, value in sorted(c.statement.items())]
+    return "\n".join(lines)
 
 
 def plain(value: Any) -> str:
@@ -637,11 +739,12 @@ def told(v: Verified) -> str:
 
 def main(arguments: Optional[Sequence[str]] = None, called: Optional[str] = None) -> int:
     parser = argparse.ArgumentParser(prog=called, description="Verify a proof of consent, offline.")
-    parser.add_argument("file", help="the bundle")
+    parser.add_argument("file", help="the bundle, or the certificate")
     parser.add_argument("--vkey", help="a file with the log's verifier key, from elsewhere than the bundle")
     parser.add_argument("--policy", help="a C2SP tlog-policy file instead of a key")
     parser.add_argument("--complete", action="store_true", help="ask for completeness to be proved")
     parser.add_argument("--old", help="a checkpoint you kept, which the log must go on from")
+    parser.add_argument("--document", help="the document that a certificate is about")
     given = parser.parse_args(arguments)
     if (given.vkey is None) == (given.policy is None):
         parser.error("give --vkey or --policy, one of them")
@@ -650,18 +753,40 @@ def main(arguments: Optional[Sequence[str]] = None, called: Optional[str] = None
         old = Path(given.old).read_text("utf-8") if given.old else None
         with Path(given.file).open("rb") as file:
             raw = file.read(LARGEST + 1)
+        digest = _digest(Path(given.document)) if given.document else None
     except (OSError, UnicodeDecodeError) as e:
         parser.error(f"a file can't be read: {e}")
     except NotProved as e:
         parser.error(str(e))
     try:
-        found = verify(raw, trust, complete=given.complete, old=old)
+        if _is_certificate(raw) or digest is not None:
+            said = said_of(certified(raw, trust, digest))
+        else:
+            said = told(verify(raw, trust, complete=given.complete, old=old))
     except NotProved as e:
         print(f"NOT PROVED: {plain(e)}", file=sys.stderr)
         return 1
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    print(told(found))
+    print(said)
     return 0
+
+
+def _is_certificate(raw: bytes) -> bool:
+    """Whether the file is a certificate and no bundle; what it is worth is judged after."""
+    if raw.startswith(b"chancery."):
+        return True
+    found = parsed(raw, "the file") if DOCUMENT_FORMAT.encode() in raw and len(raw) <= LARGEST else None
+    return isinstance(found, dict) and found.get("format") == DOCUMENT_FORMAT
+
+
+def _digest(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while True:
+            piece = file.read(1_000_000)
+            if not piece:
+                return found.hexdigest()
+            found.update(piece)
 
 
 if __name__ == "__main__":

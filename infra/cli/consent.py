@@ -122,14 +122,15 @@ def proof(
 
 
 def verify(
-    file: Path = typer.Argument(help="The bundle."),
+    file: Path = typer.Argument(help="The bundle, or the certificate."),
     vkey: Path | None = typer.Option(None, help="A file with the log's key, from elsewhere than the bundle."),
     policy: Path | None = typer.Option(None, help="A C2SP tlog-policy file instead of a key."),
     complete: bool = typer.Option(False, "--complete", help="Ask for completeness to be proved."),
     old: Path | None = typer.Option(None, help="A checkpoint you kept, which the log must go on from."),
+    document: Path | None = typer.Option(None, help="The document that a certificate is about."),
 ) -> None:
-    """Verify a proof, offline: no database, no network. The same as the stand-alone verifier/chancery_verify.py."""
+    """Verify a proof or a certificate, offline: no database, no network. The same as the stand-alone verifier/chancery_verify.py."""
     line = [str(file), *(["--complete"] if complete else [])]
-    for name, given in (("--vkey", vkey), ("--policy", policy), ("--old", old)):
+    for name, given in (("--vkey", vkey), ("--policy", policy), ("--old", old), ("--document", document)):
         line += [name, str(given)] if given is not None else []
     raise typer.Exit(chancery_verify.main(line, "chancery verify"))

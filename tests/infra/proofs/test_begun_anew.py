@@ -18,6 +18,7 @@ from infra.proofs.store import LogStore
 from tests.house import House, post
 from tests.infra.erasure.test_erasure import a_person, erased
 from tests.verifier.test_bundle import a_chain, furnished, in_log, proof, verified
+from verifier.chancery_verify import certified, of_keys
 
 FIRST, SECOND = b"recorded in the first log", b"recorded in the second log"
 
@@ -96,6 +97,9 @@ async def asked(house: House, body: dict[str, Any]) -> dict[str, Any]:
 async def test_proofs_and_certificates_from_before_verify_for_anybody_and_offline(house: House, before: Before) -> None:
     assert (await asked(house, before.bundle))["verified"]
     assert verified(before.bundle, before.vkey).complete_as_of is not None
+    digest = hashlib.sha256(FIRST).hexdigest()
+    assert certified(json.dumps(before.certificate).encode(), of_keys(before.vkey), digest).compared
+    assert certified(before.erasure.encode(), of_keys(before.vkey)).kind == "chancery.erasure/v1"
     found = await asked(house, {"document": before.certificate, "sha256": hashlib.sha256(FIRST).hexdigest()})
     assert (found["verified"], found["log"].endswith("/2")) == (True, False)
     assert not (await asked(house, {"document": before.certificate, "sha256": "0" * 64}))["verified"]
@@ -113,6 +117,7 @@ async def test_what_is_certified_after_it_is_proved_in_the_new_log_also_of_what_
     for made, content in ((again, FIRST), (later, SECOND)):
         found = await asked(house, {"document": made, "sha256": hashlib.sha256(content).hexdigest()})
         assert (found["verified"], found["log"].endswith("/2")) == (True, True), found
+        assert certified(json.dumps(made).encode(), of_keys(vkey), hashlib.sha256(content).hexdigest()).log.endswith("/2")
     anew = await proof(house, before.contact)
     assert (await asked(house, anew))["verified"]
     assert verified(anew, vkey).contact == verified(before.bundle, before.vkey).contact
