@@ -8,12 +8,10 @@ IMP5  Nothing is recorded when nothing changes.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal, NewType, assert_never
-from uuid import UUID
+from typing import Annotated, Literal, assert_never
 
 from domain.kernel import Personal, Refused, Stream, event
 
-ImportId = NewType("ImportId", UUID)
 Kind = Literal["contacts", "deals", "tasks", "dependencies", "documents", "consents"]
 Status = Literal["running", "finished", "failed", "undoing", "undone"]
 

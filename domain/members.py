@@ -16,12 +16,10 @@ is refused. M5 and M6: a member's keys stand on the member's stream, recorded in
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Annotated, NewType, assert_never
+from typing import Annotated, assert_never
 from uuid import UUID
 
 from domain.kernel import Invalid, Personal, Refused, Stream, event
-
-MemberId = NewType("MemberId", UUID)
 
 MAX_KEYS = 20
 

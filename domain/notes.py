@@ -9,12 +9,11 @@ A note is a stream of its own, so that each keeps its own history and a contact 
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Annotated, Literal, NewType, assert_never
+from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
 from domain.kernel import Invalid, Personal, Refused, Stream, event
 
-NoteId = NewType("NoteId", UUID)
 AboutType = Literal["contact", "organisation"]
 Kind = Literal["note", "call", "meeting", "email", "letter", "message"]
 

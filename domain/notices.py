@@ -14,12 +14,10 @@ import hashlib
 import json
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import NewType, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from domain.kernel import Invalid, NotFound, Refused, Stream, event
-
-NoticeId = NewType("NoticeId", UUID)
 
 LONGEST = 40_000
 VERSIONS = 500

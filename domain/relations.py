@@ -13,13 +13,12 @@ R6  Nothing is recorded when nothing changes; a relation that is on record alrea
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Annotated, Literal, NewType, assert_never
+from typing import Annotated, Literal, assert_never
 from uuid import UUID
 
 from domain.kernel import Invalid, Personal, Refused, Stream, event
 from domain.people import difference, overlay
 
-RelationId = NewType("RelationId", UUID)
 Party = Literal["contact", "organisation"]
 
 

@@ -7,12 +7,11 @@ SE3  Nobody is in it twice, and nobody is sent to whom the decision refuses.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NewType, assert_never
+from typing import assert_never
 from uuid import UUID
 
 from domain.kernel import Invalid, Stream, event
 
-SendingId = NewType("SendingId", UUID)
 MOST = 300
 
 

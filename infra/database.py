@@ -236,9 +236,3 @@ def migrate(database: Database) -> list[str]:
     if applied:
         log.info("schema.migrated", applied=len(applied), last=applied[-1])
     return applied
-
-
-def default_folder(path: Path) -> Path:
-    """The folder, made readable by its owner alone."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return path

@@ -27,8 +27,6 @@ from infra.blobs import ContentDamagedError
 from queries.document_versions import ContentDiscarded, DocumentVersion, VersionContent, version_content
 from queries.kernel import Reader
 
-UPLOAD_PERMISSIONS = ("documents:write",)
-CONTENT_PERMISSIONS = ("documents:read", "personal:read")
 STALLED_AFTER = 60.0  # seconds without a byte
 
 _RANGE = re.compile(r"bytes\s*=\s*(\d{0,19})\s*-\s*(\d{0,19})")

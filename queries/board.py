@@ -19,7 +19,6 @@ from queries.kernel import Query, Reader, query
 from queries.listing import SEES_PERSONAL
 
 TOTALS, CARDS, CLOSED = sql("board_totals"), sql("board_cards"), sql("board_closed")
-NEVER = date(9999, 12, 31)
 VIEWS = ("pipelines", "stages", "deals")
 
 Order = Literal["resting", "newest", "amount", "expected_close", "touched"]

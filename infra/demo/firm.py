@@ -13,7 +13,6 @@ from domain.keys import Revocation
 from domain.members import Role
 from infra.demo.stage import Stage, Story
 
-ADVISERS = ("clementine", "dashiell", "elowen")
 LEFT = 56  # days since Elowen left the firm
 HANDED_OVER = 72  # days since others look after what was hers
 MEMBERS = {

@@ -10,7 +10,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
-from typing import Literal
 
 from infra.imports.eventlogs import EventLog, LogEvent, Trace
 from infra.imports.mapparts import ActivityRule, FieldMap, LogMap
@@ -35,9 +34,6 @@ _WON = re.compile(
     r"approuvé|payé|conclu|ganad|aprobad|pagad|firmad|vint[oa]\b|approvat|pagat|aprovad|ganh"
 )
 _OFFER = re.compile(r"\boffer|\bquote|quotation|proposal|angebot|offerte\b|\bdevis\b|oferta|preventiv|proposta|propuesta")
-_OFFER_BEGINS = re.compile(r"select|creat|draft|make|new|prepar|erstell|opgesteld|crée|crear")
-_OFFER_DROPPED = re.compile(r"cancel|withdr|expired|storn|ingetrokken|annul")
-_OFFER_TAKEN = re.compile(r"accept|signed|angenommen|aceptad|accettat")
 _BLOCKED = re.compile(r"wait|pending|suspend|on hold|block|awaiting|wart|zurückgestellt|en attente|espera|attesa")
 _STARTED = re.compile(
     r"in progress|\bstart|begin|take in charge|working|in arbeit|^accepted$|en cours|in behandeling|en curso|in corso|in_progress"
@@ -48,38 +44,7 @@ _COMPLETED = re.compile(
     r"opgelost|\btermin|résolu|resuelt|cerrad|chius"
 )
 _PREFIX = re.compile(r"([A-Za-z]{1,3})_")
-_LIFECYCLES: dict[str, str] = {
-    "schedule": "created",
-    "assign": "assigned",
-    "reassign": "assigned",
-    "start": "started",
-    "resume": "started",
-    "suspend": "blocked",
-    "complete": "completed",
-    "autoskip": "cancelled",
-    "manualskip": "cancelled",
-    "withdraw": "cancelled",
-    "ate_abort": "cancelled",
-    "pi_abort": "cancelled",
-    "abort_activity": "cancelled",
-    "abort_case": "cancelled",
-}
 _WORKING = frozenset(("schedule", "start", "assign", "reassign", "suspend", "resume"))
-Role = Literal[
-    "stage",
-    "offer",
-    "task",
-    "won",
-    "lost",
-    "note",
-    "created",
-    "assigned",
-    "started",
-    "blocked",
-    "completed",
-    "reopened",
-    "cancelled",
-]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,51 +62,12 @@ class Step:
     step: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
-    at: datetime
-    to: str
-    by: str | None
-    line: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkItem:
-    """One piece of work within a case, from its creation through every start and completion. `source_id` is unique in the log."""
-
-    source_id: str
-    name: str
-    transitions: tuple[Transition, ...]
-
-    @property
-    def created_at(self) -> datetime:
-        return self.transitions[0].at
-
-    @property
-    def status(self) -> str:
-        return self.transitions[-1].to
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Offer:
-    """One offer within a case: its steps in order (`created`, `sent`, `accepted` …)."""
-
-    source_id: str
-    steps: tuple[Step, ...]
-
-    @property
-    def status(self) -> str:
-        return self.steps[-1].step or self.steps[-1].name
-
-
 @dataclass(slots=True)
 class Survey:
     """What the first traces of a log show."""
 
-    traces: int = 0
     count: Counter[str] = field(default_factory=Counter)
     lifecycles: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
-    first: Counter[str] = field(default_factory=Counter)
     sequences: list[list[str]] = field(default_factory=list)
     attributes: dict[str, list[str]] = field(default_factory=dict)
 
@@ -151,7 +77,6 @@ def survey(traces: Iterable[Trace], most: int = SURVEYED) -> Survey:
     for trace in islice(traces, most):
         if not trace.events:
             continue
-        s.traces += 1
         names = []
         for e in trace.events[:1000]:
             if e.name not in s.count and len(s.count) >= 10_000:
@@ -160,8 +85,6 @@ def survey(traces: Iterable[Trace], most: int = SURVEYED) -> Survey:
             if e.lifecycle:
                 s.lifecycles[e.name].add(e.lifecycle)
             names.append(e.name)
-        if names:
-            s.first[names[0]] += 1
         if len(s.sequences) < 2000:
             s.sequences.append(names)
         for key, value in flat(trace).items():
@@ -374,52 +297,6 @@ class Activities:
             step = r.step or (_label(e.name).casefold() if r.role == "offer" else None)
             out.append(Step(e.at, r.role, r.name or e.name, e.name, e.resource, e.line, e.lifecycle, r.reason, step))
         return tuple(out)
-
-
-def offers(case: str, steps: Iterable[Step]) -> tuple[Offer, ...]:
-    """Offer steps grouped. Being selected or created a second time begins the next offer; a cancellation ends the oldest open one.
-
-    Every other step belongs to the newest open one. Logs that number their offers are rare; this is how their steps follow each other.
-    """
-    groups: list[list[Step]] = []
-    keys: list[set[str]] = []
-    ended: list[bool] = []
-    for s in steps:
-        if s.role != "offer":
-            continue
-        key = (s.step or s.name).casefold()
-        open_ones = [n for n, over in enumerate(ended) if not over]
-        if _OFFER_BEGINS.search(key):
-            at = len(groups) - 1 if groups and not ended[-1] and key not in keys[-1] else len(groups)
-        elif _OFFER_DROPPED.search(key):
-            at = open_ones[0] if open_ones else len(groups) - 1
-        else:
-            at = open_ones[-1] if open_ones else len(groups) - 1
-        if at == len(groups) or at < 0:
-            groups.append([])
-            keys.append(set())
-            ended.append(False)
-        groups[at].append(s)
-        keys[at].add(key)
-        ended[at] = ended[at] or bool(_LOST.search(key) or _OFFER_TAKEN.search(key))
-    return tuple(Offer(source_id=f"{case}/offer/{n}", steps=tuple(g)) for n, g in enumerate(groups, 1))
-
-
-def work(case: str, steps: Iterable[Step]) -> tuple[WorkItem, ...]:
-    """Work steps grouped by name; being scheduled begins a new item. An item whose first step is no creation was created then."""
-    items: list[tuple[str, list[Transition]]] = []
-    current: dict[str, list[Transition]] = {}
-    for s in steps:
-        if s.role != "task":
-            continue
-        to = _LIFECYCLES.get(s.lifecycle or "complete", "completed")
-        if to == "created" or s.name not in current:
-            current[s.name] = []
-            items.append((s.name, current[s.name]))
-            if to != "created":
-                current[s.name].append(Transition(s.at, "created", s.by, s.line))
-        current[s.name].append(Transition(s.at, to, s.by, s.line))
-    return tuple(WorkItem(source_id=f"{case}/work/{n}", name=name, transitions=tuple(t)) for n, (name, t) in enumerate(items, 1))
 
 
 def merged(guess: ImportMap, given: ImportMap) -> ImportMap:

@@ -6,7 +6,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal
 
-from infra.imports.activities import Activities, Offer, Step, WorkItem, extra_of, flat, offers, work
+from infra.imports.activities import Activities, Step, extra_of, flat
 from infra.imports.binding import Bound
 from infra.imports.contacts import digest
 from infra.imports.eventlogs import LogColumns, Trace
@@ -68,16 +68,9 @@ class DealRecord:
     notes: str | None = field(default=None, repr=False)
     tags: tuple[str, ...] = ()
     steps: tuple[Step, ...] = field(default=(), repr=False)
-    offers: tuple[Offer, ...] = field(default=(), repr=False)
-    work: tuple[WorkItem, ...] = field(default=(), repr=False)
     changes: tuple[tuple[datetime, str, str], ...] = field(default=(), repr=False)
     custom: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-    @property
-    def moves(self) -> tuple[Step, ...]:
-        """The steps that move the deal or close it."""
-        return tuple(s for s in self.steps if s.role in {"stage", "won", "lost"})
 
 
 class DealMapper:
@@ -158,8 +151,6 @@ class DealMapper:
             id_given=id is not None,
             title=b.text(values, "title", line, errors) or source_id,
             steps=steps,
-            offers=offers(source_id, steps),
-            work=work(source_id, steps),
             changes=tuple(trace.changes),
             custom=b.custom(values, line, errors),
             extra=extra_of(trace, self.used),

@@ -178,10 +178,9 @@ class XesLog:
         event: dict[str, str] | None = None
         path: list[str] = []
         event_line = number = chars = seen_log = 0
-        skipped_global = False
 
         def start(tag: str, attributes: dict[str, str]) -> None:
-            nonlocal target, trace, event, event_line, number, chars, seen_log, skipped_global
+            nonlocal target, trace, event, event_line, number, chars, seen_log
             if ":" in tag:
                 tag = tag.rpartition(":")[2]
             if tag not in structure:
@@ -223,8 +222,6 @@ class XesLog:
             elif tag == "log":
                 seen_log += 1
                 target = self.attributes
-            elif tag in {"extension", "classifier"}:
-                skipped_global = True
 
         def end(tag: str) -> None:
             nonlocal target, trace, event, chars, number

@@ -70,10 +70,6 @@ class Progress:
     rate: float
     left: float | None
 
-    @property
-    def fraction(self) -> float:
-        return min(1.0, self.read / self.total) if self.total else 1.0
-
 
 class Overlong(str):
     """The beginning of a line that is longer than the limit; the rest of it was skipped."""

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from infra.imports.activities import Activities, Step, Transition, WorkItem, extra_of, flat, work
+from infra.imports.activities import Activities, Step, extra_of, flat
 from infra.imports.binding import Bound
 from infra.imports.contacts import digest
 from infra.imports.eventlogs import LogColumns, Trace
@@ -105,7 +105,7 @@ _BECOMES: dict[str, Status] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRecord:
-    """One task. From a log it has its whole course in `transitions`, oldest first, the first being `created`.
+    """One task. From a log it has its steps, oldest first.
 
     `estimate` and `remaining` are as in the source (hours, points: the map's owner knows). `status_text` is the source's own word.
     """
@@ -131,9 +131,7 @@ class TaskRecord:
     contact: str | None = field(default=None, repr=False)
     organisation: str | None = None
     tags: tuple[str, ...] = ()
-    transitions: tuple[Transition, ...] = field(default=(), repr=False)
     steps: tuple[Step, ...] = field(default=(), repr=False)
-    work: tuple[WorkItem, ...] = field(default=(), repr=False)
     changes: tuple[tuple[datetime, str, str], ...] = field(default=(), repr=False)
     custom: Mapping[str, str] = field(default_factory=dict, repr=False)
     extra: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -213,9 +211,7 @@ class TaskMapper:
             id_given=id is not None,
             title=b.text(values, "title", line, errors) or source_id,
             status_text=steps[-1].activity,
-            transitions=transitions,
             steps=steps,
-            work=work(source_id, steps),
             changes=tuple(trace.changes),
             custom=b.custom(values, line, errors),
             extra=extra_of(trace, self.used),
@@ -233,23 +229,27 @@ class TaskMapper:
         return given
 
 
-def _course(steps: tuple[Step, ...]) -> tuple[Transition, ...]:
+class _Transition(NamedTuple):
+    at: datetime
+    to: str
+
+
+def _course(steps: tuple[Step, ...]) -> list[_Transition]:
     """From creation on; work after a completion reopens first, and what changes nothing is left out."""
-    first = steps[0]
-    out = [Transition(first.at, "created", first.by, first.line)]
+    out = [_Transition(steps[0].at, "created")]
     status: Status = "open"
     for s in steps:
         to = "started" if s.role == "task" and s.lifecycle == "start" and status == "open" else s.role
         if to not in _BECOMES or to == "created":
             continue
         if to == "assigned":
-            out.append(Transition(s.at, to, s.by, s.line))
+            out.append(_Transition(s.at, to))
             continue
         becomes = _BECOMES[to]
         if becomes == status:
             continue
         if status in {"completed", "cancelled"} and to != "reopened":
-            out.append(Transition(s.at, "reopened", s.by, s.line))
-        out.append(Transition(s.at, to, s.by, s.line))
+            out.append(_Transition(s.at, "reopened"))
+        out.append(_Transition(s.at, to))
         status = becomes
-    return tuple(out)
+    return out

@@ -40,8 +40,6 @@ _CLOCK = re.compile(
 _OFFSET = re.compile(r"([+-])(\d{2}):?(\d{2})")
 _BARE = re.compile(r"[\ud800-\udfff]")
 
-TRUE = frozenset(["1", "true", "t", "yes", "y", "ja", "j", "oui", "o", "si", "sí", "sim", "x", "on", "wahr", "vrai"])
-FALSE = frozenset(["0", "false", "f", "no", "n", "nein", "nee", "non", "não", "nao", "off", "falsch", "faux"])
 EMPTY = frozenset(("", "null", "none", "nan", "n/a", "na", "#n/a", "nil", "\\n", "-", "--", "?"))
 
 
@@ -55,11 +53,6 @@ def clean(text: str) -> str:
 def is_empty(text: str) -> bool:
     """Whether a cell stands for nothing."""
     return text.strip().lower() in EMPTY
-
-
-def boolean(text: str) -> bool | None:
-    word = text.strip().lower()
-    return True if word in TRUE else False if word in FALSE else None
 
 
 def number(text: str, decimal: str | None = None) -> Decimal | None:

@@ -15,7 +15,6 @@ from infra.proofs.tree import Node, Subtree, fold
 HEIGHT = 8
 WIDTH = 1 << HEIGHT
 FULL = WIDTH * HASH_SIZE
-LEVELS = 8  # 2^64 leaves
 
 _PATH = re.compile(
     r"tile/(?P<level>entries|0|[1-5][0-9]?|6[0-3]?|[7-9])/(?P<place>(?:x[0-9]{3}/)*[0-9]{3})(?:\.p/(?P<width>[1-9][0-9]{0,2}))?"

@@ -15,7 +15,6 @@ from uuid import UUID
 from domain.kernel import Invalid
 
 NodeKind = Literal["contact", "organisation", "deal", "offer", "document", "task", "project", "member", "key", "purpose"]
-EdgeKind = str
 
 PERMISSION_OF: Mapping[str, str] = {
     "contact": "contacts:read",

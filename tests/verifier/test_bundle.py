@@ -71,10 +71,6 @@ async def furnished(house: House) -> None:
     await post(house, "/purposes", {"key": "news", "name": "News", "dpv": "https://w3id.org/dpv#DirectMarketing"})
 
 
-async def size_of(house: House) -> int:
-    return int((await house.client.get("/v1/log/checkpoint")).text.split("\n")[1])
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def given(house: House) -> Given:
     await furnished(house)

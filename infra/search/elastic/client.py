@@ -16,7 +16,6 @@ from infra.settings import Settings
 
 TITLE = "Elasticsearch"
 JSON = "application/json"
-NDJSON = "application/x-ndjson"
 COMPATIBLE = "application/vnd.elasticsearch+json; compatible-with=9"
 COMPATIBLE_LINES = "application/vnd.elasticsearch+x-ndjson; compatible-with=9"
 NOT_NOW = frozenset({408, 429, 502, 503, 504})

@@ -62,12 +62,11 @@ def test_the_loan_log_has_its_published_outcomes_with_a_map_and_with_a_guess(giv
     deals = [r.record for r in rows if r.record]
     assert len(deals) == 5333
     assert Counter(d.lost_reason or d.status for d in deals) == {"won": 960, "Declined": 3195, "Cancelled": 1178}
-    assert sum(len(d.offers) for d in deals) == 2699
     assert sum(len(d.steps) for d in deals) == 105364
     first = deals[0]
     assert (first.source_id, str(first.amount), first.stage) == ("173688", "20000", "Finalized")
-    assert [o.status for o in first.offers] == ["accepted"]
-    assert next((w.name.removeprefix("W_"), w.status) for w in first.work) == ("Completeren aanvraag", "completed")
+    assert [s.step for s in first.steps if s.role == "offer"] == ["selected", "created", "sent", "sent back", "accepted"]
+    assert next(s.name.removeprefix("W_") for s in first.steps if s.role == "task") == "Completeren aanvraag"
 
 
 def test_a_csv_log_is_grouped_by_case() -> None:
@@ -83,7 +82,10 @@ def test_the_help_desk_log_becomes_tasks_with_their_course() -> None:
     assert len(rows) == 4580
     first = rows[0].record
     assert first is not None
-    assert [t.to for t in first.transitions] == ["created", "assigned", "started", "completed"]
+    assert ([s.role for s in first.steps], first.status) == (
+        ["assigned", "started", "started", "completed", "completed"],
+        "completed",
+    )
 
 
 def test_an_interleaved_csv_log_of_any_tool_is_recognised(tmp_path: Path) -> None:
