@@ -7,6 +7,7 @@ GN6  A graph that is ahead of the record (a restore lost events it has seen) sto
 Neo4j says where the graph stands; `chancery.projections` shows it to `status`, `/readyz` and the reads that wait for a position.
 """
 
+import gc
 import random
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,7 @@ from infra.graph.neo4j.client import Address, driver
 from infra.graph.neo4j.rows import Sealer, canonical, digest
 from infra.graph.neo4j.store import EDGES, NODES, VERSION, VIEWS, Outrun, Store
 from infra.projector.engine import VIEWS_CHANNEL
+from infra.projector.filling import uncollected
 from infra.projector.folding import Folding, Poisoned
 from infra.projector.routing import CannotSay, Router
 from infra.projector.tables import FOREVER, Key, Slice, Table
@@ -44,6 +46,8 @@ BATCH = 1_000
 LINES = 100_000  # rows of one view in memory
 GRACE = 15.0  # seconds an old build stays after a rebuild, for questions that began with it
 REBUILD_LOCK = 7_020_240_031
+LOOK_SECONDS = 1.0  # after so long it is asked where the build stands, though nobody else should move it
+COLLECT = 100  # batches of a long way between two collections of garbage
 TOLD = 5.0  # seconds between two words of progress in the log
 
 _OF = (
@@ -71,6 +75,7 @@ class Filler:
         self._router = Router(VIEWS)
         self._foldings: dict[str, Folding[Any]] = {v.name: self.store.folding(v) for v in VIEWS}
         self._at: int | None = None  # the position at which what is remembered is good
+        self._looked = 0.0
         self._complete = False  # whether every row there is came through here
         self._out: set[Key] = set()  # rows that were let go of since
 
@@ -104,12 +109,7 @@ class Filler:
             raise
 
     def _catch_up(self, c: psycopg.Connection[Any], stop: Event | None, told: Callable[[int], None]) -> int:
-        position = self.store.position()
-        if position is None:
-            raise Outrun
-        if position != self._at:
-            self.forget()
-            self._at, self._complete = position, position == 0
+        position = self._standing()
         while stop is None or not stop.is_set():
             rows = read_after(c, position, self._batch)
             if not rows:
@@ -127,13 +127,27 @@ class Filler:
                 raise poison
         return position
 
+    def _standing(self) -> int:
+        """Where the build stands, asked now and then: if another moved it meanwhile, our next batch is refused."""
+        if self._at is not None and time.monotonic() - self._looked < LOOK_SECONDS:
+            return self._at
+        position = self.store.position()
+        if position is None:
+            raise Outrun
+        self._looked = time.monotonic()
+        if position != self._at:
+            self.forget()
+            self._at, self._complete = position, position == 0
+        return position
+
     def _stream(
         self, c: psycopg.Connection[Any], position: int, rows: list[EventRow], stop: Event | None, told: Callable[[int], None]
     ) -> int:
         """Far behind: one batch is folded while the one before is written."""
-        with ThreadPoolExecutor(1, "neo4j") as writer:
+        with uncollected(), ThreadPoolExecutor(1, "neo4j") as writer:
             before: Future[None] | None = None
             reached = position
+            batches = 0
 
             def settled() -> None:
                 if before is not None:
@@ -152,6 +166,9 @@ class Filler:
                 reached = upto
                 self._trim()
                 rows = read_after(c, reached, self._batch)
+                batches += 1
+                if not batches % COLLECT:
+                    gc.collect()
             settled()
             self._at = reached
             told(reached)

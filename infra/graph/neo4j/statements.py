@@ -39,9 +39,9 @@ def relation(row: GraphEdgeRow) -> str:
     return kind.upper()
 
 
-def open_node(key: Key, row: GraphNodeRow) -> Plain:
+def open_node(row: GraphNodeRow, p: Plain) -> Plain:
     """A node as Cypher sees it. `amount` is a float there, for sums; the exact one is in the answers of the other questions."""
-    out: Plain = {"firm": str(key[0]), "id": str(key[1]), "status": row.status, "archived": row.archived}
+    out: Plain = {"firm": p["firm"], "id": p["id"], "status": row.status, "archived": row.archived}
     if row.kind in NAMED and row.label is not None:
         out["name"] = row.label
     if row.amount is not None:
@@ -53,12 +53,12 @@ def open_node(key: Key, row: GraphNodeRow) -> Plain:
     return out
 
 
-def open_edge(key: Key, row: GraphEdgeRow) -> Plain:
+def open_edge(row: GraphEdgeRow, p: Plain) -> Plain:
     """An edge as Cypher sees it."""
     said: dict[str, str | int | datetime | None] = {
-        "id": str(key[1]),
-        "source": str(row.source),
-        "target": str(row.target),
+        "id": p["id"],
+        "source": p["source"],
+        "target": p["target"],
         "count": row.count,
         "last_at": row.last_at,
         "last_event": row.last_event,
@@ -90,8 +90,9 @@ class Batch:
 
     # --- nodes
 
-    def node(self, key: Key, row: GraphNodeRow, p: Plain) -> None:
-        self.nodes.setdefault(row.kind, []).append({"firm": p["firm"], "id": p["id"], "p": p, "o": open_node(key, row)})
+    def node(self, row: GraphNodeRow, p: Plain) -> None:
+        self.ensured.add((p["firm"], p["id"], row.kind))  # its statement comes before those of edges
+        self.nodes.setdefault(row.kind, []).append({"firm": p["firm"], "id": p["id"], "p": p, "o": open_node(row, p)})
 
     def no_node(self, key: Key) -> None:
         self.bare.append({"firm": str(key[0]), "id": str(key[1])})
@@ -99,15 +100,15 @@ class Batch:
     # --- edges
 
     def edge(self, key: Key, row: GraphEdgeRow, p: Plain) -> None:
-        now = stored(row)
+        now = stored(row, p["source"], p["target"])
         before = self.stored.get(key)
-        said = {**_ends(p), "id": p["id"], "at": now[3], "p": p, "o": open_edge(key, row)}
+        said = {**_ends(p), "id": p["id"], "at": now[3], "p": p, "o": open_edge(row, p)}
         if before == now:
             self.changed.setdefault(now[0], []).append(said)
             return
         if before is not None:
             self._leave(p["firm"], p["id"], before)
-        self._need(key, row)
+        self._need(row, p)
         self.made.setdefault(now[0], []).append(said)
         self.stored[key] = now
 
@@ -119,20 +120,20 @@ class Batch:
     def _leave(self, firm: str, id: str, before: Stored) -> None:
         self.left.setdefault(before[0], []).append({"firm": firm, "id": id, "at": before[3]})
 
-    def _need(self, key: Key, row: GraphEdgeRow) -> None:
-        for id, kind in ((row.source, row.source_kind), (row.target, row.target_kind)):
-            end: End = (str(key[0]), str(id), kind)
+    def _need(self, row: GraphEdgeRow, p: Plain) -> None:
+        for id, kind in ((p["source"], row.source_kind), (p["target"], row.target_kind)):
+            end: End = (p["firm"], id, kind)
             if end not in self.ensured:
                 self.ensured.add(end)
                 self.ends.setdefault(kind, []).append({"firm": end[0], "id": end[1]})
 
     # --- the past
 
-    def superseded(self, view: str, key: Key, s: Slice[Any], p: Plain) -> None:
+    def superseded(self, view: str, s: Slice[Any], p: Plain) -> None:
         if s.row is None:
             self.gone.append({**p, "view": view})
         elif isinstance(s.row, GraphEdgeRow):
-            self._need(key, s.row)
+            self._need(s.row, p)
             self.past_edges.append({**_ends(p), "p": p})
         else:
             self.past_nodes.append(p)
@@ -261,12 +262,11 @@ def _both(label: str) -> str:
     )
 
 
-def stored(row: GraphEdgeRow) -> Stored:
-    """What the open graph holds of an edge."""
-    source, target = str(row.source), str(row.target)
+def stored(row: GraphEdgeRow, source: str, target: str) -> Stored:
+    """What the open graph holds of an edge, its ends given as text."""
     return relation(row), source, target, target if row.source_kind in HUBS else source
 
 
 def stored_of(rows: Iterable[tuple[Key, Slice[GraphEdgeRow]]]) -> dict[Key, Stored]:
     """What the open graph holds of these edges."""
-    return {key: stored(s.row) for key, s in rows if s.row is not None}
+    return {key: stored(s.row, str(s.row.source), str(s.row.target)) for key, s in rows if s.row is not None}

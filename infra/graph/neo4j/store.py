@@ -156,11 +156,14 @@ class Store:
                     for key in others:
                         (b.no_edge if view.name == EDGES else b.no_node)(key)
                     for key, s in some:
-                        put = b.edge if view.name == EDGES else b.node
-                        put(key, s.row, form.properties(key, s))
+                        p = form.properties(key, s)
+                        if view.name == EDGES:
+                            b.edge(key, s.row, p)
+                        else:
+                            b.node(s.row, p)
                 else:
                     for key, s in some:
-                        b.superseded(view.name, key, s, form.properties(key, s, corner=True))
+                        b.superseded(view.name, s, form.properties(key, s, corner=True))
                     for key, s in others:
                         b.amended(view.name, key, s, _corner(key, s))
         return b.statements()

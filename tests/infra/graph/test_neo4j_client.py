@@ -73,10 +73,8 @@ async def test_a_client_that_is_closed_while_it_lets_go_of_a_look_ends(
         client = Client(address)
         await client.open(serving=False)
         await asyncio.wait_for(come.wait(), 10)
-        while not client.away:
-            await asyncio.sleep(0.01)
         with pytest.raises(Neo4jAway):
-            await client.rows("RETURN 1", {})
+            await client.rows("RETURN 1", {}, seconds=60)
         for _ in range(20):  # at one of these moments it lets go
             await asyncio.sleep(0.013)
         await asyncio.wait_for(client.close(), 10)
