@@ -27,6 +27,7 @@ GROUPS = (
     "consent",
     "erasure",
     "neo4j",
+    "backfill",
 )
 
 
