@@ -76,9 +76,12 @@ class Proofs:
         return Response(orjson.dumps(made), media_type="application/json", headers=headers)
 
     async def _paper(self, request: Request) -> Response:
-        from infra.proofs.paper import paper
+        from infra.proofs.paper import MOST, paper
 
         contact, made, principal = await self._bundle_of(request)
+        if len(made["entries"]) > MOST:
+            said = f"The chain has more than {MOST} acts, which is more than is printed. Take consent:proof, the same in one file."
+            raise HttpProblem(409, "chain-too-long", said)
         async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             names = await r.one(NAMES_SQL, contact=contact)
             called = {p["key"]: p["name"] for p in await r.all(PURPOSES_SQL)}
