@@ -1,5 +1,6 @@
 """Wiring: settings in, a running system out. The only place that reads the environment."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from infra import registry
 from infra.blobs import BlobStore, blobs
 from infra.database import Database, migrate
 from infra.erasure.restored import again_erased
+from infra.fitting import fitting
 from infra.followers import Parts
 from infra.graph.wiring import graph
 from infra.lists import Lists
@@ -57,7 +59,7 @@ async def opened(chosen: Settings, *, migrated: bool = True, serving: bool = Fal
         if migrated:
             migrate(database)
             database.check_roles()
-        vault = Vault(chosen.keys_folder)
+        vault = await asyncio.to_thread(fitting, database, chosen.keys_folder) if migrated else Vault(chosen.keys_folder)
         contents = blobs(chosen)
         await contents.sweep()
         if migrated:
