@@ -18,7 +18,7 @@ from infra.away import NotForgotten
 from infra.bootstrap import Chancery
 from infra.cli.console import execute
 from infra.erasure.addresses import suppress_addresses
-from infra.erasure.keys import EVIDENCE, ErasedList, destroy, kept_purposes, touched
+from infra.erasure.keys import EVIDENCE, ErasedList, destroy, kept_purposes, listed_keys, touched
 from infra.erasure.rejected import forget_rejected
 from infra.erasure.stores import PAGES, RECORD, Task, stores
 from infra.erasure.subjects import Subjects, of_contact
@@ -97,8 +97,12 @@ async def carry_out(c: Chancery, firm: FirmId, contact: UUID, request: UUID, say
         )
     else:
         subjects = await _discarded(c, firm, subjects)
-    keys = await asyncio.to_thread(_destroy, c, firm, contact, asked, subjects)
-    if asked.status == "approved":
+    if (
+        asked.status != "approved"
+    ):  # recorded as destroyed, and forgotten everywhere before that: they are not destroyed at each try
+        keys = listed_keys(c.vault, firm, request)
+    else:
+        keys = await asyncio.to_thread(_destroy, c, firm, contact, asked, subjects)
         await execute(c, RecordKeysDestroyed(id=contact, request=request, keys=len(keys), subjects=subjects.ids[:1000]), firm)
     task = Task(parts, subjects, await asyncio.to_thread(_touched, c, firm, keys))
     await _let_go(c, asked, contact, task, say)

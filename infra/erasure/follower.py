@@ -23,7 +23,7 @@ LOCK = 7_020_240_330
 PAUSE = 1.0
 _PENDING = (
     "SELECT firm_id, contact, id FROM views.privacy_requests WHERE status IN ('approved', 'keys_destroyed') AND kind IN ('erase', 'anonymise')"
-    " ORDER BY decided_at, id"
+    " ORDER BY status, decided_at, id"  # those that are new before those that wait for a store
 )
 
 

@@ -129,6 +129,11 @@ def kept_purposes(kind: str) -> tuple[str, ...]:
     return (EVIDENCE,) if kind == "anonymise" else ()
 
 
+def listed_keys(vault: Vault, firm: UUID, request: UUID) -> list[UUID]:
+    """The keys that are listed as destroyed for a request."""
+    return sorted({k for e in ErasedList(vault.folder) if e.firm == firm and e.request == request for k in e.keys})
+
+
 def destroy(
     c: psycopg.Connection[Any],
     vault: Vault,
@@ -147,7 +152,7 @@ def destroy(
     while the rows went is done.
     """
     listed = ErasedList(vault.folder)
-    before = {k for e in listed if e.firm == firm and e.request == request for k in e.keys}
+    before = set(listed_keys(vault, firm, request))
     with c.transaction():
         found = c.execute(_KEYS, (firm, list(subjects), list(kept))).fetchall()
         keys = [k for k, _, _ in found]

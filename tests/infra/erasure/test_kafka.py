@@ -27,6 +27,9 @@ from infra.bus.standing import bounds, live_topic, read_all, reading
 from infra.bus.subscription import Delivered, Reject, Retry, Subscription
 from infra.bus.topics import Names
 from infra.engines.run import Engines
+from infra.erasure.carry import parts_of
+from infra.erasure.keys import ErasedList
+from infra.erasure.restored import purge_again
 from infra.record.reader import fetch_keys
 from infra.settings import Settings
 from tests import engines
@@ -243,6 +246,23 @@ async def test_an_erasure_waits_for_a_broker_that_is_away_says_so_and_ends_when_
             assert done["awaited"] == {}
     finally:
         own.forget()
+
+
+@pytest.mark.invariant("ER4")
+async def test_what_is_erased_again_at_a_start_is_remembered_until_kafka_has_heard_of_it(house: House) -> None:
+    contact, _ = await a_person(house, "Again")
+    await erased(house, contact)
+    c = house.chancery
+    (listed,) = [e for e in ErasedList(c.vault.folder) if str(e.contact) == contact]
+    begun = "SELECT count(*) FROM chancery.erasures_again"
+    with c.database.connect("record") as connection:
+        connection.execute("INSERT INTO chancery.erasures_again (firm_id, request) VALUES (%s, %s)", (listed.firm, listed.request))
+    parts = parts_of(c)
+    away = replace(parts, settings=parts.settings.model_copy(update={"kafka_bootstrap": "127.0.0.1:9"}))
+    await purge_again(away, [listed])
+    assert scalar(c.database, begun) == 1
+    await purge_again(parts, [listed])
+    assert scalar(c.database, begun) == 0
 
 
 async def until_request(house: House, request: str, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
