@@ -754,8 +754,10 @@ def main(arguments: Optional[Sequence[str]] = None, called: Optional[str] = None
         with Path(given.file).open("rb") as file:
             raw = file.read(LARGEST + 1)
         digest = _digest(Path(given.document)) if given.document else None
-    except (OSError, UnicodeDecodeError) as e:
-        parser.error(f"a file can't be read: {e}")
+    except OSError as e:
+        parser.error(f"{e.filename} can't be read: {e.strerror}")
+    except UnicodeDecodeError:
+        parser.error("a key, a policy and a checkpoint are text in UTF-8")
     except NotProved as e:
         parser.error(str(e))
     try:

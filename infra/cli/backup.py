@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from infra.backup import BackupRefused, Copied
 from infra.backup import Progress as Told
 from infra.backup import backup as copy
 from infra.backup import restore as put_back
 from infra.bootstrap import Chancery, opened
-from infra.cli.console import DATA, JSON, chosen, err, fail, out, print_json, run
+from infra.cli.console import DATA, JSON, bar, chosen, fail, out, print_json, run
 from infra.database import DatabaseUnusable
 from infra.erasure.rotation import RotationRefused, rotate
 from infra.record.vault import KeysUnusable
@@ -26,13 +26,13 @@ FOLDER = typer.Argument(metavar="DIR", help="The folder of this backup.")
 def _bar() -> Iterator[Told]:
     """A bar for each thing that is told of."""
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=err, transient=True) as bar:
+    with bar(*columns) as shown:
         tasks: dict[str, Any] = {}
 
         def told(what: str, done: int, of: int) -> None:
             if what not in tasks:
-                tasks[what] = bar.add_task(what.capitalize(), total=of or 1)
-            bar.update(tasks[what], completed=done if of else 1, total=of or 1)
+                tasks[what] = shown.add_task(what.capitalize(), total=of or 1)
+            shown.update(tasks[what], completed=done if of else 1, total=of or 1)
 
         yield told
 

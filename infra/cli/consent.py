@@ -1,6 +1,7 @@
 """`chancery consent …` and `chancery verify`: decisions, proofs, and their verification."""
 
 import asyncio
+import re
 import sys
 from datetime import datetime
 from pathlib import Path
@@ -29,13 +30,13 @@ FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm; `chancery firm 
 CONTACT = typer.Option(..., "--contact", metavar="ID", help="The contact.")
 
 
-def _time(text: str | None, option: str) -> datetime | None:
+def _time(text: str | None, option: str, *, takes: str = "a time") -> datetime | None:
     if text is None:
         return None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        misuse(f"{option} takes a time such as 2026-03-01T12:00:00Z, not {text!r}.")
+        misuse(f"{option} takes {takes} such as 2026-03-01T12:00:00Z, not {text!r}.")
     if moment.tzinfo is None:
         misuse(f"{option} needs a zone: 2026-03-01T12:00:00Z, or +01:00 in the place of Z.")
     return moment
@@ -54,7 +55,8 @@ def decide(
 ) -> None:
     """May this person be contacted? Exit 0 when they may, 1 when they may not."""
     person = contact_id(contact)
-    then = int(known_at) if known_at is not None and known_at.isdigit() else _time(known_at, "--known-at")
+    is_position = known_at is not None and re.fullmatch("[0-9]{1,18}", known_at)
+    then = int(known_at or 0) if is_position else _time(known_at, "--known-at", takes="a position or a time")
     moment = Moment(as_of=_time(as_of, "--as-of"), known_at=then)
 
     async def work(c: Chancery) -> dict[str, Any]:
@@ -87,7 +89,9 @@ def proof(
         None, "--output", "-o", metavar="FILE", help="Where the bundle is written; standard output if not given."
     ),
     disclose: str = typer.Option("none", help="none, all, or names of personal fields with commas between."),
-    old: list[int] = typer.Option([], help="The size of a kept checkpoint that the log is shown to go on from; may be repeated."),
+    old: list[int] = typer.Option(
+        [], min=1, help="The size of a kept checkpoint that the log is shown to go on from; may be repeated."
+    ),
     data: Path | None = DATA,
 ) -> None:
     """The proof of a contact's consent in one file, sealed up to this moment. A stranger checks it with `chancery_verify.py`."""

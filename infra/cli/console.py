@@ -11,7 +11,9 @@ import orjson
 import typer
 from pydantic import ValidationError
 from rich.console import Console
+from rich.progress import Progress, ProgressColumn
 from rich.table import Table
+from typer.core import TyperGroup
 
 from commands.kernel import COMMANDS, Actor, Command
 from domain.kernel import FirmId, Refused
@@ -19,6 +21,7 @@ from infra.away import EngineUnusable
 from infra.blobs import StoreAway
 from infra.bootstrap import Chancery, opened, settings
 from infra.database import DatabaseUnusable
+from infra.plainly import reason
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
 from infra.record.execute import Answer, TooContended
 from infra.record.vault import KeysUnusable
@@ -36,6 +39,25 @@ err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 DATA = typer.Option(None, "--data", metavar="DIR", help="The data folder; CHANCERY_DATA or .chancery when not given.")
 JSON = typer.Option(False, "--json", help="Print JSON for scripts.")
+
+
+class Verbs(TyperGroup):
+    """Verbs whose misuse is told in plain words; they stand between the name of the option and the end of a frame."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as e:
+            if isinstance(e.__cause__, ValidationError):
+                (first, *_) = e.__cause__.errors(include_input=False, include_url=False)
+                e.message = f"{reason(first)}."
+            raise
+
+
+def bar(*columns: ProgressColumn) -> Progress:
+    """A bar in a terminal; elsewhere nothing, not even the empty line it would leave."""
+    shown = columns or Progress.get_default_columns()
+    return Progress(*shown, console=err, transient=True, disable=not err.is_terminal)
 
 
 def fail(message: str) -> NoReturn:
@@ -63,7 +85,7 @@ def chosen(data: Path | None = None) -> Settings:
     try:
         return settings(data=data)
     except ValidationError as bad:
-        said = [f"CHANCERY_{str(e['loc'][0]).upper()}: {e['msg']}." for e in bad.errors(include_input=False, include_url=False)]
+        said = [f"CHANCERY_{str(e['loc'][0]).upper()}: {reason(e)}." for e in bad.errors(include_input=False, include_url=False)]
         misuse(" ".join(["A setting can't be used.", *said, "docs/reference/settings.md lists them."]))
 
 
@@ -90,7 +112,7 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
     except ValidationError as bad:
         if bad.title not in {spec.model.__name__ for spec in COMMANDS.values()}:
             raise
-        misuse(" ".join(f"{e['loc'][0]}: {e['msg']}." for e in bad.errors(include_input=False, include_url=False) if e["loc"]))
+        misuse(" ".join(f"{e['loc'][0]}: {reason(e)}." for e in bad.errors(include_input=False, include_url=False) if e["loc"]))
     except (Busy, Unavailable, OutcomeUnknown, CommandIdReused, TooContended) as e:
         fail(" ".join((type(e).__doc__ or "").split()))
 

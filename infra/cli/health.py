@@ -79,8 +79,8 @@ def show_one(name: str, settings: Settings, *, json: bool) -> None:
         fail(f"Nothing named {name!r} has run here. `chancery projection list` shows what there is.")
     except DatabaseUnusable as e:
         fail(str(e))
-    except psycopg.Error as e:
-        fail(f"The database does not answer ({type(e).__name__}).")
+    except psycopg.Error:
+        fail("The database does not answer. Check that it runs, and the host, port, name and password in CHANCERY_DATABASE_URL.")
     if json:
         print_json({"name": name, "healthy": wrong is None, "why": wrong, "rows": [s._asdict() for s in found]})
     elif wrong is None:

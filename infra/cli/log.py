@@ -16,8 +16,8 @@ from infra.bootstrap import Chancery
 from infra.cli.console import (
     DATA,
     JSON,
+    bar,
     chosen_firms,
-    err,
     execute,
     fail,
     firm_id,
@@ -111,7 +111,7 @@ def tiles(
 
     async def work(c: Chancery) -> tuple[int, int]:
         of = known(c, firm_id(firm))
-        with c.database.connect("record") as connection, Progress(console=err, transient=True) as shown:
+        with c.database.connect("record") as connection, bar() as shown:
             log = brought_up(c, connection, of)
             task = shown.add_task("tiles", total=log.size)
             return log.size, write_tiles(connection, log, folder, lambda done: shown.update(task, completed=done))
@@ -169,7 +169,7 @@ def proof(
                 ).fetchone()
                 at = row[0] if row else -1
             if not 0 <= at < log.size:
-                fail(f"There is no such event of this firm. Its log has {log.size}.")
+                fail(f"There is no such event of this firm. Its log has {log.size} events, the first of which has the index 0.")
             try:
                 return str(LogStore(connection, of).proof(at))
             except NotProved as e:
@@ -223,7 +223,7 @@ def check(
         trust = Trust(signing_keys(c.settings), signed(c.settings), shown_notes)
         audited = Audited(c.settings.keys_folder)
         found = []
-        with c.database.connect("record") as connection, Progress(console=err, transient=True) as progress:
+        with c.database.connect("record") as connection, bar() as progress:
             for of in sorted(firms):
                 try:
                     log = LogStore(connection, of).log()

@@ -11,7 +11,7 @@ import typer
 from infra.bootstrap import Chancery
 from infra.bus import positions
 from infra.cli import backup, bus, consent, engines, firms, health, imports, log, privacy, projections, serve
-from infra.cli.console import DATA, JSON, chosen, fail, out, print_json, run, show
+from infra.cli.console import DATA, JSON, Verbs, chosen, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
 from infra.logs import configure
@@ -20,6 +20,7 @@ from infra.proofs.follower import signed, signing_keys
 from infra.settings import Settings
 
 app = typer.Typer(
+    cls=Verbs,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_show_locals=False,

@@ -5,11 +5,10 @@ from typing import Any
 from uuid import UUID
 
 import typer
-from rich.progress import Progress
 
 from commands.privacy import ApproveErasure, PlaceContactHold, RequestOfPerson
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, contact_id, err, execute, fail, firm_id, known, out, print_json, run
+from infra.cli.console import DATA, JSON, bar, contact_id, execute, fail, firm_id, known, out, print_json, run
 from infra.erasure.carry import StoresAwaited, WouldGo, carry_out, would_go
 from infra.erasure.stores import stores
 
@@ -38,13 +37,13 @@ def erase(
         asked = await execute(c, RequestOfPerson(id=person, kind=kind), of)
         request = UUID(str(asked.body["request"]))
         await execute(c, ApproveErasure(id=person, request=request), of)
-        with Progress(console=err, transient=True) as bar:
+        with bar() as shown:
             from infra.erasure.carry import parts_of
 
-            task = bar.add_task("Erasing", total=len(stores(parts_of(c))))
+            task = shown.add_task("Erasing", total=len(stores(parts_of(c))))
             try:
                 certificate = await carry_out(
-                    c, of, person, request, say=lambda store, _n: bar.update(task, advance=1, description=store)
+                    c, of, person, request, say=lambda store, _n: shown.update(task, advance=1, description=store)
                 )
             except StoresAwaited as e:
                 fail(

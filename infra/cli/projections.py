@@ -10,7 +10,7 @@ import typer
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from infra.bootstrap import Chancery
-from infra.cli.console import DATA, JSON, err, fail, misuse, out, run, show
+from infra.cli.console import DATA, JSON, bar, fail, misuse, out, run, show
 from infra.followers import Follower, followers, parts
 from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
 from infra.reading import Behind
@@ -42,8 +42,8 @@ def list_(data: Path | None = DATA, json: bool = JSON) -> None:
 
 @app.command()
 def wait(
-    position: int = typer.Argument(help="The position, as a write answered it."),
-    timeout: float = typer.Option(60.0, help="Seconds to wait at most."),
+    position: int = typer.Argument(min=0, help="The position, as a write answered it."),
+    timeout: float = typer.Option(60.0, min=0.0, help="Seconds to wait at most."),
     data: Path | None = DATA,
 ) -> None:
     """Wait until every view has reached a position."""
@@ -52,6 +52,8 @@ def wait(
         try:
             await c.feed.wait(tuple(VIEWS), position, timeout)
         except Behind as e:
+            if position > c.feed.head:
+                fail(f"The record ends at position {c.feed.head}: there is no {position} in it. A write answers its position.")
             fail(
                 f"The view {e.view} stands at {e.reached}, before {position}. Is `chancery serve` running? `chancery projection list` shows more."
             )
@@ -114,16 +116,16 @@ def rebuild_(
     async def work(c: Chancery) -> int:
         views, following = _named(name, c)
         reached = 0
-        with Progress(*Progress.get_default_columns(), MofNCompleteColumn(), console=err, transient=True) as bar:
+        with bar(*Progress.get_default_columns(), MofNCompleteColumn()) as shown:
 
             def told(task: TaskID) -> Callable[[int, int], None]:
-                return lambda done, total: bar.update(task, completed=done, total=total)
+                return lambda done, total: shown.update(task, completed=done, total=total)
 
             if views:
-                task = bar.add_task("Views" if all_ else str(name), total=None)
+                task = shown.add_task("Views" if all_ else str(name), total=None)
                 reached = rebuild(c.database, c.vault, [VIEWS[n] for n in views], progress=told(task))
             for follower in following:
-                task = bar.add_task(follower.name, total=None)
+                task = shown.add_task(follower.name, total=None)
                 reached = await asyncio.to_thread(follower.rebuild, progress=told(task))
         return reached
 

@@ -48,16 +48,34 @@ def project(
         signal.signal(sent, lambda *_: stop.set())
     _stop_with_parent(stop, parent or os.getppid())
     registry.load()
+    names = named(views) or share(shard)
     chosen_settings = chosen(data)
-    database = Database.open(chosen_settings)
+    database = _database(chosen_settings)
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # rows make no cycles
-    vault = Vault(chosen_settings.keys_folder)
-    names = [name for name in views.split(",") if name in VIEWS] or share(shard)
     try:
+        vault = Vault(chosen_settings.keys_folder)
         Projector(database, vault, [VIEWS[name] for name in names], process=shard).run(stop)
+    except KeysUnusable as e:
+        fail(str(e))
     finally:
         database.close()
+
+
+def _database(settings: Settings) -> Database:
+    try:
+        return Database.open(settings)
+    except DatabaseUnusable as e:
+        fail(str(e))
+
+
+def named(views: str) -> list[str]:
+    """The views of a list with commas between."""
+    names = [name.strip() for name in views.split(",") if name.strip()]
+    unknown = sorted(set(names) - set(VIEWS))
+    if unknown:
+        misuse(f"There is no view {', '.join(unknown)}. `chancery projection list` shows them.")
+    return names
 
 
 def share(shard: str) -> list[str]:
@@ -83,7 +101,7 @@ def follow(
         _stop_with_parent(stop, parent)
     registry.load()
     chosen_settings = chosen(data)
-    database = Database.open(chosen_settings)
+    database = _database(chosen_settings)
     gc.freeze()
     try:
         known = {f.name: f for f in followers(parts(chosen_settings, database))}

@@ -116,7 +116,7 @@ def route(service: Service, spec: CommandSpec, explained: Explained) -> Endpoint
             raise HttpProblem(400, "unknown-parameter", "A command takes no query parameters. Put them into the body.")
         target = path_id(request)
         version = entity_version(request)
-        if version is not None and spec.target is None:
+        if version is not None and (spec.target is None or target is None):
             raise HttpProblem(
                 400, "if-match-not-here", "This command has no record to compare If-Match with. Leave the header out."
             )

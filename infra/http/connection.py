@@ -207,7 +207,12 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         del msg
-        self._refuse(400, "not-http", "What came is not a readable HTTP request")
+        self._refuse(
+            400,
+            "not-http",
+            "What came is not a readable HTTP request",
+            f"It is no HTTP/1.1, or its address and headers have more than {HEAD_BYTES:,} bytes. Send what is long in a body: POST …:search",
+        )
 
     def _expect_head(self) -> None:
         self._late = self.loop.call_later(HEAD_SECONDS, self._too_late)
@@ -220,15 +225,17 @@ class Connection(HttpToolsProtocol):
     def _too_late(self) -> None:
         self._late = None
         if not self.transport.is_closing():
-            self._refuse(408, "head-too-slow", "The head of the request took too long to come")
+            why = f"Address and headers come within {HEAD_SECONDS:.0f} seconds. Send the request again, at once"
+            self._refuse(408, "head-too-slow", "The head of the request took too long to come", why)
 
     def _weigh(self, part: bytes) -> None:
         self._head += len(part)
         if self._head > HEAD_BYTES:
             raise ValueError("the head of the request is too large")  # the parser stops here and `send_400_response` answers
 
-    def _refuse(self, status: int, kind: str, title: str) -> None:
-        body = orjson.dumps({"type": f"urn:chancery:problem:{kind}", "title": title, "status": status})
+    def _refuse(self, status: int, kind: str, title: str, why: str) -> None:
+        detail = f"{title}. {why}."
+        body = orjson.dumps({"type": f"urn:chancery:problem:{kind}", "title": title, "status": status, "detail": detail})
         reason = {400: "Bad Request", 408: "Request Timeout"}[status]
         self.transport.write(
             b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"

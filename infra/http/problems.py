@@ -22,6 +22,7 @@ from infra import uploads
 from infra.away import EngineAway
 from infra.blobs import StoreAway
 from infra.jsonlimits import BodyTooLarge, NotJson
+from infra.plainly import reason
 from infra.reading import Behind
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
 from infra.record.execute import TooContended
@@ -111,17 +112,14 @@ def answer(
     )
 
 
-PLAINLY = {"extra_forbidden": "There is no such field here", "missing": "This field is required"}
-
-
 def _validation(e: ValidationError) -> Response:
     errors = [
         {
             "field": ".".join(str(part)[:80] for part in error["loc"])[:400] or "(body)",
-            "reason": PLAINLY.get(error["type"], error["msg"]),
+            "reason": reason(error),
             "rule": error["type"],
         }
-        for error in e.errors(include_url=False, include_input=False, include_context=False)[:50]
+        for error in e.errors(include_url=False, include_input=False)[:50]
     ]
     first = errors[0]
     return answer(

@@ -34,8 +34,13 @@ from infra.http.openapi.schemas import Schemas
 from queries.kernel import Collection, QuerySpec
 
 
+def _compares(spec: CommandSpec) -> bool:
+    """Whether there is a record that If-Match is compared with: a command that creates one names none."""
+    return spec.target is not None and "{id}" in spec.path
+
+
 def of_command(spec: CommandSpec, schemas: Schemas) -> dict[str, Any]:
-    statuses = [*READING, *BODY, "404", "409", *(["412"] if spec.target else [])]
+    statuses = [*READING, *BODY, "404", "409", *(["412"] if _compares(spec) else [])]
     body = schemas.body(spec.model, spec.path)
     headers = {
         "Chancery-Position": {"schema": {"type": "string"}, "description": "Send it with a read to see this write."},
@@ -48,7 +53,7 @@ def of_command(spec: CommandSpec, schemas: Schemas) -> dict[str, Any]:
         spec.title,
         *schemas.places(spec.path, spec.model),
         IDEMPOTENCY,
-        *([IF_MATCH] if spec.target else []),
+        *([IF_MATCH] if _compares(spec) else []),
         description=spec.description,
         body=takes(body, required=bool(body.get("required"))),
         answers={

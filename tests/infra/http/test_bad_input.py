@@ -116,8 +116,9 @@ async def test_if_match_takes_a_star_a_version_and_its_weak_form_and_nothing_whe
         made = (await house.client.post("/v1/contacts", json=CONTACT)).json()
         done = await house.client.post(f"/v1/contacts/{made['id']}:archive", json={}, headers={"If-Match": tag})
         assert done.status_code == 200, done.text
-    answer = await house.client.post("/v1/keys", json={"name": "K", "role": "adviser"}, headers={"If-Match": '"1"'})
-    problem(answer, 400, "if-match-not-here")
+    for path, body in (("keys", {"name": "K", "role": "adviser"}), ("contacts", CONTACT)):
+        answer = await house.client.post(f"/v1/{path}", json=body, headers={"If-Match": '"1"'})
+        problem(answer, 400, "if-match-not-here")
 
 
 async def test_odd_idempotency_keys_work(house: House) -> None:
@@ -301,6 +302,7 @@ async def test_a_very_long_address_is_refused(served: Served) -> None:
     assert (status, json.loads(body)["type"]) == (400, "urn:chancery:problem:not-http")
     status, _, body = await served.raw(b"GET /v1/me HTTP/1.1\nX-Long: " + b"a" * 200_000)
     assert (status, json.loads(body)["type"]) == (400, "urn:chancery:problem:not-http")
+    assert "more than 65,536 bytes" in json.loads(body)["detail"]
 
 
 async def test_odd_bytes_in_addresses_and_headers_never_break_anything(served: Served) -> None:
