@@ -154,8 +154,9 @@ def _checkpoints(c: psycopg.Connection[Any], log: Log, top: bytes, trust: Trust)
             yield f"its checkpoint does not hold: {e}"
     elif log.size:
         yield "it has leaves and no checkpoint"
-    before = c.execute("SELECT vkey FROM chancery.log_keys WHERE firm_id = %s", (log.firm,)).fetchall()
-    keys = [*keys, *(Verifier.parse(vkey) for (vkey,) in before)]  # what older keys have signed, a lost one too, is held against the log
+    # what older keys have signed, a lost one too, is held against the log
+    rows = c.execute("SELECT vkey FROM chancery.log_keys WHERE firm_id = %s", (log.firm,)).fetchall()
+    keys = [*keys, *(Verifier.parse(vkey) for (vkey,) in rows)]
     kept = c.execute(
         "SELECT note FROM chancery.log_checkpoints WHERE firm_id = %s AND origin = %s ORDER BY size", (log.firm, log.origin)
     ).fetchall()
