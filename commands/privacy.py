@@ -253,7 +253,7 @@ class AwaitStore(OfRequest):
 async def await_store(c: AwaitStore, w: Work) -> Answer:
     """Record that a store did not answer, with the reason; it is asked again until it does."""
     entity = await _privacy(w, c.id)
-    w.record(entity, privacy.awaited(entity.state, id=RequestId(c.request), store=c.store, because=c.because))
+    w.record(entity, privacy.await_store(entity.state, id=RequestId(c.request), store=c.store, because=c.because))
     return {"id": str(c.id)}
 
 

@@ -295,7 +295,7 @@ def purged(privacy: Privacy, *, id: RequestId, store: str, things: int, left: Le
     return [] if store in asked.purged else [Purged(request=id, store=store, things=things, left=left)]
 
 
-def awaited(privacy: Privacy, *, id: RequestId, store: str, because: str) -> list[Event]:
+def await_store(privacy: Privacy, *, id: RequestId, store: str, because: str) -> list[Event]:
     asked = known(privacy, id)
     if asked.status != "keys_destroyed" or store in asked.purged or asked.awaited.get(store) == because:
         return []

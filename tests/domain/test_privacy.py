@@ -98,15 +98,15 @@ def test_keys_come_before_stores_and_stores_before_the_end() -> None:
 @pytest.mark.invariant("PY9")
 def test_a_store_that_is_awaited_is_recorded_once_for_each_reason_until_it_answers() -> None:
     state = approved()
-    assert privacy.awaited(state, id=ONE, store="kafka", because="It is away.") == []
+    assert privacy.await_store(state, id=ONE, store="kafka", because="It is away.") == []
     state = after(state, privacy.destroyed(state, id=ONE, keys=1, subjects=[]))
-    state = after(state, privacy.awaited(state, id=ONE, store="kafka", because="It is away."))
+    state = after(state, privacy.await_store(state, id=ONE, store="kafka", because="It is away."))
     assert state.requests[ONE].awaited == {"kafka": "It is away."}
-    assert privacy.awaited(state, id=ONE, store="kafka", because="It is away.") == []
-    assert privacy.awaited(state, id=ONE, store="kafka", because="It refuses.")
+    assert privacy.await_store(state, id=ONE, store="kafka", because="It is away.") == []
+    assert privacy.await_store(state, id=ONE, store="kafka", because="It refuses.")
     state = after(state, privacy.purged(state, id=ONE, store="kafka", things=2, left="unreadable"))
     assert (state.requests[ONE].awaited, state.requests[ONE].unreadable) == ({}, ("kafka",))
-    assert privacy.awaited(state, id=ONE, store="kafka", because="It refuses.") == []
+    assert privacy.await_store(state, id=ONE, store="kafka", because="It refuses.") == []
 
 
 @pytest.mark.invariant("PY6")
