@@ -26,7 +26,8 @@ from infra.proofs.sequencer import Sequencer
 from infra.proofs.signing import Signed, SigningKeys
 from infra.proofs.store import LogStore
 from infra.proofs.tlogproof import TlogProof
-from infra.proofs.tree import Frontier, leaf_hash
+from infra.proofs.tree import leaf_hash
+from tests.infra.proofs.logs import Frontier
 
 RUNS = 7
 LEAVES = 300_000

@@ -17,7 +17,6 @@ import orjson
 import psycopg
 
 from infra.database import Database
-from infra.proofs.encoding import b64
 from infra.proofs.errors import NotProved
 from infra.proofs.store import Log, RecordAltered
 from infra.proofs.tiles import WIDTH, Coordinate, Growing, node_from, split, tiles_of
@@ -96,11 +95,6 @@ class HeadProof:
     index: int
     head: str
     inclusion: tuple[bytes, ...]
-
-
-def head_line(tag: str, seq: int, leaf: bytes) -> str:
-    """The line of a chain's last leaf, by its hash."""
-    return f"{tag} {seq} {b64(leaf)}\n"
 
 
 def seal(database: Database, log: Log) -> Seal:

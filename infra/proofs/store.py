@@ -31,7 +31,6 @@ from infra.proofs.tree import (
     root_of_inclusion,
     span_hash,
 )
-from infra.proofs.witness import AddCheckpoint
 from infra.record import wire
 
 NODES_KEPT = 100_000
@@ -201,9 +200,6 @@ class LogStore:
         plan = Plan(log, _root_spans(log, size), self._cache)
         return plan.hashes(self.tiles(plan.tiles))[0]
 
-    def checkpoint_at(self, log: Log, size: int) -> Checkpoint:
-        return Checkpoint(log.origin, size, self.root(log, size))
-
     def inclusions(self, log: Log, indexes: Sequence[int], size: int, root: bytes) -> list[tuple[bytes, ...]]:
         """Proofs for some leaves in the tree of that size and root, each verified with the record."""
         plans = [Plan(log, inclusion_spans(_within(n, size, log), size), self._cache) for n in indexes]
@@ -233,12 +229,6 @@ class LogStore:
     def consistency(self, log: Log, old: int, new: int) -> tuple[bytes, ...]:
         plan = Plan(log, _consistency_spans(log, old, new), self._cache)
         return plan.hashes(self.tiles(plan.tiles))
-
-    def add_checkpoint(self, old: int) -> AddCheckpoint:
-        """The body that shows a witness, or anybody with an older checkpoint, that the newest goes on from there."""
-        log = self.log()
-        hashes = self.consistency(log, old, log.checkpoint.size) if old else ()
-        return AddCheckpoint(old, hashes, str(log.note))
 
 
 class AsyncLogStore:

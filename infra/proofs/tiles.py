@@ -159,16 +159,3 @@ class Growing:
 def bundle(entries: Iterable[bytes]) -> bytes:
     """A bundle of entries: each with its length before it, two bytes, big-endian."""
     return b"".join(len(e).to_bytes(2, "big") + e for e in entries)
-
-
-def unbundle(raw: bytes) -> list[bytes]:
-    entries = []
-    at = 0
-    while at < len(raw):
-        length = int.from_bytes(raw[at : at + 2], "big")
-        entry = raw[at + 2 : at + 2 + length]
-        if at + 2 > len(raw) or len(entry) != length:
-            raise Malformed("the bundle of entries ends within an entry")
-        entries.append(entry)
-        at += 2 + length
-    return entries

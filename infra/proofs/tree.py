@@ -109,14 +109,6 @@ def consistency_spans(old: int, new: int) -> list[Span]:
     return spans
 
 
-def inclusion_proof(index: int, size: int, node: Node) -> list[bytes]:
-    return [span_hash(s, node) for s in inclusion_spans(index, size)]
-
-
-def consistency_proof(old: int, new: int, node: Node) -> list[bytes]:
-    return [span_hash(s, node) for s in consistency_spans(old, new)]
-
-
 def nodes_of(spans: Iterable[Span]) -> list[Subtree]:
     """The complete subtrees whose hashes these spans are made of."""
     return [s for span in spans for s in subtrees(*span)]
@@ -183,51 +175,3 @@ def verify_consistency(old: int, new: int, proof: Sequence[bytes], old_root: byt
         raise NotProved(f"the consistency proof does not lead to the root of the tree of {old}")
     if second != new_root:
         raise NotProved(f"the consistency proof does not lead to the root of the tree of {new}")
-
-
-# --- growing
-
-
-class Frontier:
-    """A tree that only grows, by what is needed to go on: one hash for each bit of its size."""
-
-    __slots__ = ("hashes", "size")
-
-    def __init__(self, size: int = 0, hashes: Iterable[bytes] = ()) -> None:
-        self.size = size
-        self.hashes = list(hashes)
-        if len(self.hashes) != size.bit_count():
-            raise ValueError(f"a tree of {size} is carried on by {size.bit_count()} hashes, not {len(self.hashes)}")
-
-    def extend(self, leaves: Iterable[bytes]) -> None:
-        """Append leaves."""
-        sha256, hashes, size = _sha256, self.hashes, self.size
-        push, pop = hashes.append, hashes.pop
-        for leaf in leaves:
-            hash = sha256(b"\x00" + leaf).digest()
-            carry = size
-            while carry & 1:
-                hash = sha256(b"\x01" + pop() + hash).digest()
-                carry >>= 1
-            push(hash)
-            size += 1
-        self.size = size
-
-    def extend_hashes(self, hashes: Iterable[bytes]) -> None:
-        """Append leaves by their hashes."""
-        for hash in hashes:
-            carry = self.size
-            while carry & 1:
-                hash = node_hash(self.hashes.pop(), hash)
-                carry >>= 1
-            self.hashes.append(hash)
-            self.size += 1
-
-    def root(self) -> bytes:
-        if not self.hashes:
-            return EMPTY
-        parts = self.hashes.copy()
-        hash = parts.pop()
-        while parts:
-            hash = node_hash(parts.pop(), hash)
-        return hash

@@ -1,13 +1,12 @@
 """What is exchanged with witnesses (C2SP tlog-witness, tlog-cosignature): the add-checkpoint body, which proves consistency, and cosignatures."""
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from infra.proofs.checkpoints import Checkpoint
 from infra.proofs.encoding import b64, decimal, unb64_hash
 from infra.proofs.errors import Malformed
-from infra.proofs.notes import COSIGNATURE, Note, Signature, Signer, Verifier
+from infra.proofs.notes import COSIGNATURE, Signature, Verifier
 from infra.proofs.tree import verify_consistency
 
 LARGEST = 1_000_000
@@ -49,18 +48,6 @@ class AddCheckpoint:
             raise Malformed(f"the body goes on from {self.old}, the checkpoint at hand is of size {old.size}")
         verify_consistency(old.size, checkpoint.size, self.hashes, old.root, checkpoint.root)
         return checkpoint
-
-
-def cosign(text: str, witness: Signer, *, now: int | None = None) -> Signature:
-    """A witness's cosignature over a checkpoint's text."""
-    if witness.algorithm != COSIGNATURE:
-        raise ValueError("a witness signs with a key of kind 4")
-    return witness.sign(text, timestamp=int(time.time()) if now is None else now)
-
-
-def signature_lines(raw: bytes) -> tuple[Signature, ...]:
-    """The signature lines of a witness's answer."""
-    return Note.parse(b"answer\n\n" + raw).signatures
 
 
 def accepted(text: str, lines: Sequence[Signature], witnesses: Sequence[Verifier]) -> list[tuple[Verifier, Signature]]:

@@ -22,8 +22,9 @@ from infra.proofs.sequencer import Sequencer
 from infra.proofs.signing import Signed, SigningKeys
 from infra.proofs.store import LogStore
 from infra.proofs.tiles import addresses
-from infra.proofs.tree import Frontier, leaf_hash
+from infra.proofs.tree import leaf_hash
 from infra.record.appender import Appended, Appender
+from tests.infra.proofs.logs import Frontier
 from tests.infra.writing import an_append, scalar, together
 
 TABLES = (
@@ -50,8 +51,7 @@ class Bench:
         appender = Appender(self.database)
         batch = [an_append(min(50, events - n), firm=firm or self.firm) for n in range(0, events, 50)]
         for a in batch:
-            for made in a.events:
-                object.__setattr__(made, "public", b'{"data":{},"id":"%s"}' % str(made.event_id).encode())
+            a.events = [made._replace(public=b'{"data":{},"id":"%s"}' % str(made.event_id).encode()) for made in a.events]
         assert all(isinstance(r, Appended) for r in together(appender, batch))
         appender.close()
 

@@ -16,11 +16,12 @@ from infra.proofs.daily import Daily
 from infra.proofs.encoding import b64
 from infra.proofs.errors import NotProved
 from infra.proofs.store import LogStore, RecordAltered
-from infra.proofs.tree import Frontier, leaf_hash, verify_inclusion
+from infra.proofs.tree import leaf_hash, verify_inclusion
 from infra.record.appender import Appended, Appender
 from infra.record.vault import Vault
 from infra.settings import Settings
 from tests.infra.proofs import tsa
+from tests.infra.proofs.logs import Frontier
 from tests.infra.proofs.sequencing import Bench
 from tests.infra.writing import an_append, together
 
@@ -39,15 +40,19 @@ def chains(bench: Bench, counts: dict[UUID, int], *, before: int = 0, wrong: int
     for stream, count in counts.items():
         a = an_append(count, firm=bench.firm, stream=stream, at=before)
         a.expected = {("consent", stream): before}
-        for made in a.events:
-            leaf = {"data": {"seq": made.stream_version + wrong}, "id": str(made.event_id), "subject": f"consent/{stream}"}
-            object.__setattr__(made, "public", orjson.dumps(leaf))
-            object.__setattr__(made, "stream_type", "consent")
+        leaves = [
+            {"data": {"seq": m.stream_version + wrong}, "id": str(m.event_id), "subject": f"consent/{stream}"} for m in a.events
+        ]
+        a.events = [m._replace(public=orjson.dumps(leaf), stream_type="consent") for m, leaf in zip(a.events, leaves, strict=True)]
         a.__post_init__()
         batch.append(a)
     assert all(isinstance(r, Appended) for r in together(appender, batch))
     appender.close()
     bench.catch_up()
+
+
+def head_line(person: UUID, seq: int, leaf: bytes) -> str:
+    return f"consent/{person} {seq} {b64(leaf_hash(leaf))}\n"
 
 
 def parts(bench: Bench, **more: object) -> Parts:
@@ -101,8 +106,8 @@ def test_a_chain_without_its_last_event_does_not_fit_the_seal(bench: Bench) -> N
     with bench.database.connect("record") as c:
         proof = heads.prove(c, bench.firm, f"consent/{person}")
         first, last = LogStore(c, bench.firm).entries(0, 2)
-    assert proof.head == heads.head_line(f"consent/{person}", 2, leaf_hash(last))
-    shortened = heads.head_line(f"consent/{person}", 1, leaf_hash(first))
+    assert proof.head == head_line(person, 2, last)
+    shortened = head_line(person, 1, first)
     with pytest.raises(NotProved):
         verify_inclusion(proof.index, 2, leaf_hash(shortened.encode()), proof.inclusion, proof.seal.root)
 

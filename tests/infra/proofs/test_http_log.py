@@ -20,14 +20,15 @@ from infra.proofs.encoding import unb64
 from infra.proofs.notes import COSIGNATURE, Note, Signer, Verifier
 from infra.proofs.policy import Policy
 from infra.proofs.signing import SigningKeys
-from infra.proofs.tiles import addresses, node_from, unbundle
+from infra.proofs.tiles import addresses, node_from
 from infra.proofs.timestamps import Chain, verify
 from infra.proofs.tlogproof import TlogProof
 from infra.proofs.tree import leaf_hash, root, verify_inclusion
-from infra.proofs.witness import AddCheckpoint, cosign
+from infra.proofs.witness import AddCheckpoint
 from infra.settings import Settings
 from tests.house import House, a_house
 from tests.infra.proofs import tsa
+from tests.infra.proofs.logs import cosign, unbundle
 
 W1 = Signer("witness.example/w1", b"1" * 32, COSIGNATURE)
 W2 = Signer("witness.example/w2", b"2" * 32, COSIGNATURE)

@@ -14,8 +14,8 @@ from infra.proofs.notes import COSIGNATURE, Note, Signature, Signer, Verifier, s
 from infra.proofs.policy import BadPolicy, Policy
 from infra.proofs.tlogproof import TlogProof
 from infra.proofs.tree import leaf_hash
-from infra.proofs.witness import AddCheckpoint, accepted, cosign, cosigned_at, signature_lines
-from tests.infra.proofs.logs import LOG, OTHER, WITNESS, Log
+from infra.proofs.witness import AddCheckpoint, accepted, cosigned_at
+from tests.infra.proofs.logs import LOG, OTHER, WITNESS, Log, cosign, signature_lines
 from tests.infra.proofs.test_tree import VECTORS
 
 CASES = json.loads((VECTORS / "signed-note" / "cases.json").read_text())

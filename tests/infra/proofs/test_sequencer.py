@@ -19,6 +19,7 @@ from infra.proofs.notes import Note
 from infra.proofs.signing import KEYS, SIGNED, Signed, SigningKeys
 from infra.proofs.store import LogStore
 from infra.proofs.tree import verify_consistency
+from infra.proofs.witness import AddCheckpoint
 from infra.record.vault import KeysUnusable, Vault
 from tests.infra.proofs.sequencing import Bench, wait_for
 from tests.infra.writing import scalar
@@ -74,9 +75,9 @@ def test_checkpoints_of_every_moment_are_consistent(bench: Bench) -> None:
             for new in seen:
                 if old.size <= new.size:
                     verify_consistency(old.size, new.size, store.consistency(log, old.size, new.size), old.root, new.root)
-            body = store.add_checkpoint(old.size)
+            body = AddCheckpoint(old.size, store.consistency(log, old.size, log.checkpoint.size), str(log.note))
             assert body.verify(old, bench.policy().accept) == seen[-1]
-            assert store.checkpoint_at(log, old.size) == old
+            assert store.root(log, old.size) == old.root
 
 
 def test_a_checkpoint_is_a_note_that_others_read(bench: Bench) -> None:
@@ -169,7 +170,7 @@ def test_what_a_crash_took_is_made_again_the_same(bench: Bench) -> None:
     assert bench.catch_up() == 310
     assert bench.check() == 310
     with bench.database.connect("record") as c:
-        assert LogStore(c, bench.firm).checkpoint_at(LogStore(c, bench.firm).log(), 300) == done
+        assert LogStore(c, bench.firm).root(LogStore(c, bench.firm).log(), 300) == done.root
 
 
 @pytest.mark.invariant("LG10", "LG12")

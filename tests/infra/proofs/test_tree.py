@@ -10,20 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.proofs.errors import NotProved
-from infra.proofs.tiles import WIDTH, Address, Growing, addresses, bundle, node_from, unbundle
+from infra.proofs.tiles import WIDTH, Address, Growing, addresses, bundle, node_from
 from infra.proofs.tree import (
     EMPTY,
-    Frontier,
-    consistency_proof,
     fold,
-    inclusion_proof,
     leaf_hash,
     root,
     root_of_inclusion,
     verify_consistency,
     verify_inclusion,
 )
-from tests.infra.proofs.logs import Log
+from tests.infra.proofs.logs import Frontier, Log, consistency_proof, inclusion_proof, unbundle
 
 VECTORS = Path(__file__).parents[2] / "vectors"
 CASES = sorted((VECTORS / "merkle-proofs").rglob("*.json"))
@@ -182,7 +179,8 @@ def changes(data: st.DataObject, proof: list[bytes]) -> list[list[bytes]]:
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=8))
 @pytest.mark.invariant("LG3")
 def test_tiles_are_the_same_in_whatever_pieces_the_tree_grew(pieces: list[int]) -> None:
-    hashes = [leaf_hash(n.to_bytes(4, "big")) for n in range(sum(pieces))]
+    leaves = [n.to_bytes(4, "big") for n in range(sum(pieces))]
+    hashes = [leaf_hash(leaf) for leaf in leaves]
     growing, tiles = Growing(), {}
     at = 0
     for piece in pieces:
@@ -194,7 +192,7 @@ def test_tiles_are_the_same_in_whatever_pieces_the_tree_grew(pieces: list[int]) 
         again = Growing(growing.size, [bytes(e) for e in growing.edges])
         assert root(at, again.node) == root(at, growing.node)
     frontier = Frontier()
-    frontier.extend_hashes(hashes)
+    frontier.extend(leaves)
     node = node_from(lambda level, n: tiles[level, n])
     assert root(at, node) == root(at, growing.node) == frontier.root()
     wanted = {(a.level, a.place): a.width for a in addresses(at)}
