@@ -9,6 +9,7 @@ from uuid import UUID, uuid4, uuid5
 from commands.kernel import COMMANDS, Actor, Command, Entity, Made, Work
 from domain.kernel import EVENTS, FirmId, Stream
 from projections.kernel import Recorded, View
+from tests.once import Once
 
 NAMES: dict[type, str] = {}
 
@@ -20,6 +21,7 @@ class Desk:
         self.record: list[Recorded] = []
         self._pending: dict[UUID, Any] = {}
         self._commands = itertools.count(1)
+        self._once = Once()
 
     # --- what a command needs from outside
 
@@ -97,6 +99,7 @@ class Desk:
                     command_id=work.command_id,
                 )
             )
+            self._once.hear(self.record[-1])
         return {**(answer or {}), "events": [r.event for r in self.record[len(self.record) - len(work.made) :]]}
 
     def rows(self, view: View[Any]) -> dict[UUID, Any]:

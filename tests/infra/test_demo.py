@@ -10,9 +10,11 @@ import pytest
 from infra.demo import make
 from infra.demo.papers import pdf
 from infra.media import media_type
+from infra.record.reader import replay
 from projections.kernel import VIEWS
 from queries.kernel import COLLECTIONS
 from tests.house import House
+from tests.once import Once
 
 UUIDS = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 TIMES = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[0-9.]*(?:\+00:00|Z)?")
@@ -65,6 +67,15 @@ async def test_no_view_lags_or_stops(demo: House) -> None:
     assert ready.status_code == 200, ready.text
     assert set(ready.json()["lag"].values()) == {0}
     assert ready.json()["stopped"] == {}
+
+
+async def test_rows_that_never_change_come_of_one_event_each(demo: House) -> None:
+    once = Once()
+    with demo.chancery.database.connect("record") as c:
+        told = list(replay(c, demo.chancery.vault))
+    for r in told:
+        once.hear(r)
+    assert once.rows > len(told) > 1_000
 
 
 async def test_two_demo_firms_of_one_day_differ_in_ids_alone(demo: House, begun: datetime) -> None:
