@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, NamedTuple
 from uuid import UUID
 
 from domain.consent.events import (
@@ -87,8 +87,7 @@ class GraphEdgeRow:
     last_event_id: UUID
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Touch:
+class Touch(NamedTuple):
     """What an event says of one edge: that it begins or stands (`ends` False), or that it ends. Who ends it need not know the far end."""
 
     key: UUID
@@ -111,7 +110,7 @@ def fold(row: GraphEdgeRow | None, key: UUID, r: Recorded) -> GraphEdgeRow | Non
     if r.stream_type == "relation" and key == r.stream_id:
         return _relation(row, r)
     for t in touches(r):
-        if t.key == key:
+        if t.key.int == key.int:
             row = _act(row, t, r) if t.kind in ACTS else _touched(row, t, r)
     return row
 
@@ -167,8 +166,11 @@ def _touched(row: GraphEdgeRow | None, t: Touch, r: Recorded) -> GraphEdgeRow | 
 def _act(row: GraphEdgeRow | None, t: Touch, r: Recorded) -> GraphEdgeRow | None:
     if row is None:
         return _touched(None, t, r)
-    first = r.occurred_at if row.since is None else min(row.since, r.occurred_at)
-    return _said(replace(row, since=first, count=row.count + 1), r)
+    at = r.occurred_at
+    first = at if row.since is None or at < row.since else row.since
+    if at < row.last_at:
+        return replace(row, since=first, count=row.count + 1)
+    return replace(row, since=first, count=row.count + 1, last_at=at, last_event=r.name, last_event_id=r.event_id)
 
 
 # --- relations between people and organisations
@@ -237,7 +239,7 @@ def _many(
 ) -> Touch:
     """An edge of which there are as many as there are far ends; `by` tells two between the same ends apart."""
     key = derived(source[1], f"{kind}/{target[1]}/{by}")
-    return Touch(key=key, kind=kind, source=source, target=target, ends=ends, role=role)
+    return Touch(key, kind, source, target, role, ends)
 
 
 def _party(p: Party, deal: UUID, *, ends: bool = False) -> Touch:
@@ -350,9 +352,9 @@ def _consents(e: AboutPurposes, r: Recorded) -> Iterator[Touch]:
         purpose = ("purpose", purpose_id(r.firm, p.key))
         touch = _many("consented_to", ("contact", r.stream_id), purpose, role=str(e.channel), by=str(e.channel))
         if isinstance(e, ConsentGiven | ConsentConfirmed):
-            yield replace(touch, at=e.effective_from, until=e.expires_at)
+            yield touch._replace(at=e.effective_from, until=e.expires_at)
         else:
-            yield replace(touch, ends=True, at=e.effective_from)
+            yield touch._replace(ends=True, at=e.effective_from)
 
 
 # --- who did what to which

@@ -100,7 +100,7 @@ def named(r: Recorded) -> Mapping[UUID, str]:
     for name in plan(type(r.event)).named:
         value = getattr(r.event, name)
         for id in value if isinstance(value, tuple) else (value,):
-            if id is not None and id != r.stream_id:
+            if id is not None and id.int != r.stream_id.int:
                 out.setdefault(id, name)
     party = getattr(r.event, "party", None)
     for p in (*getattr(r.event, "parties", ()), *((party,) if party is not None else ())):
@@ -156,7 +156,7 @@ def keys(r: Recorded) -> Iterable[UUID]:
 
 
 def fold(row: TimelineRow | None, key: UUID, r: Recorded) -> TimelineRow | None:
-    own = key == r.event_id
+    own = key.int == r.event_id.int
     p = plan(type(r.event))
     touched = rows(r).get(key)
     if touched is None:

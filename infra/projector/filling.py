@@ -86,12 +86,12 @@ class _Filling:
             line.written()
         return rows, writes
 
-    def pushed_out(self, lines: Sequence[Line[Any]]) -> tuple[list[bytes], list[bytes]]:
-        """The rows of lines that leave memory, for the table and for the history."""
+    def pushed_out(self, lines: Sequence[Line[Any]], *, last: bool = False) -> tuple[list[bytes], list[bytes]]:
+        """The rows of lines that leave memory, for the table and for the history; the last ones nobody will ask for again."""
         current: list[bytes] = []
         gone: list[bytes] = []
         for line in lines:
-            if not self.folding.view.once:
+            if not last and not self.folding.view.once:
                 self.out.add(line.key)
             if line.current is not None:
                 to = gone if line.current.row is None else current
@@ -173,7 +173,7 @@ def fill(
                 progress(position)
         settled()
         for f in fillings.values():
-            current, gone = f.pushed_out(list(f.folding.lines.values()))
+            current, gone = f.pushed_out(list(f.folding.lines.values()), last=True)
             f.folding.forget()
             _write(writing, [(f.table.copy_current, current), (f.table.copy_history, gone)], [])
             for schema in shadows.SCHEMAS:

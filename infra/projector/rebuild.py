@@ -24,7 +24,7 @@ from infra.projector.folding import Folding, fold_lines
 from infra.projector.routing import Router
 from infra.projector.tables import Table
 from infra.record import wire
-from infra.record.reader import decode, fetch_keys, read_after
+from infra.record.reader import COLUMNS, FOREIGN, EventRow, decode, fetch_keys, read_after
 from infra.record.vault import Vault
 from projections.kernel import VIEWS, View
 
@@ -34,6 +34,7 @@ BATCH = 5_000
 ALONE = 20_000  # up to so many events one process fills everything
 REBUILD_LOCK = 7_020_240_003
 ATTEMPTS = 10
+SAMPLE = 3_000  # events
 MOST_PROCESSES = 6  # beyond that all wait for the largest view
 
 
@@ -65,7 +66,7 @@ def rebuild(
         if processes is None:
             processes = _processes() if head > ALONE else 1
         if processes > 1 and all(_declared(v) for v in views):
-            groups = divided(record, views, processes)
+            groups = divided(record, vault, views, processes)
         for name in names.values():
             shadows.make(owner, name)
         if len(groups) == 1:
@@ -93,18 +94,26 @@ def _declared(view: View[Any]) -> bool:
     return known is not None and (known.keys, known.fold, known.row, known.table) == (view.keys, view.fold, view.row, view.table)
 
 
-def divided(c: psycopg.Connection[Any], views: Sequence[View[Any]], parts: int) -> list[list[View[Any]]]:
-    """The views in so many groups of about equal work: the bytes of their tables."""
-    weights = {
-        v.name: (
-            c.execute(
-                "SELECT coalesce(pg_relation_size(to_regclass(%s)), 0) + coalesce(pg_relation_size(to_regclass(%s)), 0) + 8192",
-                (v.table, v.table.replace("views.", "history.", 1)),
-            ).fetchone()
-            or (0,)
-        )[0]
-        for v in views
-    }
+def divided(c: psycopg.Connection[Any], vault: Vault, views: Sequence[View[Any]], parts: int) -> list[list[View[Any]]]:
+    """The views in so many groups of about equal work: the rows that a sample of the record touches."""
+    if parts == 1:
+        return [list(views)]
+    share = min(100.0, 100.0 * SAMPLE / max(_head(c), 1))
+    sample = f"SELECT {COLUMNS} FROM record.events TABLESAMPLE SYSTEM (%s) LIMIT %s"
+    rows = [EventRow(*row) for row in c.cursor(binary=True).execute(sample, (share, SAMPLE * 2)).fetchall()]
+    rows = [row for row in rows if row.stream_type != FOREIGN]
+    try:
+        keys = fetch_keys(c, vault, rows)
+    except psycopg.Error:
+        raise
+    except Exception:
+        keys = {}  # whoever fills will say what is wrong with them
+    weights = dict.fromkeys((v.name for v in views), 1)
+    router = Router(views)
+    for row in rows:
+        with suppress(Exception):  # what can't be read or placed is for the filling to stop at
+            for name, touched in router.route([decode(row, vault, keys)]).items():
+                weights[name] += sum(len(of) for _, of in touched)
     groups: list[list[View[Any]]] = [[] for _ in range(min(parts, len(views)))]
     for v in sorted(views, key=lambda v: (-weights[v.name], v.name)):
         min(groups, key=lambda g: sum(weights[other.name] for other in g)).append(v)

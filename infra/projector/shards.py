@@ -17,6 +17,7 @@ import structlog
 
 from infra.database import Database
 from infra.projector.rebuild import divided
+from infra.record.vault import Vault
 from infra.settings import Settings
 from projections.kernel import VIEWS
 
@@ -25,10 +26,10 @@ log = structlog.get_logger()
 HEALTHY_SECONDS = 30.0
 
 
-def shards(database: Database, count: int) -> list[list[str]]:
+def shards(database: Database, vault: Vault, count: int) -> list[list[str]]:
     """The names of the views of each process, of about equal work."""
     with database.connect("record") as c:
-        return [sorted(v.name for v in group) for group in divided(c, list(VIEWS.values()), count)]
+        return [sorted(v.name for v in group) for group in divided(c, vault, list(VIEWS.values()), count)]
 
 
 @contextlib.contextmanager
@@ -36,7 +37,7 @@ def projecting(settings: Settings) -> Iterator[None]:
     """The projections and the followers in child processes, each started again when it dies."""
     database = Database.open(settings)
     try:
-        groups = shards(database, settings.projectors)
+        groups = shards(database, Vault(settings.keys_folder), settings.projectors)
     except psycopg.OperationalError:  # it went away just now; by name will do
         groups = [sorted(VIEWS)[n :: settings.projectors] for n in range(settings.projectors)]
     finally:

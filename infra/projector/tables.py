@@ -94,6 +94,7 @@ def _bool(v: bool) -> bytes:
     return _TRUE if v else _FALSE
 
 
+@functools.lru_cache(maxsize=4_096)  # of kinds, names and states, which are many times the same
 def _text(v: str) -> bytes:
     raw = v.encode()
     return len(raw).to_bytes(4, "big") + raw
@@ -492,13 +493,14 @@ class Shadow(Table[Row]):
 
     def copied(self, key: Key, s: Slice[Row], *, superseded: bool) -> bytes:
         """A row as COPY reads it."""
+        updated = wire.micros(s.updated_at)
+        created = updated if s.created_at is s.updated_at else wire.micros(s.created_at)
         head = _PLACE.pack(
-            len(self.columns) + (11 if superseded else 6), 16, key[0].bytes, 16, key[1].bytes,
-            8, s.version, 8, wire.micros(s.created_at), 8, wire.micros(s.updated_at), 8, s.position,
+            len(self.columns) + (11 if superseded else 6), 16, key[0].int.to_bytes(16, "big"), 16, key[1].int.to_bytes(16, "big"),
+            8, s.version, 8, created, 8, updated, 8, s.position,
         )  # fmt: skip
-        fields = self.pack(s)
+        fields = s.fields if s.fields is not None else self.pack(s)
         if not superseded:
             return head + b"".join(fields)
-        return (
-            head + b"".join(fields) + _CORNER.pack(8, s.known_from, 8, s.valid_to, 8, s.known_to, 8, s.known_end, 1, s.row is None)
-        )
+        corner = _CORNER.pack(8, s.known_from, 8, s.valid_to, 8, s.known_to, 8, s.known_end, 1, s.row is None)
+        return b"".join((head, *fields, corner))
