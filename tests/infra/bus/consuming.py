@@ -77,7 +77,7 @@ def events(firm: UUID, count: int, *, type: str = "tests.Counted.v1", stream: UU
             "time": moment,
             "type": m.type,
         }
-        made.append(dataclasses.replace(m, public=codec.canonical(leaf)))
+        made.append(m._replace(public=codec.canonical(leaf)))
     return dataclasses.replace(append, events=made)
 
 
