@@ -27,7 +27,7 @@ from infra.record import codec
 from infra.record.appender import Append, Appender, CommandIdReused, Conflict
 from infra.record.encoding import envelope
 from infra.record.loading import Loading
-from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac
+from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault, body_mac, seal
 
 ATTEMPTS = 8
 STATES = 10_000
@@ -184,7 +184,7 @@ def seal_at_once(vault: Vault, firm: UUID, made: list[Made]) -> list[bytes | Non
             if key is None:
                 return None
             items.append((key, d))
-        sealed.append(vault.seal(m.stream_id, m.event_id, firm, items) if items else None)
+        sealed.append(seal(firm.bytes + m.stream_id.bytes + m.event_id.bytes, items) if items else None)
     return sealed
 
 
@@ -215,11 +215,10 @@ def seal_all(
 
 def read_versions(work: Work) -> dict[tuple[str, UUID], int]:
     """The version at which each stream was read, 0 when it was empty."""
+    if len(work.entities) == 1:
+        ((key, e),) = work.entities.items()
+        return {key: e.version - len(work.made)}
     expected = {key: e.version for key, e in work.entities.items()}
-    if len(expected) == 1:
-        (key,) = expected
-        expected[key] -= len(work.made)
-        return expected
     for m in work.made:
         expected[(m.stream_type, m.stream_id)] -= 1
     return expected

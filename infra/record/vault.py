@@ -64,6 +64,10 @@ class DataKey:
     key_id: UUID
     cipher: AESGCM
     raw: bytes = field(default=b"", repr=False)  # for a process that seals on this one's behalf
+    name: bytes = field(init=False)  # as it stands in sealed parts
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.key_id.hex.encode())
 
 
 class Vault:
@@ -379,8 +383,8 @@ def seal(bound: bytes, items: Sequence[tuple[DataKey, Disclosure]]) -> bytes:
     for place, (key, disclosure) in enumerate(items):
         nonce = random_bytes(12)
         ciphertext = key.cipher.encrypt(nonce, disclosure.text.encode(), bound + place.to_bytes(2, "big"))
-        out.append([key.key_id.hex, b64url(nonce + ciphertext)])
-    return orjson.dumps(out)
+        out.append(b'["%b","%b"]' % (key.name, b64url(nonce + ciphertext).encode()))
+    return b"[%b]" % b",".join(out)
 
 
 # JSON and base64 in one step, a third of the time of one after the other
