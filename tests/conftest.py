@@ -7,19 +7,18 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
 import pytest_asyncio
 import structlog
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra import registry
 from infra.database import Database, migrate, migrations
 from infra.embedded import start
 from infra.settings import Settings
 from tests import engines
+from tests.databases import at, copied
 from tests.house import House, a_house
 
 
@@ -83,10 +82,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _at(uri: str, name: str) -> str:
-    return make_conninfo("", **{**conninfo_to_dict(uri), "dbname": name})
-
-
 @pytest.fixture(scope="session")
 def template(cluster: str) -> str:
     """A migrated database that others are copied from."""
@@ -96,7 +91,7 @@ def template(cluster: str) -> str:
         c.execute("SELECT pg_advisory_lock(7)")
         if c.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
             c.execute(f"CREATE DATABASE {name}")
-            migrate(Database(_at(cluster, name)))
+            migrate(Database(at(cluster, name)))
             c.execute(f"ALTER DATABASE {name} WITH ALLOW_CONNECTIONS false")
         c.execute("SELECT pg_advisory_unlock(7)")
     return name
@@ -105,14 +100,8 @@ def template(cluster: str) -> str:
 @pytest.fixture(scope="module")
 def database(cluster: str, template: str) -> Iterator[Database]:
     """A fresh migrated database for this module."""
-    name = f"test_{uuid4().hex}"
-    with psycopg.connect(cluster, autocommit=True) as c:
-        c.execute("SELECT pg_advisory_lock(7)")
-        c.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-        c.execute("SELECT pg_advisory_unlock(7)")
-    yield Database(_at(cluster, name))
-    with psycopg.connect(cluster, autocommit=True) as c:
-        c.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+    with copied(cluster, template) as made:
+        yield made
 
 
 @pytest.fixture(scope="module")

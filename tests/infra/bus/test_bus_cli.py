@@ -7,14 +7,15 @@ from uuid import UUID, uuid4
 
 import pytest
 from confluent_kafka.admin import AdminClient
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from infra.bus import topics
 from infra.bus.connection import client
 from infra.bus.standing import live_topic
-from infra.cli.main import app
 from infra.database import Database
 from infra.settings import Settings
+from tests import calling
+from tests.calling import at_home
 from tests.infra.bus.consuming import Topic, a_prefix, consuming, firms, poisoned, tables, until, with_kafka, writing
 from tests.infra.bus.test_consumer import Bus, caught_up
 from tests.infra.writing import scalar
@@ -23,9 +24,7 @@ from tests.infra.writing import scalar
 @pytest.fixture(params=["embedded", "kafka"])
 def bus(request: pytest.FixtureRequest, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bus]:
     tables(database)
-    monkeypatch.setenv("CHANCERY_DATABASE_URL", database.admin_conninfo())
-    monkeypatch.setenv("CHANCERY_DATA", str(settings.data))
-    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
+    at_home(monkeypatch, database, settings.data)
     group = f"g{uuid4().hex[:8]}"
     if request.param == "embedded":
         yield Bus("embedded", settings, database, lambda: None, group)
@@ -42,7 +41,7 @@ def bus(request: pytest.FixtureRequest, settings: Settings, database: Database, 
 
 
 def call(*words: object) -> Result:
-    return CliRunner().invoke(app, ["bus", *(str(w) for w in words)])
+    return calling.call("bus", *words)
 
 
 def answer(*words: object, code: int = 0) -> Any:
@@ -100,7 +99,7 @@ def test_lag_shows_each_group_and_firm_and_a_replay_goes_to_one_group(bus: Bus) 
     assert bool(found["partitions"]) == (bus.name == "kafka")
     assert all(p["committed"] <= p["end"] for p in found["partitions"])
     assert bus.group in call("lag").stdout
-    status = CliRunner().invoke(app, ["status", "--json"])
+    status = calling.call("status", "--json")
     assert [(g["group"], g["lag"]) for g in json.loads(status.stdout)["bus"]] == [(bus.group, 2)]
 
     moved = answer("replay", "--group", bus.group, "--from", begin)

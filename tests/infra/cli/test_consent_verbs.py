@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from typer.testing import CliRunner, Result
 
 from commands.consent import GiveConsent
 from commands.contacts import CreateContact
@@ -16,23 +15,15 @@ from commands.notices import CreateNotice
 from commands.purposes import DefinePurpose
 from infra.bootstrap import opened
 from infra.cli.console import chosen, execute
-from infra.cli.main import app
 from infra.database import Database
 from infra.projector.engine import Projector
 from infra.record.vault import Vault
+from tests.calling import at_home, call
 
 
 @pytest.fixture(autouse=True)
 def here(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.getbasetemp() / "consent-verbs"
-    monkeypatch.setenv("CHANCERY_DATABASE_URL", database.admin_conninfo())
-    monkeypatch.setenv("CHANCERY_DATA", str(folder))
-    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
-    return folder
-
-
-def call(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(w) for w in words])
+    return at_home(monkeypatch, database, tmp_path_factory.getbasetemp() / "consent-verbs")
 
 
 async def _person(firm: UUID) -> str:

@@ -9,25 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
 
-from infra.cli.main import app
 from infra.database import Database
 from infra.projector.engine import Projector
 from infra.record.vault import Vault
+from tests.calling import at_home, call
 
 
 @pytest.fixture(autouse=True)
 def here(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.getbasetemp() / "verbs"
-    monkeypatch.setenv("CHANCERY_DATABASE_URL", database.admin_conninfo())
-    monkeypatch.setenv("CHANCERY_DATA", str(folder))
-    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
-    return folder
-
-
-def call(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(w) for w in words])
+    return at_home(monkeypatch, database, tmp_path_factory.getbasetemp() / "verbs")
 
 
 def answer(*words: object) -> Any:

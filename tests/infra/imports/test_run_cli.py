@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from commands.firms import CreateFirm
 from domain.firms import Region
-from infra.cli.main import app
+from tests import calling
+from tests.calling import at_home
 from tests.infra.imports.importing import Firm
 
 TABLE = "id,first name,last name,email\n1,Ann,Lee,ann@example.com\n,,,\n3,Bob,Ray,not an address\n"
@@ -17,13 +18,11 @@ TABLE = "id,first name,last name,email\n1,Ann,Lee,ann@example.com\n,,,\n3,Bob,Ra
 
 @pytest.fixture(autouse=True)
 def here(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("CHANCERY_DATABASE_URL", firm.database.admin_conninfo())
-    monkeypatch.setenv("CHANCERY_DATA", str(firm.folder))
-    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
+    at_home(monkeypatch, firm.database, firm.folder)
 
 
 def call(*words: object) -> Result:
-    return CliRunner().invoke(app, ["import", *map(str, words)])
+    return calling.call("import", *words)
 
 
 def answer(*words: object) -> Any:

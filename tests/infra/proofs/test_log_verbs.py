@@ -6,28 +6,20 @@ from typing import Any
 
 import psycopg
 import pytest
-from typer.testing import CliRunner, Result
 
-from infra.cli.main import app
 from infra.database import Database
 from infra.proofs.notes import Verifier
 from infra.proofs.policy import Policy
-from infra.proofs.tiles import Address, addresses, node_from, unbundle
+from infra.proofs.tiles import Address, addresses, node_from
 from infra.proofs.tlogproof import TlogProof
 from infra.proofs.tree import leaf_hash, root
+from tests.calling import at_home, call
+from tests.infra.proofs.logs import unbundle
 
 
 @pytest.fixture(autouse=True)
 def here(database: Database, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.getbasetemp() / "log-verbs"
-    monkeypatch.setenv("CHANCERY_DATABASE_URL", database.admin_conninfo())
-    monkeypatch.setenv("CHANCERY_DATA", str(folder))
-    monkeypatch.setenv("CHANCERY_LOG_LEVEL", "error")
-    return folder
-
-
-def call(*words: object) -> Result:
-    return CliRunner().invoke(app, [str(w) for w in words])
+    return at_home(monkeypatch, database, tmp_path_factory.getbasetemp() / "log-verbs")
 
 
 def said(*words: object) -> str:
