@@ -1,9 +1,7 @@
 """Consent: how soon a decision is made, how many a second, and how large, how quick to make and to verify a proof is."""
 
 import asyncio
-import json
 import random
-import re
 import shutil
 import statistics
 import subprocess
@@ -20,7 +18,7 @@ import psycopg
 
 from bench.harness import Broken, Figure, figure
 from bench.http import _port, _started
-from bench.place import ACTOR, Place
+from bench.place import ACTOR, Place, a_firm, served_from
 from commands.consent import GiveConsent, WithdrawConsent
 from commands.contacts import CreateContact
 from commands.notices import CreateNotice
@@ -189,22 +187,12 @@ def _absolute(name: str, unit: str, values: list[float], goal: float | None, dir
 
 
 def measure(p: Place) -> list[Figure]:
-    import os
-
     data = p.folder / "consent"
-    environment = {
-        "CHANCERY_DATABASE_URL": p.conninfo, "CHANCERY_DATA": str(data), "CHANCERY_RATE_PER_SECOND": "1000000",
-        "CHANCERY_RATE_BURST": "1000000",
-    }  # fmt: skip
+    environment = served_from(p, data)
     p.run(
         "TRUNCATE record.events, record.streams, record.commands, record.firm_heads, vault.data_keys; UPDATE record.head SET position = 0"
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "firm", "create", "Bench", "--json"],
-        env={**os.environ, **environment}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    found = json.loads(re.search(r"\{.*\}", done.stdout, re.DOTALL)[0])  # type: ignore[index]
-    firm, key = FirmId(UUID(found["firm_id"])), found["api_key"]
+    firm, key = a_firm(environment)
     vault = Vault(data / "keys")
     contact = _chain(p, vault, firm)
     s = Sequencer(p.database, SigningKeys(data / "keys"), Signed(data / "keys"))

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,10 @@ from elasticsearch import Elasticsearch
 
 from bench.harness import Broken, Figure, figure, interleaved
 from bench.place import ACTOR, Place
-from bench.search import NOW, RANK_GOAL, SEARCH_GOAL, SUGGEST_GOAL, Firms
+from bench.search import NOW, RANK_GOAL, SEARCH_GOAL, SUGGEST_GOAL, Firms, times_of
 from commands.contacts import CreateContact
-from domain.members import ALL_PERMISSIONS
 from infra.engines.run import Engines
-from infra.http.reads import JSON_OPTIONS
-from infra.http.service import json_default
 from infra.projector.engine import VIEWS_CHANNEL
-from infra.reading import PgReader, Readers
 from infra.record import wire
 from infra.record.bulk import Bulk as Recording
 from infra.record.bulk import command_task
@@ -39,7 +35,6 @@ from infra.search.elastic.client import Elastic
 from infra.search.elastic.documents import document_id, written
 from infra.search.elastic.engine import ElasticSearch
 from infra.search.elastic.guard import Guard
-from infra.search.elastic.mappings import Names
 from infra.search.elastic.store import ROOM, ElasticStore
 from infra.search.indexer import VERSION, Indexer
 from infra.search.pgstore import Key
@@ -145,38 +140,20 @@ def _filled(p: Place, url: str, made_up: Firms) -> ElasticIndex:
     return index
 
 
-async def _times(
-    p: Place, guard: Guard, names: Names, typed: list[str], ask: Callable[[str, PgReader], Awaitable[object]]
-) -> list[float]:
-    readers = Readers(p.database, size=2, ports={"search": lambda r: ElasticSearch(r, guard, names)})
-    await readers.open()
-    times = []
-    try:
-        for n, text in enumerate(typed):
-            started = time.perf_counter()
-            async with readers.reading(p.firm, ALL_PERMISSIONS) as r:
-                answer: Any = await ask(text, r)
-            orjson.dumps(answer, default=json_default, option=JSON_OPTIONS)
-            if n >= 20:
-                times.append((time.perf_counter() - started) * 1000)
-    finally:
-        await readers.close()
-    return sorted(times)
-
-
 def _reading(p: Place, url: str, made_up: Firms) -> list[Figure]:
     index = _filled(p, url, made_up)
     searches, suggestions = [], []
     for _ in range(ROUNDS):
         guard = Guard(Elastic(url))
-        times = asyncio.run(
-            _times(p, guard, index.names, [made_up.typed() for _ in range(ASKED + 20)], lambda q, r: find(Search(q=q), r))
-        )
+        engine = partial(ElasticSearch, guard=guard, names=index.names)
+        typed = [made_up.typed() for _ in range(ASKED + 20)]
+        times = asyncio.run(times_of(p, engine, typed, lambda q, r: find(Search(q=q), r)))
         searches.append((times[len(times) * 95 // 100], SEARCH_GOAL))
         guard.close()
         guard = Guard(Elastic(url))
+        engine = partial(ElasticSearch, guard=guard, names=index.names)
         typed = [made_up.begun() for _ in range(ASKED + 20)]
-        times = asyncio.run(_times(p, guard, index.names, typed, lambda q, r: suggest(Suggest(q=q), r)))
+        times = asyncio.run(times_of(p, engine, typed, lambda q, r: suggest(Suggest(q=q), r)))
         suggestions.append((times[len(times) * 95 // 100], SUGGEST_GOAL))
         guard.close()
     return [

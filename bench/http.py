@@ -11,15 +11,13 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from typing import Any
-from uuid import UUID
 
 import psutil
 
 from bench.harness import Broken, Figure, check_record, figure, interleaved
-from bench.place import ACTOR, Place, bare_table
+from bench.place import ACTOR, Place, a_firm, bare_table, served_from
 from commands.deals import OpenDeal
 from commands.pipelines import DefinePipeline, NewStage
-from domain.kernel import FirmId
 from infra.record.bulk import Bulk, command_task
 from infra.record.vault import Vault
 
@@ -69,24 +67,11 @@ def measure(p: Place) -> list[Figure]:
     bare_table(p, "bare_http")
     p.run("CREATE SEQUENCE IF NOT EXISTS bare_http_position CACHE 100")
     data = p.folder / "served"
-    environment = {
-        "CHANCERY_DATABASE_URL": p.conninfo,
-        "CHANCERY_DATA": str(data),
-        "CHANCERY_RATE_PER_SECOND": "1000000",
-        "CHANCERY_RATE_BURST": "1000000",
-    }
+    environment = served_from(p, data)
     p.run(
         "TRUNCATE record.events, record.streams, record.commands, record.firm_heads, vault.data_keys; UPDATE record.head SET position = 0"
     )
-    made = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "firm", "create", "Bench", "--json"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(re.search(r"\{.*\}", made.stdout, re.DOTALL)[0])  # type: ignore[index]
-    firm, key = FirmId(UUID(found["firm_id"])), found["api_key"]
+    firm, key = a_firm(environment)
     with Bulk(p.database, Vault(data / "keys"), firm=firm, actor=ACTOR) as bulk:
         assert all(o.answer for o in bulk.run([command_task(DefinePipeline(name="P", stages=[NewStage(name="S")]), actor=ACTOR)]))
         opening = (command_task(OpenDeal(title=f"Mandate {n}"), actor=ACTOR) for n in range(256))

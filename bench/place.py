@@ -1,7 +1,11 @@
 """Where it is measured: a PostgreSQL of its own with a firm and open deals in it, and a bare table like the record's."""
 
 import contextlib
+import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +46,24 @@ class Place:
     def run(self, sql: str) -> None:
         with psycopg.connect(self.conninfo, autocommit=True) as c:
             c.execute(sql.encode())
+
+
+def served_from(p: Place, data: Path) -> dict[str, str]:
+    """The settings under which this place is served with the keys of a folder, whoever asks how often."""
+    return {
+        "CHANCERY_DATABASE_URL": p.conninfo,
+        "CHANCERY_DATA": str(data),
+        "CHANCERY_RATE_PER_SECOND": "1000000",
+        "CHANCERY_RATE_BURST": "1000000",
+    }
+
+
+def a_firm(environment: dict[str, str]) -> tuple[FirmId, str]:
+    """A new firm and the key of its first member."""
+    words = [sys.executable, "-m", "infra.cli", "firm", "create", "Bench", "--json"]
+    made = subprocess.run(words, env={**os.environ, **environment}, capture_output=True, text=True, check=True).stdout
+    found = json.loads(made[made.index("{") :])
+    return FirmId(UUID(found["firm_id"])), found["api_key"]
 
 
 @contextlib.contextmanager
