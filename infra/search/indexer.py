@@ -43,6 +43,9 @@ BATCH = 500
 REMEMBERED = 20_000  # streams, for as long as a data key may be held in memory
 SECONDS = 60.0
 
+GATHER_SECONDS = (
+    0.02  # what is recorded one by one is indexed a few at a time: nobody finds sooner than they can type, and views come first
+)
 TOLD_SECONDS = 5.0
 _HEAD = "SELECT h.position, e.again, e.engine FROM record.head h, chancery.search_engine e"
 _AFTER = f"SELECT {COLUMNS} FROM record.events WHERE position > %s AND position <= %s AND stream_type = ANY(%s) ORDER BY position LIMIT %s"
@@ -118,7 +121,7 @@ class Indexer:
                             self.catch_up(c, stop)
                             pause = 0.1
                             for _ in listening.notifies(timeout=0.5, stop_after=1):
-                                pass
+                                stop.wait(GATHER_SECONDS)
                     except lost:
                         self._index.away(c)
                         raise
