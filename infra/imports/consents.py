@@ -100,7 +100,7 @@ class ConsentMapper:
         if not any(e.refused for e in errors):
             record = self._record(values, line, errors)
         if any(e.refused for e in errors):
-            return Mapped(line=line, number=row.number, record=None, source=values or {"": row.raw}, errors=tuple(errors))
+            return Mapped(line=line, number=row.number, record=None, source=row.source, errors=tuple(errors))
         return Mapped(line=line, number=row.number, record=record, source=values, errors=tuple(errors))
 
     def _record(self, values: Mapping[str, str], line: int, errors: list[RowError]) -> ConsentRecord | None:

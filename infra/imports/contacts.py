@@ -155,7 +155,7 @@ class ContactMapper:
     def map(self, row: TableRow) -> Mapped[ContactRecord]:
         errors = list(row.errors)
         if any(e.refused for e in errors):
-            return Mapped(line=row.line, number=row.number, record=None, source=row.values or {"": row.raw}, errors=tuple(errors))
+            return Mapped(line=row.line, number=row.number, record=None, source=row.source, errors=tuple(errors))
         b, values, line = self.bound, row.values, row.line
         extra = b.leftover(values)
         given: dict[str, Any] = {n: b.text(values, n, line, errors) for n in (*_NAME_FIELDS, *_ONE_FIELDS) if n in b.map.fields}

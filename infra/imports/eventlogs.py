@@ -50,6 +50,11 @@ class LogColumns:
     lifecycle: str | None = "lifecycle:transition"
     event_id: str | None = None
 
+    @property
+    def told(self) -> frozenset[str]:
+        """The columns that a step is made of."""
+        return frozenset(filter(None, (self.case, self.activity, self.timestamp, self.resource, self.lifecycle, self.start)))
+
 
 @dataclass(slots=True)
 class LogEvent:

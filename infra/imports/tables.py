@@ -63,7 +63,8 @@ class TableRow:
 
     @property
     def source(self) -> dict[str, str]:
-        return self.values
+        """What is kept of it: its values; its text where it has none."""
+        return self.values or {"": self.raw}
 
 
 class _Runaway(Exception):

@@ -143,17 +143,12 @@ class TaskMapper:
     def __init__(self, bound: Bound, columns: LogColumns | None = None) -> None:
         self.bound = bound
         self.activities = Activities(bound.map)
-        roles = (
-            ()
-            if columns is None
-            else (columns.case, columns.activity, columns.timestamp, columns.resource, columns.lifecycle, columns.start)
-        )
-        self.used = bound.used | {c for c in roles if c}
+        self.used = bound.used | (columns.told if columns is not None else frozenset())
 
     def map(self, row: TableRow) -> Mapped[TaskRecord]:
         errors = list(row.errors)
         if any(e.refused for e in errors):
-            return Mapped(line=row.line, number=row.number, record=None, source=row.values or {"": row.raw}, errors=tuple(errors))
+            return Mapped(line=row.line, number=row.number, record=None, source=row.source, errors=tuple(errors))
         b, values, line = self.bound, row.values, row.line
         given = self._fields(values, line, errors)
         text = b.text(values, "status", line, errors)
