@@ -3,20 +3,17 @@
 import contextlib
 import http.client
 import json
-import os
-import re
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from uuid import UUID
 
 import psycopg
 
 from bench.harness import PAIRS, Broken, Figure, figure, interleaved
 from bench.http import _port, _started
-from bench.place import ACTOR, NOTE, Place
+from bench.place import ACTOR, NOTE, Place, a_firm, served_from
 from bench.plain_views import TABLES
 from commands.deals import OpenDeal
 from commands.pipelines import DefinePipeline, NewStage
@@ -81,21 +78,8 @@ def _looping(command: list[str]) -> Iterator[None]:
 
 
 def measure(p: Place) -> list[Figure]:
-    environment = {
-        "CHANCERY_DATABASE_URL": p.conninfo,
-        "CHANCERY_DATA": str(p.folder),
-        "CHANCERY_RATE_PER_SECOND": "1000000",
-        "CHANCERY_RATE_BURST": "1000000",
-    }
-    made = subprocess.run(
-        [sys.executable, "-m", "infra.cli", "firm", "create", "Bench", "--json"],
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = json.loads(re.search(r"\{.*\}", made.stdout, re.DOTALL)[0])  # type: ignore[index]
-    firm, key = FirmId(UUID(found["firm_id"])), found["api_key"]
+    environment = served_from(p, p.folder)
+    firm, key = a_firm(environment)
     with Bulk(p.database, p.vault, firm=firm, actor=ACTOR) as bulk:
         assert all(o.answer for o in bulk.run([command_task(DefinePipeline(name="P", stages=[NewStage(name="S")]), actor=ACTOR)]))
         deals = [
