@@ -217,6 +217,11 @@ async def _let_go(task: "asyncio.Future[Any]") -> None:
         task.exception()
 
 
+def too_much(e: Neo4jError) -> bool:
+    """Whether a transaction asked for more memory or time than it may have."""
+    return TOO_LARGE.fullmatch(e.code or "") is not None or TIMED_OUT.fullmatch(e.code or "") is not None
+
+
 def values(rows: Sequence[Sequence[Any]]) -> list[Any]:
     """The only column."""
     return [row[0] for row in rows]

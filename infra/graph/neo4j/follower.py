@@ -25,7 +25,7 @@ from neo4j.exceptions import DriverError, Neo4jError
 from infra.database import Database
 from infra.followers import Parts, Progress
 from infra.graph.neo4j import store as st
-from infra.graph.neo4j.client import Address, driver
+from infra.graph.neo4j.client import Address, driver, too_much
 from infra.graph.neo4j.rows import Sealer, canonical, digest
 from infra.graph.neo4j.store import EDGES, NODES, VERSION, VIEWS, Outrun, Store
 from infra.projector.engine import VIEWS_CHANNEL
@@ -43,6 +43,7 @@ log = structlog.get_logger()
 
 NAME = "graph"
 BATCH = 1_000
+LEAST = 20  # events of a batch where more are too much for Neo4j
 LINES = 100_000  # rows of one view in memory
 GRACE = 15.0  # seconds an old build stays after a rebuild, for questions that began with it
 REBUILD_LOCK = 7_020_240_031
@@ -71,7 +72,7 @@ class Filler:
         self.store = Store(neo4j, sealer(vault), build)
         self._live = live
         self._vault = vault
-        self._batch = batch
+        self._most = self._batch = batch
         self._router = Router(VIEWS)
         self._foldings: dict[str, Folding[Any]] = {v.name: self.store.folding(v) for v in VIEWS}
         self._at: int | None = None  # the position at which what is remembered is good
@@ -93,9 +94,23 @@ class Filler:
             folding.forget()
 
     def catch_up(self, c: psycopg.Connection[Any], stop: Event | None = None, *, told: Callable[[int], None] | None = None) -> int:
-        """Apply everything there is; answers the position reached. Poisoned at an event that can't be applied, Outrun beside another writer."""
+        """Apply everything there is; answers the position reached. Poisoned at an event that can't be applied, Outrun beside another writer.
+
+        What is too much for Neo4j at once, in memory or in time, is cut into smaller batches.
+        """
+        self._batch = min(self._most, 2 * self._batch)
+        while True:
+            try:
+                return self._applied(c, stop, told or (lambda _: None))
+            except Neo4jError as e:
+                if not too_much(e) or self._batch <= LEAST:
+                    raise
+                self._batch = max(self._batch // 2, LEAST)
+                log.warning("graph.smaller_batches", events=self._batch, code=e.code)
+
+    def _applied(self, c: psycopg.Connection[Any], stop: Event | None, told: Callable[[int], None]) -> int:
         try:
-            return self._catch_up(c, stop, told or (lambda _: None))
+            return self._catch_up(c, stop, told)
         except Poisoned:
             begun = self._at
             self.forget()

@@ -12,6 +12,7 @@ import structlog
 from neo4j import Driver, Query, Session, Transaction
 from neo4j.exceptions import TransientError
 
+from infra.graph.neo4j.client import TOO_LARGE
 from infra.graph.neo4j.migrations import BUILDS, migrate
 from infra.graph.neo4j.rows import SEALED, Form, Plain, Sealer, canonical
 from infra.graph.neo4j.statements import Batch, End, Statement, Stored, stored_of
@@ -173,7 +174,7 @@ class Store:
         self._carefully(lambda tx: self._move(tx, position, reached, statements, live=live))
 
     def _carefully(self, work: Callable[[Transaction], None]) -> None:
-        """In one transaction, again when it met another (a deadlock, a lock that was not to be had)."""
+        """In one transaction, again when it met another (a deadlock, a lock that was not to be had). What is too large stays so."""
         for attempt in range(ATTEMPTS):
             try:
                 with (
@@ -184,7 +185,7 @@ class Store:
                     tx.commit()
                 return
             except TransientError as e:
-                if attempt == ATTEMPTS - 1:
+                if attempt == ATTEMPTS - 1 or TOO_LARGE.fullmatch(e.code or ""):
                     raise
                 log.info("neo4j.again", error=e.code)
                 time.sleep(random.uniform(0.01, 0.05) * 1.6**attempt)  # noqa: S311 # nosec B311 - so that two do not meet again
