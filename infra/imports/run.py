@@ -221,7 +221,7 @@ class Importer:
                 rest.run(bulk)
                 defect = rest.defect
                 report.status = "stopped" if rest.stopped else "finished"
-            report.notes = (*file.notes, *members.notes(), *(carrier.notes if defect is None and hasattr(carrier, "notes") else ()))
+            report.notes = (*file.notes, *members.notes(), *(carrier.notes if defect is None else ()))
             report.events = self._events(import_id)
             if defect is not None:
                 reason = str(defect)

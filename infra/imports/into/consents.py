@@ -7,7 +7,7 @@ IC3  Every act has the time that the file says, its evidence, and the import as 
 IC4  Nobody is created: a row whose person is not found, or is found twice, is rejected.
 """
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -49,6 +49,8 @@ STREETS = {Channel.EMAIL: "email", Channel.SMS: "phone", Channel.PHONE: "phone"}
 class ConsentCarrier:
     """`source` is the namespace of the file's own ids, of acts and of contacts alike: import both with the same `--source`, or let people be
     found by their addresses."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self, names: Names, source: str, c: psycopg.Connection[Any], firm: FirmId) -> None:
         self._names = names

@@ -3,7 +3,7 @@
 An amendment sets what the row says and clears nothing: an empty cell does not tell that a value is wrong.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +36,8 @@ class ErasedPerson(Refused):
 
 class ContactCarrier:
     """`source` is the namespace of the file's own ids."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self, names: Names, members: Members, source: str, file: Any) -> None:
         self._names = names

@@ -5,7 +5,7 @@ named by the import. A link that makes nobody wait (a duplicate, a relation) sta
 """
 
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -101,6 +101,8 @@ def looks_like_links(path: Path) -> bool:
 
 
 class DependencyCarrier:
+    notes: Sequence[str] = ()
+
     def __init__(self, names: Names, source: str, project: str, file: DependencyFile, shown: str | None = None) -> None:
         self._names = names
         self._source = source

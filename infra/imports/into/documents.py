@@ -6,7 +6,7 @@ written again. What an interruption leaves unused is swept like an upload that n
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class Folder:
 
 
 class DocumentCarrier:
+    notes: Sequence[str] = ()
+
     def __init__(self, names: Names, source: str, blobs: BlobStore, firm: FirmId) -> None:
         self._names = names
         self._source = source

@@ -90,6 +90,11 @@ class Carry:
 class Carrier(Protocol):
     """How one kind of record is carried."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What is to be said of the import as a whole."""
+        ...
+
     def prepare(self) -> Iterable[Callable[[Work], Awaitable[None]]]:
         """Commands to carry out before the rows; each may be run again, in this import or a later one, and then changes nothing."""
         ...

@@ -3,7 +3,7 @@
 Other systems estimate in hours, days or points without saying which, so estimates stay in the kept row; so do columns without a field.
 """
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -75,6 +75,8 @@ class Projects:
 
 class TaskCarrier:
     """`shown` is the source as a person called it, for the public record; a file's own name may name a person."""
+
+    notes: Sequence[str] = ()
 
     def __init__(self, names: Names, members: Members, source: str, file: Any, shown: str | None = None) -> None:
         self._names = names
