@@ -13,7 +13,8 @@ import typer
 from pydantic_core import PydanticUndefined
 
 from commands.kernel import COMMANDS, Command, CommandSpec
-from domain.kernel import EVENTS, UPCASTERS, Personal
+from domain.hints import personal_mark
+from domain.kernel import EVENTS, UPCASTERS
 from infra import registry
 from infra.http import openapi
 from infra.http.app import VERSION
@@ -135,10 +136,6 @@ def _type_name(hint: Any) -> str:
     )
 
 
-def _personal(hint: Any) -> Personal | None:
-    return next((m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Personal)), None)
-
-
 def events() -> str:
     lines = [
         "# Events",
@@ -158,7 +155,7 @@ def events() -> str:
         hints = get_type_hints(cls, include_extras=True)
         rows = []
         for field in dataclasses.fields(cls):
-            mark = _personal(hints[field.name])
+            mark = personal_mark(hints[field.name])
             sealed = "" if mark is None else f"for {mark.subject or 'its own subject'}, {mark.purpose}"
             optional = field.default is not dataclasses.MISSING or field.default_factory is not dataclasses.MISSING
             rows.append((f"`{field.name}`", _type_name(hints[field.name]), "" if optional else "yes", sealed))
@@ -241,7 +238,7 @@ def views() -> str:
             lines += [about, ""]
         hints = get_type_hints(v.row, include_extras=True)
         fields = [f for f in dataclasses.fields(v.row) if not is_hidden(hints[f.name])]
-        rows = [(f"`{f.name}`", _type_name(hints[f.name]), "personal" if _personal(hints[f.name]) else "") for f in fields]
+        rows = [(f"`{f.name}`", _type_name(hints[f.name]), "personal" if personal_mark(hints[f.name]) else "") for f in fields]
         lines += _table(("column", "type", ""), rows)
     lines += ["## Other reads", ""]
     queries = [
