@@ -12,11 +12,12 @@ from infra import registry
 from infra.blobs import BlobStore, blobs
 from infra.database import Database, migrate
 from infra.erasure.restored import again_erased
+from infra.feed import Feed
 from infra.fitting import fitting
 from infra.followers import Parts
 from infra.graph.wiring import graph
 from infra.lists import Lists
-from infra.reading import Feed, Readers
+from infra.reading import Readers
 from infra.record.appender import Appender
 from infra.record.execute import Executor
 from infra.record.past import Past

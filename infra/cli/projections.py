@@ -11,9 +11,9 @@ from rich.progress import MofNCompleteColumn, Progress, TaskID
 
 from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, bar, fail, misuse, out, run, show
+from infra.feed import Behind
 from infra.followers import Follower, followers, parts
 from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
-from infra.reading import Behind
 from infra.record.appender import CHANNEL
 from projections.kernel import VIEWS
 

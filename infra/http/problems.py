@@ -21,9 +21,9 @@ from domain.members import ExceedsYourPermissions
 from infra import uploads
 from infra.away import EngineAway
 from infra.blobs import StoreAway
+from infra.feed import Behind
 from infra.jsonlimits import BodyTooLarge, NotJson
 from infra.plainly import reason
-from infra.reading import Behind
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
 from infra.record.execute import TooContended
 from queries.keys import KeyNotAccepted

@@ -29,10 +29,11 @@ from domain.firms import FirmIsSuspended
 from domain.kernel import FirmId
 from domain.keys import KeyHasExpired, KeyIsRevoked, KeyText
 from infra.bootstrap import Chancery
+from infra.feed import IDENTITY, Behind
 from infra.http.connection import Crowd
 from infra.http.problems import Away, HttpProblem
 from infra.ratelimit import RateLimiter
-from infra.reading import IDENTITY, Behind, PgReader
+from infra.reading import PgReader
 from queries.keys import KeyNotAccepted, authenticate
 
 log = structlog.get_logger()

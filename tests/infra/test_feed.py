@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from infra.database import Database
-from infra.reading import Behind, Feed
+from infra.feed import Behind, Feed
 from infra.search.follower import take_turn
 
 
