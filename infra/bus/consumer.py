@@ -203,7 +203,7 @@ def publisher(settings: Settings) -> Publisher | None:
     """What puts letters into the dead-letter topic; None without Kafka."""
     if not settings.kafka_bootstrap:
         return None
-    from infra.bus.kafka import TopicPublisher
+    from infra.bus.letters import TopicPublisher
 
     return TopicPublisher(settings)
 
