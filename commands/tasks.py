@@ -145,12 +145,12 @@ class OnTask(Command):
     occurred_at: HappenedAt = None
 
 
-async def _task(c: OnTask, w: Work) -> tuple[Entity[Task, Event], Task]:
+async def loaded(c: OnTask, w: Work) -> tuple[Entity[Task, Event], Task]:
     task = await w.load(TASK, c.id)
     return task, task.state
 
 
-def _record(c: OnTask, w: Work, task: Entity[Task, Event], events: Sequence[Event]) -> None:
+def record(c: OnTask, w: Work, task: Entity[Task, Event], events: Sequence[Event]) -> None:
     w.record(task, events, occurred_at=happened(w, c.occurred_at))
 
 
@@ -167,15 +167,15 @@ async def amend(c: AmendTask, w: Work) -> Answer:
     """Change title, description, kind, priority or labels. A field left out stays; a description of null is removed."""
     task = await w.load(TASK, c.id)
     if c.title is not None:
-        _record(c, w, task, tasks.retitle(task.state, title=c.title))
+        record(c, w, task, tasks.retitle(task.state, title=c.title))
     if "description" in c.model_fields_set:
-        _record(c, w, task, tasks.describe(task.state, description=c.description))
+        record(c, w, task, tasks.describe(task.state, description=c.description))
     if c.kind is not None:
-        _record(c, w, task, tasks.classify(task.state, kind=c.kind))
+        record(c, w, task, tasks.classify(task.state, kind=c.kind))
     if c.priority is not None:
-        _record(c, w, task, tasks.prioritise(task.state, priority=c.priority))
+        record(c, w, task, tasks.prioritise(task.state, priority=c.priority))
     if c.labels is not None:
-        _record(c, w, task, tasks.label(task.state, labels=c.labels))
+        record(c, w, task, tasks.label(task.state, labels=c.labels))
     return None
 
 
@@ -187,9 +187,9 @@ class LinkTask(OnTask):
 @command("tasks.link", "POST /tasks/{id}:link", permission="tasks:write", title="Link a task", target=TASK)
 async def link(c: LinkTask, w: Work) -> Answer:
     """Say which contact, organisation, deal or document the task is about."""
-    task, state = await _task(c, w)
+    task, state = await loaded(c, w)
     await exists(w, c.what, c.target)
-    _record(c, w, task, tasks.link(state, what=c.what, target=c.target))
+    record(c, w, task, tasks.link(state, what=c.what, target=c.target))
     return None
 
 
@@ -201,8 +201,8 @@ class UnlinkTask(OnTask):
 @command("tasks.unlink", "POST /tasks/{id}:unlink", permission="tasks:write", title="Unlink a task", target=TASK)
 async def unlink(c: UnlinkTask, w: Work) -> Answer:
     """Say that the task is no longer about a contact, organisation, deal or document."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.unlink(state, what=c.what, target=c.target))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.unlink(state, what=c.what, target=c.target))
     return None
 
 
@@ -214,9 +214,9 @@ class EstimateTask(OnTask):
 @command("tasks.estimate", "POST /tasks/{id}:estimate", permission="tasks:write", title="Estimate a task", target=TASK)
 async def estimate(c: EstimateTask, w: Work) -> Answer:
     """Estimate the work anew, in minutes or in whole working days; neither removes the estimate."""
-    task, state = await _task(c, w)
+    task, state = await loaded(c, w)
     amount = await _estimate(w, state.project, c.estimate_minutes, c.estimate_days)
-    _record(c, w, task, tasks.reestimate(state, estimate_minutes=amount))
+    record(c, w, task, tasks.reestimate(state, estimate_minutes=amount))
     return None
 
 
@@ -227,8 +227,8 @@ class ChangeDue(OnTask):
 @command("tasks.change_due", "POST /tasks/{id}:change-due", permission="tasks:write", title="Change a due date", target=TASK)
 async def change_due(c: ChangeDue, w: Work) -> Answer:
     """Set, move or (with null) remove the due date."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.change_due(state, due_at=c.due_at))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.change_due(state, due_at=c.due_at))
     return None
 
 
@@ -240,8 +240,8 @@ class ScheduleTask(OnTask):
 @command("tasks.schedule", "POST /tasks/{id}:schedule", permission="tasks:write", title="Schedule a task", target=TASK)
 async def schedule(c: ScheduleTask, w: Work) -> Answer:
     """Plan when the work is to begin, and when it is to end."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.schedule(state, starts_at=c.starts_at, ends_at=c.ends_at))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.schedule(state, starts_at=c.starts_at, ends_at=c.ends_at))
     return None
 
 
@@ -252,8 +252,8 @@ class UnscheduleTask(OnTask):
 @command("tasks.unschedule", "POST /tasks/{id}:unschedule", permission="tasks:write", title="Unschedule a task", target=TASK)
 async def unschedule(c: UnscheduleTask, w: Work) -> Answer:
     """Take the task out of the schedule."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.unschedule(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.unschedule(state))
     return None
 
 
@@ -264,9 +264,9 @@ class AssignTask(OnTask):
 @command("tasks.assign", "POST /tasks/{id}:assign", permission="tasks:write", title="Assign a task", target=TASK)
 async def assign(c: AssignTask, w: Work) -> Answer:
     """Give the task to a member of the firm."""
-    task, state = await _task(c, w)
+    task, state = await loaded(c, w)
     member = await w.load(MEMBER, c.assignee)
-    _record(c, w, task, tasks.assign(state, assignee=c.assignee, active=member.state.active))
+    record(c, w, task, tasks.assign(state, assignee=c.assignee, active=member.state.active))
     return None
 
 
@@ -277,8 +277,8 @@ class UnassignTask(OnTask):
 @command("tasks.unassign", "POST /tasks/{id}:unassign", permission="tasks:write", title="Unassign a task", target=TASK)
 async def unassign(c: UnassignTask, w: Work) -> Answer:
     """Take the task from whoever has it."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.unassign(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.unassign(state))
     return None
 
 
@@ -289,8 +289,8 @@ class StartTask(OnTask):
 @command("tasks.start", "POST /tasks/{id}:start", permission="tasks:write", title="Start a task", target=TASK)
 async def start(c: StartTask, w: Work) -> Answer:
     """Begin the work, or go on with it after a pause."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.start(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.start(state))
     return None
 
 
@@ -301,8 +301,8 @@ class PauseTask(OnTask):
 @command("tasks.pause", "POST /tasks/{id}:pause", permission="tasks:write", title="Pause a task", target=TASK)
 async def pause(c: PauseTask, w: Work) -> Answer:
     """Interrupt the work."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.pause(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.pause(state))
     return None
 
 
@@ -313,8 +313,8 @@ class BlockTask(OnTask):
 @command("tasks.block", "POST /tasks/{id}:block", permission="tasks:write", title="Block a task", target=TASK)
 async def block(c: BlockTask, w: Work) -> Answer:
     """Say what keeps the task from going on."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.block(state, reason=c.reason))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.block(state, reason=c.reason))
     return None
 
 
@@ -325,8 +325,8 @@ class UnblockTask(OnTask):
 @command("tasks.unblock", "POST /tasks/{id}:unblock", permission="tasks:write", title="Unblock a task", target=TASK)
 async def unblock(c: UnblockTask, w: Work) -> Answer:
     """Say that the task can go on."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.unblock(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.unblock(state))
     return None
 
 
@@ -337,8 +337,8 @@ class CompleteTask(OnTask):
 @command("tasks.complete", "POST /tasks/{id}:complete", permission="tasks:write", title="Complete a task", target=TASK)
 async def complete(c: CompleteTask, w: Work) -> Answer:
     """Say that the work is done."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.complete(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.complete(state))
     return None
 
 
@@ -349,8 +349,8 @@ class CancelTask(OnTask):
 @command("tasks.cancel", "POST /tasks/{id}:cancel", permission="tasks:write", title="Cancel a task", target=TASK)
 async def cancel(c: CancelTask, w: Work) -> Answer:
     """Say that the work will not be done."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.cancel(state, reason=c.reason))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.cancel(state, reason=c.reason))
     return None
 
 
@@ -361,46 +361,8 @@ class ReopenTask(OnTask):
 @command("tasks.reopen", "POST /tasks/{id}:reopen", permission="tasks:write", title="Reopen a task", target=TASK)
 async def reopen(c: ReopenTask, w: Work) -> Answer:
     """Take a completed or cancelled task up again."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.reopen(state, reason=c.reason))
-    return None
-
-
-class CommentTask(OnTask):
-    text: Text
-
-
-@command("tasks.comment", "POST /tasks/{id}:comment", permission="tasks:write", title="Comment on a task", target=TASK)
-async def comment(c: CommentTask, w: Work) -> Answer:
-    """Add a comment; the answer names it, so that it can be amended or removed."""
-    task, state = await _task(c, w)
-    id = w.new_id()
-    _record(c, w, task, tasks.comment(state, id=id, text=c.text))
-    return {"comment": str(id)}
-
-
-class AmendComment(OnTask):
-    comment: UUID
-    text: Text
-
-
-@command("tasks.amend_comment", "POST /tasks/{id}:amend-comment", permission="tasks:write", title="Amend a comment", target=TASK)
-async def amend_comment(c: AmendComment, w: Work) -> Answer:
-    """Change the text of a comment; the history keeps what it said."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.amend_comment(state, id=c.comment, text=c.text))
-    return None
-
-
-class RemoveComment(OnTask):
-    comment: UUID
-
-
-@command("tasks.remove_comment", "POST /tasks/{id}:remove-comment", permission="tasks:write", title="Remove a comment", target=TASK)
-async def remove_comment(c: RemoveComment, w: Work) -> Answer:
-    """Take a comment away; the history keeps it."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.remove_comment(state, id=c.comment))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.reopen(state, reason=c.reason))
     return None
 
 
@@ -411,8 +373,8 @@ class ArchiveTask(OnTask):
 @command("tasks.archive", "POST /tasks/{id}:archive", permission="tasks:write", title="Archive a task", target=TASK)
 async def archive(c: ArchiveTask, w: Work) -> Answer:
     """Put the task away; it stays readable."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.archive(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.archive(state))
     return None
 
 
@@ -423,8 +385,8 @@ class RestoreTask(OnTask):
 @command("tasks.restore", "POST /tasks/{id}:restore", permission="tasks:write", title="Restore a task", target=TASK)
 async def restore(c: RestoreTask, w: Work) -> Answer:
     """Take an archived task out of the archive."""
-    task, state = await _task(c, w)
-    _record(c, w, task, tasks.restore(state))
+    task, state = await loaded(c, w)
+    record(c, w, task, tasks.restore(state))
     return None
 
 

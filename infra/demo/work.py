@@ -17,21 +17,19 @@ from commands.projects import (
     ReopenProject,
     WorkCalendar,
 )
+from commands.task_comments import AmendComment, CommentTask, RemoveComment
 from commands.tasks import (
-    AmendComment,
     AmendTask,
     ArchiveTask,
     AssignTask,
     BlockTask,
     CancelTask,
     ChangeDue,
-    CommentTask,
     CompleteTask,
     CreateTask,
     EstimateTask,
     LinkTask,
     PauseTask,
-    RemoveComment,
     ReopenTask,
     ScheduleTask,
     StartTask,

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from commands import projects, tasks
 from commands.kernel import COMMANDS, Actor, Work
 from commands.members import AddMember, DeactivateMember
+from commands.task_comments import AmendComment, CommentTask, RemoveComment
 from domain.kernel import NotFound
 from domain.members import PERMISSIONS, Role
 from domain.projects import PROJECT, remove_task
@@ -89,9 +90,9 @@ async def test_a_day_of_work_from_creation_to_completion_and_back() -> None:
 async def test_a_comment_is_made_amended_and_removed() -> None:
     desk = Desk()
     id = UUID((await desk.do(tasks.CreateTask(title="Survey")))["id"])
-    said = UUID((await desk.do(tasks.CommentTask(id=id, text="The roof leaks")))["comment"])
-    await desk.do(tasks.AmendComment(id=id, comment=said, text="The roof leaks badly"))
-    await desk.do(tasks.RemoveComment(id=id, comment=said))
+    said = UUID((await desk.do(CommentTask(id=id, text="The roof leaks")))["comment"])
+    await desk.do(AmendComment(id=id, comment=said, text="The roof leaks badly"))
+    await desk.do(RemoveComment(id=id, comment=said))
     assert desk.rows(TASKS)[id].comments == 0
 
 

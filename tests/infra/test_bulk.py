@@ -13,7 +13,8 @@ import pytest
 
 from commands.kernel import Actor, Answer, Work
 from commands.pipelines import DefinePipeline, NewStage
-from commands.tasks import CommentTask, CreateTask, create_task
+from commands.task_comments import CommentTask
+from commands.tasks import CreateTask, create_task
 from domain.deals import DEAL, DealNoted
 from domain.kernel import FirmId, NotFound
 from domain.tasks import TASK

@@ -2,6 +2,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from commands import projects, tasks
+from commands.task_comments import AmendComment, CommentTask, RemoveComment
 from projections.dependencies import DEPENDENCIES
 from projections.projects import PROJECTS
 from projections.task_comments import TASK_COMMENTS
@@ -51,13 +52,13 @@ async def test_an_assignment_told_with_a_name_only_keeps_the_name_and_no_member(
 async def test_comments_are_rows_of_their_own() -> None:
     desk = Desk()
     id = UUID((await desk.do(tasks.CreateTask(title="Survey")))["id"])
-    one, other = [UUID((await desk.do(tasks.CommentTask(id=id, text=t)))["comment"]) for t in ("Hm", "Well")]
+    one, other = [UUID((await desk.do(CommentTask(id=id, text=t)))["comment"]) for t in ("Hm", "Well")]
     before = desk.rows(TASK_COMMENTS)[other]
     desk.pass_time(hours=1)
-    await desk.do(tasks.AmendComment(id=id, comment=one, text="Aha"))
+    await desk.do(AmendComment(id=id, comment=one, text="Aha"))
     row = desk.rows(TASK_COMMENTS)[one]
     assert (row.task, row.text, row.amended_at, row.author) == (id, "Aha", desk.now, f"member/{UUID(int=1)}")
-    await desk.do(tasks.RemoveComment(id=id, comment=one))
+    await desk.do(RemoveComment(id=id, comment=one))
     assert desk.rows(TASK_COMMENTS) == {other: before}
     assert (desk.rows(TASKS)[id].comments, desk.rows(TASKS)[id].last_comment) == (1, other)
 
@@ -82,8 +83,8 @@ async def test_an_event_about_a_row_that_is_not_there_makes_none() -> None:
     made = await desk.do(projects.AddDependency(id=project, predecessor=a, successor=b))
     await desk.do(projects.ChangeLag(id=project, dependency=UUID(made["dependency"]), lag=5))
     await desk.do(tasks.StartTask(id=a))
-    said = UUID((await desk.do(tasks.CommentTask(id=a, text="Hm")))["comment"])
-    await desk.do(tasks.AmendComment(id=a, comment=said, text="Aha"))
+    said = UUID((await desk.do(CommentTask(id=a, text="Hm")))["comment"])
+    await desk.do(AmendComment(id=a, comment=said, text="Aha"))
     await desk.do(projects.AmendProject(id=project, name="Move"))
     late = [r for r in desk.record if r.name.split(".")[1] in ("Started", "LagChanged", "CommentAmended", "Renamed")]
     assert len(late) == 4

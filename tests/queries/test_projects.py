@@ -7,6 +7,7 @@ import pytest
 
 from commands import projects, tasks
 from commands.kernel import Actor
+from commands.task_comments import CommentTask
 from domain.kernel import FirmId, NotFound
 from domain.projects import DependencyCycle, DependencyOnItself
 from domain.projects.events import Calendar
@@ -174,7 +175,7 @@ async def test_plans_are_read_from_the_rows_of_their_own_firm(settings) -> None:
         made = await do(projects.AddDependencies(id=project, dependencies=(projects.Wanted(predecessor=a, successor=b, lag=60),)))
         steps = (tasks.ToldStep(step="start", at=datetime(2026, 1, 5, tzinfo=UTC), activity="START", resource="11169"),)
         await do(tasks.RecountTask(id=a, steps=steps))
-        await do(tasks.CommentTask(id=a, text="Well begun"))
+        await do(CommentTask(id=a, text="Well begun"))
         with c.database.connect("record") as connection:
             wire.register(connection)
             projector = Projector(c.database, c.vault, [PROJECTS, TASKS, DEPENDENCIES, TASK_COMMENTS])

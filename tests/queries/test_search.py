@@ -15,7 +15,8 @@ from commands.notes import EditNote, RemoveNote, WriteNote
 from commands.organisations import CreateOrganisation
 from commands.pipelines import DefinePipeline
 from commands.projects import CreateProject
-from commands.tasks import CommentTask, CreateTask
+from commands.task_comments import CommentTask
+from commands.tasks import CreateTask
 from infra.database import Database
 from queries.filtering import FilterMalformed, FilterTooLarge
 from queries.listing.values import UnknownField, WrongValue

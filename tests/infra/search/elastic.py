@@ -9,7 +9,8 @@ import psycopg
 
 from commands.contacts import AmendContact, CreateContact
 from commands.notes import RemoveNote, WriteNote
-from commands.tasks import CommentTask, CreateTask
+from commands.task_comments import CommentTask
+from commands.tasks import CreateTask
 from infra.record import wire
 from infra.search.digest import in_postgres
 from infra.search.elastic.builds import ElasticIndex

@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from commands.contacts import AmendContact, CreateContact
 from commands.notes import WriteNote
-from commands.tasks import CommentTask, CreateTask
+from commands.task_comments import CommentTask
+from commands.tasks import CreateTask
 from infra.database import Database
 from infra.record import wire
 from infra.search import indexer as module
