@@ -1,6 +1,7 @@
 """A copy is made: the database first, then the contents that it names, then the manifest."""
 
 import os
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,27 @@ def backup(settings: Settings, database: Database, vault: Vault, folder: Path, *
         raise BackupRefused(
             f"{folder} holds the keys folder. A backup with its keys beside it protects nobody: choose another folder."
         )
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return _made(settings, database, vault, folder, progress)
+    except BaseException:
+        _take_away(folder, new=new)  # half a copy is none, and would stand in the way of the next
+        raise
+
+
+def _take_away(folder: Path, *, new: bool) -> None:
+    with suppress(OSError):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        if new:
+            folder.rmdir()
+
+
+def _made(settings: Settings, database: Database, vault: Vault, folder: Path, progress: Progress) -> Copied:
     with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
         _may_read_all(c)
         dump = client_program("pg_dump", c.info.server_version)

@@ -1,6 +1,7 @@
 """What every verb of the command line shares: tables for people, JSON for scripts, errors as sentences, one system to work on."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -72,10 +73,27 @@ def misuse(message: str) -> NoReturn:
     raise typer.Exit(2)
 
 
+def put(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all; what is there and is no file, such as /dev/stdout, is written to. OSError names the path."""
+    try:
+        if path.exists() and not path.is_file():
+            path.write_bytes(content)
+            return
+        path = path.resolve()
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            fresh.write_bytes(content)
+            fresh.replace(path)
+        finally:
+            fresh.unlink(missing_ok=True)
+    except OSError as e:
+        raise OSError(e.errno, e.strerror, str(path)) from e
+
+
 def write(path: Path, content: bytes) -> None:
     """Write what was asked for to the file that was named."""
     try:
-        path.write_bytes(content)
+        put(path, content)
     except OSError as e:
         fail(f"{path} can't be written: {e.strerror}.")
 

@@ -1,6 +1,5 @@
 """`chancery log …`: the firms' logs as whoever runs the installation sees them: keys, checkpoints, tiles, examinations."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from infra.cli.console import (
     misuse,
     out,
     print_json,
+    put,
     run,
     show,
     write,
@@ -140,9 +140,7 @@ def write_tiles(connection: psycopg.Connection[Any], log: Log, folder: Path, tol
 
 def _write(path: Path, content: bytes) -> int:
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}")
-    fresh.write_bytes(content)
-    fresh.replace(path)
+    put(path, content)
     return 1
 
 

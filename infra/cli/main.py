@@ -1,5 +1,8 @@
 """The verbs of `chancery`."""
 
+import errno
+import os
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -11,7 +14,7 @@ import typer
 from infra.bootstrap import Chancery
 from infra.bus import positions
 from infra.cli import backup, bus, consent, engines, firms, health, imports, log, privacy, projections, serve
-from infra.cli.console import DATA, JSON, Verbs, chosen, fail, out, print_json, run, show
+from infra.cli.console import DATA, JSON, Verbs, chosen, err, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
 from infra.logs import configure
@@ -196,4 +199,12 @@ CHECKS: list[Check] = [
 
 
 def main() -> None:
-    app()
+    """Carry out what was typed; an output that takes no more is said in a sentence, too."""
+    try:
+        app()
+        sys.stdout.flush()
+    except OSError as e:
+        if e.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}:
+            raise
+        err.print(f"The output can't be written: {e.strerror}.", markup=False)
+        os._exit(1)  # what is left in memory would be tried again, and told of again

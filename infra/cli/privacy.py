@@ -7,6 +7,7 @@ from uuid import UUID
 import typer
 
 from commands.privacy import ApproveErasure, PlaceContactHold, RequestOfPerson
+from domain.privacy import UnderLegalHold
 from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, bar, contact_id, execute, fail, firm_id, known, out, print_json, run
 from infra.erasure.carry import StoresAwaited, WouldGo, carry_out, would_go
@@ -34,6 +35,8 @@ def erase(
         known(c, of)
         if not approve:
             return {"dry_run": True, **_shown(would_go(c, of, person))}
+        if holds := would_go(c, of, person).holds:
+            raise UnderLegalHold(holds=list(holds))  # before a request is recorded that could only be refused
         asked = await execute(c, RequestOfPerson(id=person, kind=kind), of)
         request = UUID(str(asked.body["request"]))
         await execute(c, ApproveErasure(id=person, request=request), of)

@@ -229,3 +229,19 @@ def least(c: psycopg.Connection[Any]) -> Iterator[str]:
         yield name
     finally:
         c.execute(f"DROP ROLE {name}".encode())
+
+
+async def test_a_copy_that_breaks_off_leaves_nothing_in_the_way_of_the_next(place: Settings, tmp_path: Path) -> None:
+    def breaks(_what: str, _done: int, _of: int) -> None:
+        raise RuntimeError("broken off")
+
+    async with living(place) as house:
+        await a_person(house, "Somebody")
+        await house.settle()
+        (tmp_path / "empty").mkdir()
+        for name, there in (("empty", True), ("new", False)):
+            with pytest.raises(RuntimeError, match="broken off"):
+                await copied(house, tmp_path / name, progress=breaks)
+            assert (tmp_path / name).exists() is there
+        assert list((tmp_path / "empty").iterdir()) == []
+        assert (await copied(house, tmp_path / "empty")).contents >= 1

@@ -1,5 +1,6 @@
 """The verbs that whoever runs an installation types: firms, keys, views, and what is said when something can't be used."""
 
+import errno
 import json
 import os
 import subprocess
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from infra.cli import console
 from infra.database import Database
 from infra.projector.engine import Projector
 from infra.record.vault import Vault
@@ -126,3 +128,57 @@ def test_what_cant_be_used_is_a_sentence_and_never_a_trace(here: Path) -> None:
     assert (unwritable.exit_code, "can't be written" in unwritable.stderr) == (1, True), unwritable.output
     for words in (("proof",), ("rotate-key", "--reason", "boredom"), ("restart", "--reason", "boredom")):
         assert call("log", words[0], "--firm", firm, *words[1:]).exit_code == 2, words
+
+
+def test_a_file_is_written_whole_or_not_at_all_and_a_device_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    there = tmp_path / "there"
+    there.write_bytes(b"old")
+    console.put(there, b"new")
+    assert there.read_bytes() == b"new"
+    link = tmp_path / "link"
+    link.symlink_to(there)
+    console.put(link, b"newer")
+    assert (link.is_symlink(), there.read_bytes()) == (True, b"newer")
+    console.put(Path("/dev/null"), b"gone")
+    assert not Path("/dev/null").is_file()
+
+    def full(self: Path, content: bytes) -> int:
+        self.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as told:
+        console.put(there, b"half")
+    assert told.value.filename == str(there)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["link", "there"]
+    assert there.read_bytes() == b"newer"
+
+
+def test_an_output_that_takes_no_more_is_said_in_a_sentence(here: Path) -> None:
+    answer("firm", "create", "Full Disks")
+    for words in (("firm", "list"), ("firm", "list", "--json"), ("status",)):
+        with Path("/dev/full").open("wb") as full:
+            done = subprocess.run(
+                [sys.executable, "-m", "infra.cli", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+            )
+        assert (done.returncode, done.stderr) == (1, "The output can't be written: No space left on device.\n")
+
+
+def test_an_erasure_that_a_hold_forbids_leaves_no_request_behind(database: Database, here: Path) -> None:
+    firm = answer("firm", "create", "Held")["firm_id"]
+    people = here / "held.csv"
+    people.parent.mkdir(parents=True, exist_ok=True)
+    people.write_text("Name,Email\nHelga Held,helga@example.com\n")
+    answer("import", "contacts", people, "--firm", firm)
+    with database.connect("record") as c:
+        (contact,) = c.execute(
+            "SELECT stream_id FROM record.events WHERE type = 'contacts.Created.v1' AND firm_id = %s", (firm,)
+        ).fetchone() or ("",)
+        answer("hold", "--firm", firm, "--contact", contact, "--reason", "a court case")
+        see(database, here)
+        refused = call("erase", "--firm", firm, "--contact", contact, "--approve")
+        assert (refused.exit_code, "A legal hold keeps" in refused.output) == (1, True), refused.output
+        asked = c.execute(
+            "SELECT count(*) FROM record.events WHERE type = 'privacy.Requested.v1' AND firm_id = %s", (firm,)
+        ).fetchone()
+        assert asked == (0,)
