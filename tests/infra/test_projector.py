@@ -69,10 +69,11 @@ def folded(database: Database, vault: Vault, view: View[Any]) -> dict[tuple[UUID
 
 
 def catch_up(database: Database, vault: Vault, *views: View[Any], batch: int = 1_000) -> None:
+    """As a projector that runs does it, which writes few events on another connection than it reads with."""
     from infra.record import wire
 
     projector = Projector(database, vault, views or None, batch=batch)
-    with database.connect("record") as c:
+    with database.connect("record") as c, database.connect("record") as projector._beside:
         wire.register(c)
         projector.prepare(c)
         projector.catch_up(c)
@@ -207,7 +208,7 @@ async def test_an_event_nobody_can_read_stops_every_view_at_it(fresh: Database, 
 async def test_streams_of_the_library_are_passed_over(fresh: Database, appender: Appender, vault: Vault) -> None:
     async with an_executor(fresh, appender, vault) as executor:
         append = an_append(3)
-        append.events = [dataclasses.replace(e, stream_type=FOREIGN, public=b"not JSON") for e in append.events]
+        append.events = [e._replace(stream_type=FOREIGN, public=b"not JSON") for e in append.events]
         append.expected = {(FOREIGN, e.stream_id): 0 for e in append.events}
         together(appender, [append])
         catch_up(fresh, vault, CONTACTS)

@@ -13,7 +13,7 @@ import pytest
 
 from infra.cli.projections import digest_of
 from infra.database import Database
-from infra.projector.rebuild import AlreadyRebuilding, rebuild
+from infra.projector.rebuild import AlreadyRebuilding, divided, rebuild
 from infra.record.vault import Vault
 from infra.settings import Settings
 from projections.kernel import VIEWS
@@ -64,6 +64,15 @@ async def test_views_filled_by_several_processes_have_the_digests_of_those_fille
     assert digests(database) == before
     await asyncio.to_thread(rebuild, database, Vault(settings.keys_folder), list(VIEWS.values()), processes=1)
     assert digests(database) == before
+
+
+async def test_views_are_divided_by_what_the_record_touches(house: House, database: Database, settings: Settings) -> None:
+    await work(house, 10)
+    with database.connect("record") as c:
+        groups = [[v.name for v in g] for g in divided(c, Vault(settings.keys_folder), list(VIEWS.values()), 3)]
+    assert sorted(name for g in groups for name in g) == sorted(VIEWS)
+    largest = {"timeline", "graph_edges", "graph_nodes"}  # that every command of this work touches
+    assert all(len(largest.intersection(g)) == 1 for g in groups), groups
 
 
 async def test_the_old_view_serves_until_the_new_one_is_whole(house: House, database: Database, settings: Settings) -> None:
