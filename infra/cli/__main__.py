@@ -1,5 +1,5 @@
 """`python -m infra.cli` is `chancery`."""
 
-from infra.cli.main import main
+from infra.cli import main
 
 main()

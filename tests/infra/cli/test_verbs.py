@@ -182,3 +182,17 @@ def test_an_erasure_that_a_hold_forbids_leaves_no_request_behind(database: Datab
             "SELECT count(*) FROM record.events WHERE type = 'privacy.Requested.v1' AND firm_id = %s", (firm,)
         ).fetchone()
         assert asked == (0,)
+
+
+def test_who_interrupts_before_anything_began_sees_no_trace(here: Path) -> None:
+    interrupting = (
+        "import sys, infra.cli\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'infra.cli.main':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "infra.cli.main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", interrupting], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "Interrupted. Nothing was begun.\n")
