@@ -123,23 +123,25 @@ def test_an_import_of_consents_killed_in_the_middle_records_each_act_once_and_ov
     assert with_evidence == rows, "every act has its own time, its evidence and its import"
 
 
-def test_a_hundred_thousand_acts_take_no_more_memory_than_a_few_thousand(firm: Firm, tmp_path: Path) -> None:
-    persons, rows = 5_000, 100_000
+def test_of_a_hundred_thousand_rows_no_more_stays_in_memory_than_of_the_last_minute(firm: Firm, tmp_path: Path) -> None:
+    persons, rows = 2_500, 100_000  # half of them say again, under other ids, what others said
     other = people(firm, tmp_path, persons)
     folder = tmp_path / "consents"
     folder.mkdir()
     file = folder / "crm.csv"
     with file.open("w") as out:
         out.write(HEADER)
-        out.writelines(acts(persons, rows))
+        out.writelines(acts(persons, rows // 2))
+        out.writelines(f"again-{row}" for row in acts(persons, rows // 2))
     running = process(other, file, "consents")
     out_, problems = running.communicate(timeout=300)
     assert running.returncode == 0, problems
     told: dict[str, Any] = json.loads(out_)
-    assert (told["created"], told["rejected"]) == (rows, 0)
+    assert (told["created"], told["rejected"]) == (rows // 2, 0)
     early = max(size for n, size in told["sizes"] if n <= rows * 0.4)
     late = max(size for n, size in told["sizes"] if n > rows * 0.4)
-    assert late < early * 1.15, (early >> 20, late >> 20)
+    # keys and chains stay in memory for a minute, and chains grow by their acts; rows that stayed would be half as much again
+    assert late < early * 1.25, (early >> 20, late >> 20)
 
 
 def test_the_verb_looks_carries_shows_and_takes_back(firm: Firm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
