@@ -33,7 +33,7 @@ from infra.search.follower import SearchFollower, take_turn
 from infra.search.pgindex import PgIndex
 from infra.search.pgstore import Key, Outrun
 from infra.settings import Settings
-from projections import search
+from projections.search.kinds import KINDS
 from queries.search import Search, Suggest, find, suggest
 from tests.infra.imports.importing import Firm
 from tests.infra.search.elastic import an_index, connect, expected, fill, indexing, up_to_date
@@ -446,7 +446,7 @@ async def test_every_question_a_reader_asks_carries_the_firm_the_kinds_and_what_
         assert set(body["query"]) == {"bool"}
         assert "should" not in body["query"]["bool"]
         assert filters[0] == {"term": {"firm": str(firm.id)}}
-        assert set(filters[1]["terms"]["kind"]) <= set(search.KINDS)
+        assert set(filters[1]["terms"]["kind"]) <= set(KINDS)
         assert filters[2] == {"term": {"gone": False}}
         if not personal:
             fields = looked_into(body)
