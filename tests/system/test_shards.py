@@ -102,9 +102,10 @@ def shown(client: httpx.Client, family: str, position: str) -> bool:
     return True
 
 
-@pytest.fixture
-def served(database: Database, tmp_path: Path) -> Served:
-    return Served(database, tmp_path / "data")
+@pytest.fixture(scope="module")
+def served(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Served:
+    """One folder for all tests of the one database: a database is opened with its own keys alone."""
+    return Served(database, tmp_path_factory.mktemp("data"))
 
 
 def test_two_projectors_divide_the_views_and_one_that_dies_comes_back_and_a_stopped_view_is_resumed(served: Served) -> None:
