@@ -274,7 +274,7 @@ def test_an_event_that_cannot_be_published_stops_the_relay_at_its_position(
 ) -> None:
     write(appender, 10)
     bad = an_append(FIRMS[0])
-    bad.events = [type(e)(**{f: getattr(e, f) for f in e.__dataclass_fields__} | {"public": b"{}"}) for e in bad.events]
+    bad.events = [e._replace(public=b"{}") for e in bad.events]
     appender.append_now(bad)
     write(appender, 10)
     with relaying(settings, fresh):
