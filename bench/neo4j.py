@@ -69,7 +69,7 @@ def record(p: Place) -> list[UUID]:
 def wipe(neo4j: Driver) -> None:
     with neo4j.session() as session:
         session.run("MATCH (n) WHERE NOT n:ChanceryMigration CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
-    st.prepare(neo4j)
+    st.filled(neo4j, st.prepare(neo4j).number)
 
 
 class _Kept(st.Store):

@@ -12,7 +12,7 @@ from commands.undo import NotTheWay, Undo, final, undoing
 from domain import consent, firms, keys, members
 from domain.consent import CONSENT
 from domain.consent import events as acts
-from domain.consent.words import Capture, RecordId, Status
+from domain.consent.words import Capture, Link, RecordId, Status
 from domain.firms import FIRM
 from domain.keys import KEY, Revocation
 from domain.members import ADDRESS, MEMBER, authority
@@ -175,13 +175,9 @@ class RenewalStands(NotTheWay):
     """It renewed a consent that stood already, so declaring it invalid would end that one too. Withdraw or revoke it instead."""
 
 
-def _common(u: Undo) -> dict[str, Any]:
-    return {
-        "at": u.w.now,
-        "capture": Capture(controller=u.w.firm, actor=u.w.actor.kind, remark=u.reason),
-        "record_id": RecordId(u.w.new_id()),
-        "prev": u.w.entities[CONSENT.type, u.id].leaf_hash,
-    }
+def _link(u: Undo) -> Link:
+    capture = Capture(controller=u.w.firm, actor=u.w.actor.kind, remark=u.reason)
+    return Link(at=u.w.now, capture=capture, record_id=RecordId(u.w.new_id()), prev=u.w.entities[CONSENT.type, u.id].leaf_hash)
 
 
 @chain(acts.ConsentGiven, over=True, aside=True)
@@ -196,17 +192,17 @@ def consent_given(u: Undo) -> Any:
         raise RenewalStands
     if any(u.now.marks.get((p.key, e.channel)) != after.marks.get((p.key, e.channel)) for p in e.purposes):
         raise SaidSince
-    return consent.invalidate(u.now, purposes=e.purposes, channel=e.channel, **_common(u))
+    return consent.invalidate(u.now, _link(u), purposes=e.purposes, channel=e.channel)
 
 
 @chain(acts.ContactSuppressed, over=True)
 def contact_suppressed(u: Undo) -> Any:
-    return consent.lift(u.now, reason=u.e.reason, channel=u.e.channel, contact_point_ref=u.e.contact_point_ref, **_common(u))
+    return consent.lift(u.now, _link(u), reason=u.e.reason, channel=u.e.channel, contact_point_ref=u.e.contact_point_ref)
 
 
 @chain(acts.SuppressionLifted, over=True)
 def suppression_lifted(u: Undo) -> Any:
-    return consent.suppress(u.now, reason=u.e.reason, channel=u.e.channel, contact_point_ref=u.e.contact_point_ref, **_common(u))
+    return consent.suppress(u.now, _link(u), reason=u.e.reason, channel=u.e.channel, contact_point_ref=u.e.contact_point_ref)
 
 
 ASKED = "The person was asked, which can't be unasked. The request ends by itself, or when the person answers."

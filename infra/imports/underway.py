@@ -19,6 +19,7 @@ from infra.imports.into.kernel import Carrier, Carry, Carrying, Names, Outcome, 
 from infra.imports.keep import KeptRow, RowStore, json_of
 from infra.imports.reports import Pace, Report
 from infra.imports.rows import FileDefect, Mapped, RowError, refusal
+from infra.plainly import reason
 from infra.record.bulk import Bulk, Task
 from infra.record.execute import now
 from infra.record.vault import Vault
@@ -133,8 +134,8 @@ class RowsUnderWay:
             try:
                 outcome = await row.carry.run(w, carrying)
             except ValidationError as bad:
-                first = bad.errors(include_url=False, include_context=False, include_input=False)[0]
-                raise RowUnusable(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+                first = bad.errors(include_url=False, include_input=False)[0]
+                raise RowUnusable(f"{'.'.join(map(str, first['loc']))}: {reason(first)}") from None
             row.carrying = carrying
             return {"outcome": outcome, "issues": [{"line": e.line, "field": e.field, "reason": e.reason} for e in carrying.issues]}
 

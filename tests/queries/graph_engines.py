@@ -69,6 +69,7 @@ class Neo4jEngine:
     def take(self, events: Sequence[Recorded], batch: int = 1_000) -> None:
         wipe(self._neo4j)
         build = st.prepare(self._neo4j).number
+        st.filled(self._neo4j, build)
         store = Store(self._neo4j, Sealer(KEY), build)
         router = Router(st.VIEWS)
         foldings: dict[str, Folding[object]] = {}

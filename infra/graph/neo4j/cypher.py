@@ -102,7 +102,7 @@ class _Worker:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 limit=MOST_BYTES * 2,
-                process_group=0,
+                start_new_session=True,
             )
         )
         made._send({"uri": address.uri, "auth": address.auth})

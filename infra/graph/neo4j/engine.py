@@ -186,7 +186,7 @@ class Neo4jGraph:
 
     async def _begin(self) -> int:
         if self._build is None:
-            found = await self._client.rows("MATCH (b:ChanceryBuild {live: true}) RETURN b.build, b.position", {})
+            found = await self._client.rows("MATCH (b:ChanceryBuild {live: true}) WHERE b.filling IS NULL RETURN b.build", {})
             if not found:
                 raise await self._away(filling=True)
             known = self._reader.moment.known_at

@@ -288,10 +288,13 @@ class Neo4jFollower:
                     listening.execute(f"LISTEN {CHANNEL}")
                     build = self.prepare(neo4j, c, stop)
                     filler = Filler(neo4j, self._vault, build.number, live=True, batch=self._batch)
-                    pause = 0.1
+                    pause, filled = 0.1, False
                     while not stop.is_set():
                         if not self._stopped(c):
-                            self._follow(c, filler, stop)
+                            reached = self._follow(c, filler, stop)
+                            if reached and not filled:
+                                st.filled(neo4j, build.number)
+                            filled = filled or reached
                         for _ in listening.notifies(timeout=0.5, stop_after=1):
                             pass
             except Outrun:
@@ -330,7 +333,8 @@ class Neo4jFollower:
         except AlreadyRebuilding:
             pass
 
-    def _follow(self, c: psycopg.Connection[Any], filler: Filler, stop: Event) -> None:
+    def _follow(self, c: psycopg.Connection[Any], filler: Filler, stop: Event) -> bool:
+        """Whether it came to the end of the record."""
         (head,) = c.execute("SELECT position FROM record.head").fetchone() or (0,)
         said = time.monotonic()
 
@@ -349,6 +353,9 @@ class Neo4jFollower:
             stop.wait(random.uniform(0.01, 0.1))  # noqa: S311 # nosec B311 - so that two do not go on meeting
         except Poisoned as e:
             self._stop(c, e.position or 0, type(e.error).__name__)
+        else:
+            return not stop.is_set()
+        return False
 
     # --- what is shown
 

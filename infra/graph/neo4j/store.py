@@ -300,10 +300,16 @@ def _first(tx: Any) -> None:
     tx.run("MERGE (g:ChanceryGraph {one: 1}) SET g.held = timestamp()").consume()
     if tx.run("MATCH (b:ChanceryBuild {live: true}) RETURN count(b)").single()[0] == 0:
         tx.run(
-            "MERGE (b:ChanceryBuild {build: $build}) SET b.position = 0, b.version = $version, b.live = true",
+            "MERGE (b:ChanceryBuild {build: $build}) SET b.position = 0, b.version = $version, b.live = true, b.filling = true",
             build=BUILDS[0],
             version=VERSION,
         ).consume()
+
+
+def filled(driver: Driver, number: int) -> None:
+    """Let the first build answer: it has been to the end of the record."""
+    with driver.session() as session:
+        session.run("MATCH (b:ChanceryBuild {build: $build, filling: true}) REMOVE b.filling", build=number).consume()
 
 
 def builds(driver: Driver) -> list[Build]:
@@ -345,7 +351,7 @@ def swap(driver: Driver, number: int, *, backwards: bool = False) -> int | None:
             raise Outrun
         if not backwards and any(r["live"] and r["position"] > ours["position"] for b, r in standing.items() if b != number):
             return None
-        tx.run("MATCH (b:ChanceryBuild) SET b.live = b.build = $number", number=number).consume()
+        tx.run("MATCH (b:ChanceryBuild) SET b.live = b.build = $number, b.filling = null", number=number).consume()
         return int(ours["position"])
 
     with driver.session() as session:

@@ -355,7 +355,7 @@ def test_a_folder_under_a_private_one_is_not_reachable_by_others(tmp_path: Path)
 
 def test_the_command_line_refuses_what_it_does_not_know_and_says_what_there_is(tmp_path: Path) -> None:
     found = CliRunner().invoke(app, ["engines", "up", "--only", "kafka,redis", "--data", str(tmp_path)])
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert "There is no engine redis. There are kafka, elasticsearch, neo4j." in found.stderr
 
 

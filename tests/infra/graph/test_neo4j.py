@@ -312,16 +312,6 @@ def test_constraints_and_indexes_are_migrated_once_and_a_changed_migration_is_re
             session.run("MATCH (m:ChanceryMigration {number: 99}) DELETE m").consume()
 
 
-def test_what_is_too_much_for_neo4j_at_once_is_cut_into_smaller_batches(empty: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    empty.write(900)
-    empty.project()
-    monkeypatch.setattr(st, "WRITE_SECONDS", 1.0)
-    with structlog.testing.capture_logs() as said:
-        f = fill(empty, batch=8_000)
-    assert [s["events"] for s in said if s["event"] == "graph.smaller_batches"][:1] == [4_000]
-    assert f.digest() == postgres_digest(empty.database)
-
-
 def test_no_statement_of_the_port_can_be_asked_without_its_scope() -> None:
     assert len(CYPHER) == 10
     for name, text in CYPHER.items():

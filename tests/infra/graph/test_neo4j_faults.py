@@ -12,12 +12,16 @@ from contextlib import contextmanager
 import orjson
 import psutil
 import pytest
+import structlog
 from neo4j.exceptions import TransientError
 
 from infra.database import Database
+from infra.engines import servers
 from infra.engines.run import Engines
+from infra.engines.servers import SERVERS, Site
 from infra.graph.neo4j import store as st
-from infra.graph.neo4j.follower import postgres_digest
+from infra.graph.neo4j.follower import Filler, postgres_digest
+from infra.record import wire
 from tests.engines import CACHE
 from tests.infra.graph.places import Place
 from tests.queries.graph_engines import address_of
@@ -25,12 +29,23 @@ from tests.queries.graph_engines import address_of
 BATCH = 25
 
 
+class Narrow(servers.Neo4j):
+    """A server that lets a transaction take a twelfth of the memory it usually lets it take."""
+
+    def settings(self, site: Site) -> str:
+        values = super().settings(site)
+        assert "db.memory.transaction.max=192m" in values
+        return values.replace("db.memory.transaction.max=192m", "db.memory.transaction.max=16m")
+
+
 @pytest.fixture(scope="module")
 def engines(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engines]:
-    """A Neo4j of its own."""
-    made = Engines(tmp_path_factory.mktemp("engines"), CACHE)
-    yield made
-    made.forget()
+    """A Neo4j of its own, whose transactions may take little memory."""
+    with pytest.MonkeyPatch.context() as m:
+        m.setitem(SERVERS, "neo4j", Narrow())
+        made = Engines(tmp_path_factory.mktemp("engines"), CACHE)
+        yield made
+        made.forget()
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +60,7 @@ def place(database: Database, engines: Engines, tmp_path_factory: pytest.TempPat
 def empty(place: Place) -> Place:
     """Neo4j has nothing yet."""
     with place.neo4j() as d, d.session() as session:
-        session.run("MATCH (n) WHERE NOT n:ChanceryMigration CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
+        session.run("MATCH (n) WHERE NOT n:ChanceryMigration CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 500 ROWS").consume()
     with place.database.connect("record") as c:
         c.execute("DELETE FROM chancery.projections WHERE name = 'graph'")
     return place
@@ -185,4 +200,16 @@ def test_a_rebuild_killed_in_the_middle_leaves_the_graph_that_serves_and_is_clea
         with empty.following():
             empty.until(empty.write(2))
         assert len(st.builds(d)) == 1
+    whole(empty)
+
+
+def test_what_is_too_much_for_neo4j_at_once_is_cut_into_smaller_batches(empty: Place) -> None:
+    empty.write(900)
+    empty.project()
+    f = empty.follower(batch=8_000)
+    with structlog.testing.capture_logs() as said, empty.neo4j() as d, empty.database.connect("record") as c:
+        wire.register(c)
+        build = f.prepare(d, c)
+        Filler(d, empty.vault, build.number, live=True, batch=8_000).catch_up(c)
+    assert [s["events"] for s in said if s["event"] == "graph.smaller_batches"][:1] == [4_000]
     whole(empty)

@@ -12,6 +12,7 @@ import orjson
 import psutil
 import pytest
 import pytest_asyncio
+import uvloop
 
 from commands.contacts import CreateContact
 from commands.deals import AddParty, OpenDeal, WinDeal
@@ -22,6 +23,9 @@ from domain.members import Role
 from infra.bootstrap import opened
 from infra.database import Database
 from infra.engines.run import Engines
+from infra.graph.neo4j import store
+from infra.graph.neo4j.client import driver
+from infra.graph.neo4j.cypher import _Worker
 from infra.graph.neo4j.follower import Neo4jFollower, postgres_digest
 from infra.reading import NOW
 from infra.settings import Settings
@@ -171,6 +175,35 @@ async def test_an_analyst_asks_in_cypher_with_parameters_and_sees_no_name(house:
         0
     ] == 200
     assert (await ask(analyst, "MATCH p = shortestPath((a:Contact)-[*..4]-(b:Deal)) RETURN length(p)"))[0] == 200
+
+
+def test_what_runs_a_query_starts_under_the_loop_that_serves(url: str) -> None:
+    address = address_of(url)
+
+    async def work() -> dict[str, Any] | None:
+        worker = await _Worker.start(address)
+        try:
+            return await worker.ask({"text": "RETURN 1 AS one", "parameters": {}, "rows": 5, "seconds": 5.0, "by": "a test"})
+        finally:
+            await worker.end()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        assert runner.run(work()) is not None
+
+
+async def test_a_graph_that_is_filled_for_the_first_time_says_so_and_answers_nothing_yet(house: House, url: str) -> None:
+    address = address_of(url)
+    asked = f"/v1/graph/contact/{house.ids['anna']}/neighbourhood"  # type: ignore[attr-defined]
+    with driver(address) as neo4j, neo4j.session() as session:
+        session.run("MATCH (b:ChanceryBuild {live: true}) SET b.filling = true").consume()
+        try:
+            away = await house.client.get(asked)
+            assert (away.status_code, away.json()["type"]) == (503, "urn:chancery:problem:engine-filling"), away.text
+        finally:
+            live = store.live(neo4j)
+            assert live is not None
+            store.filled(neo4j, live.number)
+    assert (await house.client.get(asked)).status_code == 200
 
 
 async def test_cypher_needs_its_permission(house: House) -> None:
