@@ -35,7 +35,10 @@ def test_many_calls_at_once_on_one_key_are_told_when_to_come_again(tmp_path: Pat
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CHANCERY_")}
     environment |= {"CHANCERY_RATE_PER_SECOND": str(RATE), "CHANCERY_RATE_BURST": str(BURST), "PYTHONUNBUFFERED": "1"}
     command = [*SERVE, "--port", str(port), "--data", str(tmp_path / "data")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment) as server:
+    with (
+        (tmp_path / "complaints").open("w+") as complaints,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment) as server,
+    ):
         try:
             said = []
             for line in server.stdout or ():
@@ -43,7 +46,7 @@ def test_many_calls_at_once_on_one_key_are_told_when_to_come_again(tmp_path: Pat
                 if line.startswith("Health"):
                     break
             found = re.search(r"chy_\w+", "".join(said))
-            assert found is not None, said
+            assert found is not None, (said, (tmp_path / "complaints").read_text())
             answers = all_at_once(port, found[0])
             server.send_signal(signal.SIGINT)
             server.wait(timeout=30)
