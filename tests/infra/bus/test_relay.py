@@ -381,6 +381,8 @@ def set_config(admin: AdminClient, topic: str, key: str, value: str) -> None:
     entry = ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])
     admin.incremental_alter_configs([resource])[resource].result(10)
+    asked = ConfigResource(ResourceType.TOPIC, topic)
+    until(lambda: admin.describe_configs([asked])[asked].result(10)[key].value == value)  # brokers follow what was altered
 
 
 def test_a_topic_that_would_lose_events_is_refused_with_what_to_do(
