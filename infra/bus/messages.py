@@ -231,8 +231,3 @@ def decode(headers: Iterable[tuple[str, bytes | str | None]] | None, value: byte
         )
     except ValueError as e:  # a number, a time, an id or a text that is none; its value may be anyone's and is not repeated
         raise NotAnEvent(f"The message is not an event of Chancery: a header can't be read ({type(e).__name__}).") from e
-
-
-def cloudevent(message: Message) -> dict[str, Any]:
-    """The same event in the JSON format of CloudEvents, for tools that take one JSON object."""
-    return {**message.attributes, "datacontenttype": CONTENT_TYPE, "data": message.content}

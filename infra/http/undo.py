@@ -14,13 +14,13 @@ from starlette.responses import Response
 
 from commands.kernel import Actor, Work
 from commands.undo import Step, UndoCommand, planned
+from domain.hints import personal_mark
 from domain.kernel import FirmId
 from infra.http.commands import json_object, read_body
 from infra.http.reads import json_response
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service
 from infra.imports.undo import undo as undo_import
-from infra.projector.tables import is_personal
 from infra.record.codec import CODECS, json_codec
 from infra.record.execute import now
 from infra.record.explain import rows_along
@@ -107,7 +107,7 @@ def _shown(event: Any, *, personal: bool) -> dict[str, Any]:
         value = getattr(event, f.name)
         if value is None:
             continue
-        if is_personal(hints[f.name]) and not personal:
+        if personal_mark(hints[f.name]) is not None and not personal:
             out.setdefault("masked", []).append(f.name)
         else:
             out[f.name] = json_codec(hints[f.name])[0](value)

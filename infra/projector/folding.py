@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import psycopg
 
-from infra.projector.routing import CannotSay, Router, Touched
+from infra.projector.routing import Touched
 from infra.projector.tables import Key, Slice, Table, Write, run
 from infra.record import wire
 from projections.kernel import Recorded, View
@@ -267,15 +267,3 @@ def fold_lines(folding: Folding[Any], c: psycopg.Connection[Any], touched: Touch
         raise
     except Exception as e:
         raise Poisoned(folding.view.name, None, e) from e
-
-
-def fold_batch(view: View[Any], table: Table[Any], c: psycopg.Connection[Any], events: Iterable[Recorded]) -> None:
-    """Apply events to a view: each key's row is read once, folded in memory, and written once with what it superseded.
-
-    Raises Poisoned with the event's position when a fold fails, without one when the database refuses the batch.
-    """
-    try:
-        touched = Router([view]).route(events).get(view.name, [])
-    except CannotSay as e:
-        raise Poisoned(e.view, e.position, e.error) from e
-    fold_lines(Folding(view, table), c, touched)

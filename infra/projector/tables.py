@@ -6,21 +6,20 @@ import hashlib
 import itertools
 import operator
 import struct
-import types
 import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Generic, Literal, TypeVar, get_args, get_origin
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 from uuid import UUID
 
 import orjson
 import psycopg
 from psycopg.types.numeric import DecimalBinaryDumper
 
-from domain.kernel import Personal
+from domain.hints import bare, personal_mark
 from infra.record import wire
 from infra.record.codec import json_codec
 from projections.kernel import View
@@ -133,32 +132,10 @@ def array(oid: int, fields: Sequence[bytes]) -> bytes:
     return _HEADER.pack(1, 1, oid, len(fields), 1) + b"".join(fields)
 
 
-def bare(hint: Any) -> Any:
-    """A hint without its marks and without None."""
-    while True:
-        if hasattr(hint, "__supertype__"):
-            hint = hint.__supertype__
-        elif get_origin(hint) is Annotated:
-            hint = get_args(hint)[0]
-        elif get_origin(hint) in (typing.Union, types.UnionType):
-            inner = [a for a in get_args(hint) if a is not type(None)]
-            if len(inner) != 1:
-                return hint
-            hint = inner[0]
-        else:
-            return hint
-
-
-def is_personal(hint: Any) -> bool:
-    if get_origin(hint) is Annotated:
-        return any(isinstance(m, Personal) for m in hint.__metadata__) or is_personal(get_args(hint)[0])
-    return get_origin(hint) in (typing.Union, types.UnionType) and any(is_personal(a) for a in get_args(hint))
-
-
 def column(name: str, hint: Any) -> Column:
     """The column of a row's field."""
     kind = bare(hint)
-    personal = is_personal(hint)
+    personal = personal_mark(hint) is not None
 
     def plain(type: str, oid: int, field: Field, back: Callable[[Any], Any] = _same) -> Column:
         return Column(name, type, type, oid, field, field, back, personal)

@@ -19,6 +19,7 @@ from uuid import UUID
 
 import orjson
 
+from domain.hints import personal_mark
 from domain.kernel import EVENTS, UPCASTERS, Invalid, Personal
 from infra.ids import parse, random_bytes, text
 
@@ -217,16 +218,12 @@ def _fields(cls: type) -> list[_Field]:
     out = []
     for f in dataclasses.fields(cls):
         hint = hints[f.name]
-        if get_origin(hint) in (typing.Union, types.UnionType):  # Annotated inside the union
-            marked = [m for a in get_args(hint) if get_origin(a) is Annotated for m in a.__metadata__ if isinstance(m, Personal)]
-        else:
-            marked = [m for m in getattr(hint, "__metadata__", ()) if isinstance(m, Personal)]
         bare = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         empty: Any = () if get_origin(bare) is tuple else {} if get_origin(bare) in (dict, Mapping) else "" if bare is str else None
         if f.default is not dataclasses.MISSING:
             empty = f.default
         encode, decode = _codec(hint)
-        out.append(_Field(f.name, encode, decode, marked[0] if marked else None, empty))
+        out.append(_Field(f.name, encode, decode, personal_mark(hint), empty))
     return out
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from infra.projector.tables import is_personal
+from domain.hints import personal_mark
 from infra.record.history import Source, shape_of
 from infra.record.reader import read_stream
 from infra.record.vault import Vault
@@ -84,7 +84,7 @@ def _told(r: Recorded, *, personal: bool) -> Mapping[str, Any]:
     }
     reason = getattr(r.event, "reason", None)
     if reason is not None:
-        sealed = is_personal(typing.get_type_hints(type(r.event), include_extras=True)["reason"])
+        sealed = personal_mark(typing.get_type_hints(type(r.event), include_extras=True)["reason"]) is not None
         told |= {"reason_masked": True} if sealed and not personal else {"reason": reason}
     return told
 

@@ -10,8 +10,8 @@ from uuid import UUID
 import orjson
 import psycopg
 
+from domain.hints import personal_mark
 from domain.kernel import FirmId
-from infra.projector.tables import is_personal
 from infra.record.codec import json_codec
 from infra.record.reader import read_stream_rows
 from infra.record.vault import Vault
@@ -25,7 +25,7 @@ class _Shape:
     def __init__(self, row: type) -> None:
         hints = typing.get_type_hints(row, include_extras=True)
         self.fields = [
-            (f.name, json_codec(hints[f.name])[0], is_personal(hints[f.name]))
+            (f.name, json_codec(hints[f.name])[0], personal_mark(hints[f.name]) is not None)
             for f in dataclasses.fields(row)
             if not is_hidden(hints[f.name])
         ]

@@ -1,5 +1,7 @@
 """Databases and parts of the record for tests that break them."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,6 +11,14 @@ from infra.database import Database
 from infra.record.appender import Appender
 from infra.record.vault import Vault
 from tests.databases import copied
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that the user who runs PostgreSQL gets into, whatever other test runs do to theirs."""
+    made = Path(tempfile.mkdtemp(prefix="chancery-tests-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import tempfile
 import threading
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -38,11 +37,8 @@ async def living(settings: Settings) -> AsyncIterator[House]:
 
 
 @pytest.fixture
-def tmp_path() -> Iterator[Path]:
-    """A folder that the user who runs PostgreSQL gets into, whatever other test runs do to theirs."""
-    folder = Path(tempfile.mkdtemp(prefix="chancery-tests-backup-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+def tmp_path(folder: Path) -> Path:
+    return folder
 
 
 @pytest.fixture

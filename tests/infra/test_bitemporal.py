@@ -13,13 +13,13 @@ from psycopg.rows import dict_row
 
 from domain.kernel import FirmId
 from infra.database import Database
-from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.reading import Moment
 from infra.record import wire
 from projections.kernel import Recorded, View
 from queries.kernel import Collection
 from queries.listing import compile_list
+from tests.folding import fold_batch
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 FIRM = FirmId(uuid4())

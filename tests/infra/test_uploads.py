@@ -19,7 +19,6 @@ from domain.kernel import Invalid, NotFound, Refused
 from infra import uploads
 from infra.blobs import PIECE, FolderBlobs
 from infra.database import Database
-from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.reading import Readers
 from infra.record import wire
@@ -27,6 +26,7 @@ from infra.uploads import STATUSES, content_disposition, receive, send
 from projections.document_versions import DOCUMENT_VERSIONS
 from projections.documents import DOCUMENTS
 from tests.desk import Desk
+from tests.folding import fold_batch
 
 MOST = 5 * PIECE
 

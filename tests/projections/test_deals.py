@@ -19,7 +19,6 @@ from commands.offers import CancelOffer, SelectOffer, SendOffer
 from commands.pipelines import DefinePipeline, NewStage, RedefinePipeline, StageAsWished
 from domain.kernel import FirmId
 from infra.database import Database
-from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.record import wire
 from projections.deal_activities import DEAL_ACTIVITIES
@@ -27,6 +26,7 @@ from projections.deals import DEALS
 from projections.offers import OFFERS
 from projections.pipelines import PIPELINES, STAGES
 from tests.desk import Desk
+from tests.folding import fold_batch
 
 VIEWS = [PIPELINES, STAGES, DEALS, OFFERS, DEAL_ACTIVITIES]
 

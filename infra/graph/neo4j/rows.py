@@ -16,7 +16,8 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from infra.projector.tables import Key, Slice, bare
+from domain.hints import bare
+from infra.projector.tables import Key, Slice
 from infra.record import wire
 from infra.record.codec import json_codec
 from projections.kernel import VIEWS, View

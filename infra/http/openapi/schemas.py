@@ -8,8 +8,8 @@ from typing import Any, get_type_hints
 from pydantic import TypeAdapter
 
 from commands.kernel import COMMANDS
+from domain.hints import personal_mark
 from infra.http.openapi.parts import REF, UUID_SCHEMA
-from infra.projector.tables import is_personal
 from queries.kernel import COLLECTIONS, QUERIES, Collection
 from queries.listing.fields import is_hidden
 
@@ -69,7 +69,7 @@ class Schemas:
         for field in [f for f, hint in hints.items() if is_hidden(hint)]:
             schema["properties"].pop(field)
         for field, sub in schema.get("properties", {}).items():
-            if is_personal(hints.get(field)):
+            if personal_mark(hints.get(field)) is not None:
                 sub["x-chancery-personal"] = True
         etag = "The ETag, for If-Match." if c.stream is not None else "0: the row lies inside another record, whose version counts."
         schema["properties"] |= {

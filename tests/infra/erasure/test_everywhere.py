@@ -1,9 +1,6 @@
 """What identified an erased person is nowhere on any disk: not in PostgreSQL's log, nor in what the engines keep, nor after a replay."""
 
 import asyncio
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +16,6 @@ from tests.infra.erasure.test_erasure import a_person, dump, erased, found_in, s
 from tests.infra.test_backup import living
 
 CANARY = "Qwortzelbyx"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="chancery-tests-everywhere-"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 @pytest.fixture

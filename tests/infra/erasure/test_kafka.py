@@ -2,11 +2,9 @@
 
 import asyncio
 import os
-import shutil
 import signal
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -42,13 +40,6 @@ from tests.infra.test_backup import living
 from tests.infra.writing import scalar
 
 CANARY = "Vlozquerpyk"
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    made = Path(tempfile.mkdtemp(prefix="chancery-tests-kafka-"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
 
 
 def set_for(folder: Path, kafka: str) -> Settings:
