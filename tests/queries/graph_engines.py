@@ -15,7 +15,7 @@ from infra.graph.neo4j.engine import Neo4jGraph
 from infra.graph.neo4j.rows import Sealer
 from infra.graph.neo4j.store import Store
 from infra.graph.postgres import PostgresGraph
-from infra.projector.folding import Folding, fold_batch
+from infra.projector.folding import Folding
 from infra.projector.routing import Router
 from infra.projector.tables import Table
 from infra.reading import NOW, Moment, Readers
@@ -25,6 +25,7 @@ from projections.graph_nodes import GRAPH_NODES
 from projections.kernel import Recorded
 from queries.graph.port import Graph
 from tests import engines
+from tests.folding import fold_batch
 
 KEY = bytes(32)
 

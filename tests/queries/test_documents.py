@@ -10,7 +10,6 @@ from commands.folders import ArchiveFolder, MoveFolder
 from domain.kernel import NotFound
 from infra.blobs import FolderBlobs
 from infra.database import Database
-from infra.projector.folding import fold_batch
 from infra.projector.tables import Table
 from infra.reading import PgReader, Readers
 from infra.record import wire
@@ -31,6 +30,7 @@ from queries.document_versions import (
 from queries.folders import FolderPath, folder_path
 from tests.commands.test_documents import added, folder, kept
 from tests.desk import Desk
+from tests.folding import fold_batch
 
 VIEWS = (DOCUMENTS, DOCUMENT_VERSIONS, DOCUMENT_HOLDS, DOCUMENT_LINKS, FOLDERS)
 ALL = frozenset({"documents:read", "personal:read"})

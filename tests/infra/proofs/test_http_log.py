@@ -64,7 +64,7 @@ async def policy(house: House) -> Policy:
 
 
 async def test_a_written_event_is_proved_to_whoever_has_the_vkey(house: House) -> None:
-    _, position = await contact(house, "Ann")
+    _, position = await contact(house, "Ann-Sofie Öst")
     done = await house.client.get("/v1/log/proofs", params={"position": position})
     assert done.status_code == 200, done.text
     assert len(done.content) <= 1_500
@@ -73,7 +73,7 @@ async def test_a_written_event_is_proved_to_whoever_has_the_vkey(house: House) -
     bundle = await house.client.get(f"/v1/log/tile/entries/000.p/{checkpoint.size}")
     entries = unbundle(bundle.content)
     assert b"contacts.Created.v1" in entries[proof.index]
-    assert b"Ann" not in bundle.content
+    assert b"Ann-Sofie" not in bundle.content  # a hyphen is in no base64
     assert proof.verify(leaf_hash(entries[proof.index]), (await policy(house)).accept) == checkpoint
     same = await house.client.get(f"/v1/log/proofs/{proof.index}")
     assert TlogProof.parse(same.content).index == proof.index
