@@ -205,12 +205,14 @@ class SupposedDependency(Query):
 
 class WhatIf(Query):
     id: UUID
-    estimates: Annotated[dict[UUID, Minutes], Field(default_factory=dict, max_length=MOST_CHANGES)]
+    estimates: Annotated[dict[UUID, Minutes], Field(max_length=MOST_CHANGES)] = Field(default_factory=dict)
     add_tasks: Annotated[tuple[SupposedTask, ...], Field(max_length=MOST_CHANGES)] = ()
     remove_tasks: Annotated[tuple[UUID, ...], Field(max_length=MOST_CHANGES)] = ()
     add_dependencies: Annotated[tuple[SupposedDependency, ...], Field(max_length=MOST_CHANGES)] = ()
     remove_dependencies: Annotated[tuple[UUID, ...], Field(max_length=MOST_CHANGES)] = ()
-    lags: Annotated[dict[UUID, Lag], Field(default_factory=dict, max_length=MOST_CHANGES, description="New lags by dependency.")]
+    lags: Annotated[dict[UUID, Lag], Field(max_length=MOST_CHANGES, description="New lags by dependency.")] = Field(
+        default_factory=dict
+    )
 
 
 @query(
