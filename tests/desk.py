@@ -8,6 +8,7 @@ from uuid import UUID, uuid4, uuid5
 
 from commands.kernel import COMMANDS, Actor, Command, Entity, Made, Work
 from domain.kernel import EVENTS, FirmId, Stream
+from infra.blobs import BlobStore
 from projections.kernel import Recorded, View
 from tests.once import Once
 
@@ -15,6 +16,8 @@ NAMES: dict[type, str] = {}
 
 
 class Desk:
+    blobs: BlobStore  # given by a test whose commands look for contents
+
     def __init__(self) -> None:
         self.firm = FirmId(uuid4())
         self.now = datetime(2026, 1, 5, 9, 0, tzinfo=UTC)

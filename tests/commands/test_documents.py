@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, strategies
 from pydantic import ValidationError
 
-from commands import documents as commands
 from commands.contacts import CreateContact
 from commands.documents import (
     AddDocument,
@@ -30,6 +29,7 @@ from commands.documents import (
     UnlinkDocument,
 )
 from commands.folders import ArchiveFolder, CreateFolder, MoveFolder, RenameFolder, RestoreFolder
+from commands.kernel import COMMANDS
 from domain.documents import (
     DocumentAdded,
     DocumentDescribed,
@@ -162,7 +162,7 @@ async def test_a_held_document_is_kept_until_the_hold_is_lifted(desk: Desk) -> N
 
 
 async def test_holds_and_shorter_retention_need_the_permission_for_holds() -> None:
-    specs = {s.name: s.permission for s in commands.command.__globals__["COMMANDS"].values() if s.name.startswith("documents.")}
+    specs = {s.name: s.permission for s in COMMANDS.values() if s.name.startswith("documents.")}
     assert {name for name, p in specs.items() if p == "holds:write"} == {
         "documents.place_hold",
         "documents.lift_hold",
@@ -252,8 +252,8 @@ async def test_whatever_is_moved_every_folder_leads_up_to_a_top(moves: list[tupl
         parents[ids[one]] = parent
     for id in ids:
         at, steps = id, 0
-        while parents[at] is not None:
-            at, steps = parents[at], steps + 1
+        while (above := parents[at]) is not None:
+            at, steps = above, steps + 1
             assert steps <= 6
 
 

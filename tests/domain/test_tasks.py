@@ -1,6 +1,6 @@
 import dataclasses
 from datetime import UTC, datetime, timedelta
-from typing import get_type_hints
+from typing import get_args, get_type_hints
 from uuid import UUID, uuid4
 
 import pytest
@@ -175,7 +175,7 @@ def test_a_comment_is_amended_and_removed_by_its_id() -> None:
 @pytest.mark.invariant("T9")
 def test_text_about_a_person_is_sealed_for_the_contact_the_task_is_about() -> None:
     marked = {"title", "description", "reason", "text", "resource"}
-    for cls in e.Event.__args__:
+    for cls in get_args(e.Event):
         hints = get_type_hints(cls, include_extras=True)
         for field in dataclasses.fields(cls):
             personal = [m for m in getattr(hints[field.name], "__metadata__", ()) if isinstance(m, Personal)]
@@ -184,7 +184,7 @@ def test_text_about_a_person_is_sealed_for_the_contact_the_task_is_about() -> No
                 assert not mark.subject or hints[mark.subject] in (UUID, UUID | None)
 
 
-steps = st.lists(st.sampled_from(tasks.Step.__args__), max_size=30)
+steps = st.lists(st.sampled_from(get_args(tasks.Step)), max_size=30)
 
 
 @pytest.mark.invariant("T5")

@@ -106,9 +106,9 @@ async def test_one_firm_does_not_find_what_another_sent(store: BlobStore) -> Non
         await read(store, blob.sha256, OTHER)
     with store.local(OTHER, blob.sha256, most=10) as path:
         assert path is None
-    for path in ("../" + blob.sha256, "a" * 63, blob.sha256.upper(), f"{blob.sha256}\n", ""):
+    for name in ("../" + blob.sha256, "a" * 63, blob.sha256.upper(), f"{blob.sha256}\n", ""):
         with pytest.raises(ValueError, match="not a SHA-256"):
-            await store.find(FIRM, path)
+            await store.find(FIRM, name)
     assert (await store.find(FIRM, blob.sha256, file_name="letter.md")).media_type == "text/markdown"
 
 
@@ -182,7 +182,11 @@ async def test_a_content_is_a_file_while_something_reads_it(store: BlobStore) ->
 
 def grow_old(store: BlobStore, server: S3) -> None:
     """Everything that is kept was kept long ago."""
-    folder = store.root if isinstance(store, FolderBlobs) else server.folder / store.place.rpartition("/")[2]
+    if isinstance(store, FolderBlobs):
+        folder = store.root
+    else:
+        assert isinstance(store, S3Blobs)
+        folder = server.folder / store.place.rpartition("/")[2]
     for path in folder.rglob("*"):
         if path.is_file():
             os.utime(path, (1, 1))

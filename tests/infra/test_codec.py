@@ -171,7 +171,7 @@ def test_every_event_comes_back_from_its_public_data_and_its_disclosures(name: s
         for d in disclosures:
             salt, field, _ = json.loads(base64.urlsafe_b64decode(d.text + "=="))
             salts.append(base64.urlsafe_b64decode(salt + "=="))
-            assert field in event_codec.cls.__dataclass_fields__
+            assert field in {f.name for f in dataclasses.fields(event_codec.cls)}
             assert field not in data
             digests.append(base64.urlsafe_b64encode(hashlib.sha256(d.text.encode("ascii")).digest()).decode().rstrip("="))
         assert data.get("_sd", []) == sorted(digests)

@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from commands.documents import AddDocument, AddVersion, DiscardDocument, NewVersion
-from domain.kernel import Invalid, NotFound, Refused
+from domain.kernel import FirmId, Invalid, NotFound, Refused
 from infra import uploads
 from infra.blobs import PIECE, FolderBlobs
 from infra.database import Database
@@ -71,7 +71,7 @@ class Site:
 
 async def refused(_: Request, e: Exception) -> Response:
     assert isinstance(e, Refused)
-    usual = {Invalid: 422, NotFound: 404, Refused: 409}
+    usual: dict[type, int] = {Invalid: 422, NotFound: 404, Refused: 409}
     status = next(s for kind, s in {**STATUSES, **usual}.items() if isinstance(e, kind))
     return JSONResponse({"type": type(e).__name__, "detail": e.why}, status)
 
@@ -132,7 +132,7 @@ async def test_content_arrives_as_its_digest_promises(site: Site) -> None:
 
 @pytest.mark.invariant("BLOB2")
 async def test_a_lost_connection_leaves_nothing_behind(site: Site) -> None:
-    messages = [
+    messages: list[dict[str, Any]] = [
         {"type": "http.request", "body": bytes(2 * PIECE), "more_body": True},
         {"type": "http.disconnect"},
     ]
@@ -249,7 +249,7 @@ async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
 
 async def test_another_firms_content_is_not_found(site: Site) -> None:
     _, url = await site.document(b"Dear Ann")
-    site.desk.firm = uuid4()
+    site.desk.firm = FirmId(uuid4())
     assert (await site.http.get(url)).status_code == 404
 
 

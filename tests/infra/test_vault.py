@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -65,11 +66,12 @@ def test_sealed_values_of_one_event_can_not_change_places(vault: Vault, key: Dat
 @pytest.mark.parametrize("changed", range(4))
 def test_a_wrapped_key_unwraps_as_what_it_is_only(vault: Vault, changed: int) -> None:
     _, row = vault.create(FIRM, uuid4(), "relationship")
+    unwrap = partial(vault.unwrap, epoch=row.epoch, wrapped=row.wrapped)
     names: list[Any] = [row.firm, row.key_id, row.subject, row.purpose]
-    assert vault.unwrap(*names, row.epoch, row.wrapped).key_id == row.key_id
+    assert unwrap(*names).key_id == row.key_id
     names[changed] = "marketing" if changed == 3 else uuid4()
     with pytest.raises(KeysUnusable):
-        vault.unwrap(*names, row.epoch, row.wrapped)
+        unwrap(*names)
 
 
 def test_keys_leave_memory_in_time_also_when_nobody_asks(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,7 +120,7 @@ SHELVES = Collection(
 @contextmanager
 def declared() -> Iterator[None]:
     """The registries hold these two collections and nothing else, until the block ends."""
-    before = dict(COLLECTIONS), dict(RELATIONS)
+    collections, relations = dict(COLLECTIONS), dict(RELATIONS)
     COLLECTIONS.clear()
     RELATIONS.clear()
     collection(SAMPLES)
@@ -132,9 +132,10 @@ def declared() -> Iterator[None]:
     try:
         yield
     finally:
-        for registry, entries in zip((COLLECTIONS, RELATIONS), before, strict=True):
-            registry.clear()
-            registry.update(entries)  # type: ignore[arg-type]
+        COLLECTIONS.clear()
+        RELATIONS.clear()
+        COLLECTIONS.update(collections)
+        RELATIONS.update(relations)
 
 
 TABLES = """

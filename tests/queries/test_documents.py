@@ -1,5 +1,6 @@
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -70,12 +71,13 @@ async def test_versions_are_paged_from_the_first_on(desk: Desk, database: Databa
     id, other = await with_versions(desk, 5), await added(desk, b"other")
     project(database, desk)
     async with readers.reading(desk.firm, ALL) as reader:
-        first = await document_versions(DocumentVersions(id=id, page_size=2), reader)
+        first: Any = await document_versions(DocumentVersions(id=id, page_size=2), reader)
         assert ([v["number"] for v in first["versions"]], first["next_after"]) == ([1, 2], 2)
-        rest = await document_versions(DocumentVersions(id=id, after=2, page_size=3), reader)
+        rest: Any = await document_versions(DocumentVersions(id=id, after=2, page_size=3), reader)
         assert ([v["number"] for v in rest["versions"]], rest.get("next_after")) == ([3, 4, 5], None)
         assert rest["versions"][0]["file_name"] == "v3.md"
-        assert len((await document_versions(DocumentVersions(id=other), reader))["versions"]) == 1
+        others: Any = await document_versions(DocumentVersions(id=other), reader)
+        assert len(others["versions"]) == 1
         with pytest.raises(NotFound):
             await document_versions(DocumentVersions(id=uuid4()), reader)
 
@@ -86,7 +88,8 @@ async def test_names_are_masked_for_whoever_may_not_see_them(desk: Desk, databas
     async with readers.reading(desk.firm, frozenset({"documents:read"})) as reader:
         version = await document_version(DocumentVersion(id=id, number=2), reader)
         assert (version["file_name"], version["author"], version["comment"], version["size"]) == (None, None, None, 1)
-        assert (await folder_path(FolderPath(id=place), reader))["path"][0]["name"] is None
+        way: Any = await folder_path(FolderPath(id=place), reader)
+        assert way["path"][0]["name"] is None
 
 
 async def test_another_firm_sees_nothing(desk: Desk, database: Database, readers: Readers) -> None:
@@ -123,5 +126,5 @@ async def test_a_folders_path_leads_from_the_top_to_it(desk: Desk, database: Dat
     await desk.do(ArchiveFolder(id=top))
     project(database, desk)
     async with readers.reading(desk.firm, ALL) as reader:
-        path = (await folder_path(FolderPath(id=loose), reader))["path"]
-    assert [(step["id"], step["archived"]) for step in path] == [(str(top), True), (str(middle), False), (str(loose), False)]
+        way: Any = await folder_path(FolderPath(id=loose), reader)
+    assert [(step["id"], step["archived"]) for step in way["path"]] == [(str(top), True), (str(middle), False), (str(loose), False)]

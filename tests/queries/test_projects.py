@@ -1,6 +1,7 @@
 import threading
 from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -53,7 +54,7 @@ class Bureau:
             [d for d in rows(DEPENDENCIES).values() if d["project"] == self.project],
         )
 
-    def told(self):
+    def told(self) -> dict[str, Any]:
         net = self.network()
         return net.told(net.solve(), personal=True)
 
@@ -90,7 +91,8 @@ async def test_a_plan_follows_what_changes() -> None:
 async def test_a_reader_who_may_not_see_names_sees_no_titles() -> None:
     b = await Bureau().opened()
     net = b.network()
-    assert {t["title"] for t in net.told(net.solve(), personal=False)["tasks"]} == {None}
+    masked: dict[str, Any] = net.told(net.solve(), personal=False)
+    assert {t["title"] for t in masked["tasks"]} == {None}
 
 
 async def test_a_what_if_tells_the_plan_and_the_difference() -> None:
@@ -106,7 +108,7 @@ async def test_a_what_if_tells_the_plan_and_the_difference() -> None:
         lags={c_to_d: 0},
     )
     recorded = len(b.desk.record)
-    answer = compare(b.network(), question, personal=True)
+    answer: dict[str, Any] = compare(b.network(), question, personal=True)
     assert answer["difference"]["duration_minutes"] == {"before": 2400, "after": 1920, "change": -480}
     assert answer["difference"]["ends_on"] == {"before": date(2026, 1, 9), "after": date(2026, 1, 8)}
     assert answer["difference"]["added"] == [new]
@@ -182,9 +184,9 @@ async def test_plans_are_read_from_the_rows_of_their_own_firm(settings) -> None:
             projector.prepare(connection)
             projector.catch_up(connection, threading.Event())
         async with c.readers.reading(firm, frozenset({"personal:read"})) as r:
-            told = await plan(Plan(id=project), r)
+            told: Any = await plan(Plan(id=project), r)
             comments = await r.all("SELECT text FROM views.task_comments WHERE firm_id = %(firm)s AND task = %(task)s", task=a)
-            supposed = await what_if(WhatIf(id=project, remove_dependencies=(UUID(made["recorded"][0]),)), r)
+            supposed: Any = await what_if(WhatIf(id=project, remove_dependencies=(UUID(made["recorded"][0]),)), r)
         async with c.readers.reading(stranger) as r:
             with pytest.raises(NotFound):
                 await plan(Plan(id=project), r)

@@ -3,6 +3,7 @@ import tarfile
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import get_args
 from uuid import UUID
 
 import pytest
@@ -15,7 +16,7 @@ from queries.schedule import Bond, schedule
 from tests.shared import shared
 
 A, B, C, D, E = (UUID(int=n) for n in range(1, 6))
-FS, SS, FF, SF = DependencyType.__args__
+FS, SS, FF, SF = get_args(DependencyType)
 
 
 def bond(predecessor: UUID, successor: UUID, type: DependencyType = FS, lag: int = 0) -> Bond[UUID]:

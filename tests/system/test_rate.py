@@ -6,6 +6,7 @@ import re
 import signal
 import socket
 import subprocess
+from functools import partial
 from pathlib import Path
 
 from tests.system.test_serve import SERVE, free_port
@@ -24,7 +25,7 @@ def all_at_once(port: int, key: str) -> list[tuple[int, bytes]]:
     answers: list[tuple[int, bytes]] = []
     for s in sockets:
         with s:
-            said = b"".join(iter(lambda s=s: s.recv(65_536), b""))
+            said = b"".join(iter(partial(s.recv, 65_536), b""))
         heads = re.split(rb"(?=HTTP/1\.1 \d{3} )", said)[1:]
         answers += [(int(h[9:12]), h.partition(b"\r\n\r\n")[0].lower()) for h in heads]
     return answers

@@ -22,7 +22,8 @@ from uuid import UUID, uuid4
 import psycopg
 import structlog
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 
 from infra.bus.consumer import Consumer, consume
 from infra.bus.messages import Encoded, encode

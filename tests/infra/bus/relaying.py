@@ -137,6 +137,11 @@ def until(done: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.02)
 
 
+def beyond(database: Database, position: int) -> Callable[[], bool]:
+    """Whether the relay shows that it passed the position, asked at each call."""
+    return lambda: bool(shown(database)["position"] > position)
+
+
 def caught_up(database: Database, seconds: float = 90.0) -> None:
     until(lambda: shown(database)["position"] == head(database), seconds)
 

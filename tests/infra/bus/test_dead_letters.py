@@ -4,7 +4,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import psycopg
@@ -85,7 +85,8 @@ def shown(bus: Bus) -> dict[str, dict[str, str]]:
             if m.value() is None:
                 found.pop(key, None)
             else:
-                found[key] = {k: v.decode() for k, v in m.headers()} | {"value": m.value().decode()}
+                headers = cast("list[tuple[str, bytes]]", m.headers())
+                found[key] = {k: v.decode() for k, v in headers} | {"value": m.value().decode()}
     finally:
         reader.close()
     return found

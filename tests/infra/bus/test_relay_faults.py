@@ -20,6 +20,7 @@ from tests.engines import CACHE
 from tests.infra.bus.relaying import (
     Process,
     assert_published_once_and_in_order,
+    beyond,
     broker,
     caught_up,
     head,
@@ -56,7 +57,7 @@ def test_a_relay_killed_in_the_middle_of_batches_loses_and_doubles_nothing(
         for _ in range(5):
             with Process(settings, fresh, lease=1.0) as relay:
                 before = shown(fresh)["position"]
-                until(lambda before=before: shown(fresh)["position"] > before)
+                until(beyond(fresh, before))
                 time.sleep(draw.random() * 0.3)
                 relay.kill()
     with Process(settings, fresh, lease=1.0) as relay:

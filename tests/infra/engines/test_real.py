@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 from confluent_kafka import Consumer, Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
 from elasticsearch import Elasticsearch
 from neo4j import GraphDatabase
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from email import message_from_bytes
-from email.message import Message
+from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
@@ -24,7 +24,7 @@ class Box:
     """Mail as it arrived."""
 
     def __init__(self) -> None:
-        self.mail: list[Message] = []
+        self.mail: list[EmailMessage] = []
 
     async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
         self.mail.append(message_from_bytes(envelope.content, policy=default))

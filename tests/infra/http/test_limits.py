@@ -19,6 +19,7 @@ from infra.http import app, service
 from infra.http.connection import Connection
 from infra.record.appender import Busy
 from infra.settings import Settings
+from queries.keys import authenticate
 from tests.house import House, a_house
 from tests.infra.http.conftest import Served, read_answer
 
@@ -70,7 +71,6 @@ async def test_a_firm_has_a_quota_a_day_that_outlives_the_process(strict: House,
 
 async def test_a_server_at_its_limit_says_so_at_once(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = asyncio.Event()
-    authenticate = service.authenticate
 
     async def slowly(*args: object) -> object:
         await gate.wait()
@@ -106,7 +106,6 @@ async def test_ten_thousand_bad_keys_neither_reach_the_database_nor_touch_good_o
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = 0
-    authenticate = service.authenticate
 
     async def counted(*args: object) -> object:
         nonlocal asked
@@ -133,7 +132,6 @@ async def test_ten_thousand_bad_keys_neither_reach_the_database_nor_touch_good_o
 
 async def test_a_write_to_one_firm_does_not_make_other_keys_be_asked_again(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
     asked = 0
-    authenticate = service.authenticate
 
     async def counted(*args: object) -> object:
         nonlocal asked
@@ -218,7 +216,6 @@ async def test_of_requests_that_come_in_one_turn_no_more_are_begun_than_there_is
     crowd = served.house._app.state.crowd
     turned_away: list[int] = []
     gate = asyncio.Event()
-    authenticate = service.authenticate
 
     async def slowly(*args: object) -> object:
         await gate.wait()

@@ -12,7 +12,7 @@ from infra.proofs.notes import Verifier
 from infra.proofs.policy import Policy
 from infra.proofs.tiles import Address, addresses, node_from
 from infra.proofs.tlogproof import TlogProof
-from infra.proofs.tree import leaf_hash, root
+from infra.proofs.tree import Node, leaf_hash, root
 from tests.calling import at_home, call
 from tests.infra.proofs.logs import unbundle
 
@@ -63,14 +63,18 @@ def test_the_log_is_there_without_a_server_running(firm: str, tmp_path: Path) ->
     assert json.loads(said("log", "status", "--json"))[0]["lag"] == 0
 
 
+def node_in(folder: Path, size: int) -> Node:
+    tiles = {(a.level, a.place): (folder / str(a)).read_bytes() for a in addresses(size)}
+    return node_from(lambda level, place: tiles[level, place])
+
+
 def test_the_static_log_is_whole_and_grows(firm: str, tmp_path: Path) -> None:
     folder = tmp_path / "log"
     for _ in range(2):
         said("log", "tiles", folder, "--firm", firm)
         checkpoint = trust(firm).accept((folder / "checkpoint").read_bytes())
         paths = {str(a) for a in addresses(checkpoint.size)}
-        tiles = {(a.level, a.place): (folder / str(a)).read_bytes() for a in addresses(checkpoint.size)}
-        assert root(checkpoint.size, node_from(lambda level, place, tiles=tiles: tiles[level, place])) == checkpoint.root
+        assert root(checkpoint.size, node_in(folder, checkpoint.size)) == checkpoint.root
         assert paths <= {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
         said("key", "create", "--firm", firm, "--role", "auditor")
 

@@ -154,7 +154,7 @@ def test_a_poisoned_event_stops_the_index_where_it_stands_and_mending_it_goes_on
     with connect(firm) as c:
         keeper = indexing(firm)
         keeper.prepare(c)
-        monkeypatch.setattr(module.search, "step", poisoned)
+        monkeypatch.setattr(search, "step", poisoned)
         keeper.catch_up(c)
         at, error, position = c.execute(
             "SELECT stopped_at, error, position FROM chancery.projections WHERE name = 'search'"
