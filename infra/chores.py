@@ -13,7 +13,7 @@ import psycopg
 import structlog
 from psycopg_pool import PoolTimeout
 
-from infra.database import DatabaseUnusable
+from infra.database import DatabaseUnusable, interrupted
 from infra.followers import Parts, Progress
 
 log = structlog.get_logger()
@@ -47,7 +47,7 @@ class Chore(ABC):
             try:
                 self._run(stop)
             except (psycopg.Error, PoolTimeout, DatabaseUnusable) as e:  # the database goes away and comes back
-                log.warning("chore.interrupted", chore=self.name, error=type(e).__name__)
+                interrupted(log, "chore.interrupted", e, chore=self.name)
                 stop.wait(2.0)
 
     def _run(self, stop: Event) -> None:

@@ -7,6 +7,7 @@ The login may be a superuser (the embedded one is); no connection works as it. E
 import hashlib
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
@@ -43,12 +44,68 @@ BRIEFLY = f"SET LOCAL transaction_timeout = '{WRITE_SECONDS}s'"
 """The same for one transaction of a connection that has long ones too."""
 
 
+LET_GO = frozenset({"57P01", "57P02", "57P03", "57P05"})  # the server ended the session, or does not begin one yet
+
 _holders: dict[Path, int] = {}  # how often this process has each embedded server open
 _guard = threading.Lock()
 
 
 class DatabaseUnusable(Exception):
     """The database can't be used; the message says why and what to do."""
+
+
+class NoAnswer(psycopg.OperationalError):
+    """PostgreSQL can't be reached, or lets nobody in. The log has said so, once for all who ask it."""
+
+
+class Presence:
+    """Says in the log, in words, that PostgreSQL does not answer, and that it is back: once each, however many ask it meanwhile."""
+
+    def __init__(self, place: str) -> None:
+        self.place = place
+        self._said: str | None = None
+        self._since = 0.0
+        self._guard = threading.Lock()
+
+    def missed(self, e: psycopg.OperationalError) -> NoAnswer:
+        """No connection could be had."""
+        refused = refusal(e)
+        why = f"lets nobody in: {refused}" if refused is not None else "does not answer"
+        said = f"PostgreSQL at {self.place} {why}. It is asked again until it does; what is recorded waits there."
+        with self._guard:
+            first, told = self._said is None, self._said == said
+            self._said = said
+            if first:
+                self._since = time.monotonic()
+        if not told:
+            log.warning("database.away", why=said)
+        return NoAnswer(said)
+
+    def had(self) -> None:
+        """A connection could be had."""
+        if self._said is None:
+            return
+        with self._guard:
+            away, self._said = self._said is not None, None
+        if away:
+            seconds = time.monotonic() - self._since
+            log.warning("database.back", why=f"PostgreSQL at {self.place} answers again, after {seconds:.1f} seconds.")
+
+
+def refusal(e: psycopg.OperationalError) -> str | None:
+    """What a server says that answers and lets nobody in; psycopg has it in its text alone."""
+    found = re.search(r"FATAL: +(.+)", str(e))
+    return found[1] if found is not None else None
+
+
+def interrupted(to: Any, event: str, e: Exception, **about: object) -> None:
+    """Log what broke off work that is begun again; that PostgreSQL does not answer was said already."""
+    if isinstance(e, NoAnswer):
+        return
+    lost = isinstance(e, psycopg.OperationalError) and (e.sqlstate is None or e.sqlstate in LET_GO or e.sqlstate.startswith("08"))
+    if lost or isinstance(e, psycopg.InterfaceError):
+        about = {**about, "why": "The connection to PostgreSQL broke off. It is made anew, and nothing is lost."}
+    to.warning(event, error=type(e).__name__, **about)
 
 
 class Database:
@@ -67,6 +124,7 @@ class Database:
         self._base = {**PATIENCE, **{k: str(v) for k, v in given.items() if v is not None}}
         self._server = server
         self._statement_timeout_ms = statement_timeout_ms
+        self._presence = Presence(_place(self._base))
 
     @classmethod
     def open(cls, settings: Settings) -> "Database":
@@ -101,12 +159,24 @@ class Database:
         return make_conninfo("", **self._base)
 
     def connect(self, role: Role, *, writing: bool = False, **extra: Any) -> psycopg.Connection[Any]:
-        return psycopg.connect(self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra)
+        """A new session. NoAnswer when there is none to be had."""
+        try:
+            made = psycopg.connect(self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra)
+        except psycopg.OperationalError as e:
+            raise self._presence.missed(e) from e
+        self._presence.had()
+        return made
 
     async def connect_async(self, role: Role, *, writing: bool = False, **extra: Any) -> psycopg.AsyncConnection[Any]:
-        return await psycopg.AsyncConnection.connect(
-            self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra
-        )
+        """The same under an event loop."""
+        try:
+            made = await psycopg.AsyncConnection.connect(
+                self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra
+            )
+        except psycopg.OperationalError as e:
+            raise self._presence.missed(e) from e
+        self._presence.had()
+        return made
 
     def check_roles(self) -> None:
         """Refuse to work when a session is not who it must be, or is more than it may be: row-level security would hold nothing back."""
@@ -129,6 +199,12 @@ class Database:
             _holders[self.folder] -= 1
             if not _holders[self.folder]:  # the wheel knows processes: one that has it open twice would stop it under its own feet
                 server.cleanup()
+
+
+def _place(given: dict[str, str]) -> str:
+    """Where a connection string leads, without who asks."""
+    host = given.get("host") or given.get("hostaddr") or "its usual socket"
+    return f"{host}, port {given.get('port', '5432')}, database {given.get('dbname', 'of the same name as its user')}"
 
 
 SESSIONS: tuple[Role, ...] = ("app", "record")
@@ -175,9 +251,9 @@ def _admin(database: Database) -> Iterator[psycopg.Connection[Any]]:
     try:
         connection = psycopg.connect(database.admin_conninfo(), autocommit=True)
     except psycopg.OperationalError as e:
-        refused = re.search(r"FATAL: +(.+)", str(e))
+        refused = refusal(e)
         if refused is not None:
-            raise DatabaseUnusable(f"PostgreSQL answers, but lets nobody in: {refused[1]}. Check CHANCERY_DATABASE_URL.") from e
+            raise DatabaseUnusable(f"PostgreSQL answers, but lets nobody in: {refused}. Check CHANCERY_DATABASE_URL.") from e
         raise DatabaseUnusable(
             "PostgreSQL does not answer at CHANCERY_DATABASE_URL. Check that it runs, and the host, port, name and password."
         ) from e

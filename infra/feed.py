@@ -12,7 +12,7 @@ import psycopg
 import structlog
 
 from domain.kernel import EVENTS
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.projector.engine import VIEWS_CHANNEL
 from projections.kernel import VIEWS
 
@@ -119,7 +119,7 @@ class Feed:
                 if pause > 0.05:  # one lost connection is not the database's loss: that it can't be had again is
                     self.away = True
                     self._say()
-                log.warning("feed.interrupted", error=type(e).__name__)
+                interrupted(log, "feed.interrupted", e)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 1.0)
 

@@ -25,7 +25,7 @@ from infra.bus.metrics import Metrics
 from infra.bus.positions import CHANNEL, Halted
 from infra.bus.subscription import BadSubscription, Subscription
 from infra.bus.transport import Transport
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.record.vault import Vault
 from infra.settings import Settings
 
@@ -99,7 +99,7 @@ class Consumer:
                 self._tell(e)
                 raise
             except psycopg.OperationalError as e:
-                log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__)
+                interrupted(log, "bus.interrupted", e, group=self._subscription.group)
                 stop.wait(pause)
                 pause = min(pause * 2, 5.0)
         return False
@@ -133,7 +133,7 @@ class Consumer:
                     pause = 0.1
                     self._tasks(c)
             except AWAY as e:
-                log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__)
+                interrupted(log, "bus.interrupted", e, group=self._subscription.group)
                 self._stop.wait(pause)
                 pause = min(pause * 2, 5.0)
 
@@ -164,7 +164,7 @@ class Consumer:
                     self._keeping(c, listening, topic)
             except (*AWAY, Unpublished) as e:
                 about = str(e) if isinstance(e, Unpublished) else ""
-                log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__, about=about)
+                interrupted(log, "bus.interrupted", e, group=self._subscription.group, about=about)
                 self._stop.wait(pause)
                 pause = min(pause * 2, 5.0)
 

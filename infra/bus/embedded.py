@@ -19,7 +19,7 @@ from infra.bus import positions
 from infra.bus.handling import Outcome
 from infra.bus.subscription import Subscription
 from infra.bus.transport import Task
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.record.appender import CHANNEL
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Embedded:
                         for _ in c.notifies(timeout=LOOK, stop_after=1):
                             self.look()
             except psycopg.Error as e:
-                log.warning("bus.interrupted", group=self._subscription.group, error=type(e).__name__)
+                interrupted(log, "bus.interrupted", e, group=self._subscription.group)
                 stop.wait(pause)
                 pause = min(pause * 2, 5.0)
 

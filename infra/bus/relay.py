@@ -26,7 +26,7 @@ from infra.bus.lease import Lease
 from infra.bus.publishing import Batch, Batches, Gap, Publisher, leaf_at, producer_of
 from infra.bus.standing import Control, Standing, Tail, Unreadable, read_control, read_tails, reading
 from infra.bus.topics import Found, Names, TopicUnfit
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.followers import Progress
 from infra.projector import rebuild as of_views
 from infra.record.appender import CHANNEL
@@ -121,7 +121,7 @@ class Relay:
                         self._leave(c)
                 continue
             except psycopg.Error as e:
-                log.warning("relay.interrupted", error=type(e).__name__)
+                interrupted(log, "relay.interrupted", e)
             stop.wait(pause)
             pause = min(pause * 2, 5.0)
 

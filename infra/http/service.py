@@ -29,6 +29,7 @@ from domain.firms import FirmIsSuspended
 from domain.kernel import FirmId
 from domain.keys import KeyHasExpired, KeyIsRevoked, KeyText
 from infra.bootstrap import Chancery
+from infra.database import interrupted
 from infra.feed import IDENTITY, Behind
 from infra.http.connection import Crowd
 from infra.http.problems import Away, HttpProblem
@@ -335,7 +336,7 @@ class Service:
             try:
                 await self._flush()
             except (psycopg.Error, OSError) as e:
-                log.warning("key_uses.not_written", error=type(e).__name__)
+                interrupted(log, "key_uses.not_written", e)
 
     async def _flush(self) -> None:
         """Write down when keys were used and how many requests firms made."""

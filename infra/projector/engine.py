@@ -19,7 +19,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.projector.filling import uncollected
 from infra.projector.folding import Folding, Poisoned
 from infra.projector.rebuild import rebuild
@@ -183,7 +183,7 @@ class Projector:
                         woken = _woken(listening, reached, stop)
             except psycopg.Error as e:  # what an event causes is Poisoned; this is the connection or the server
                 self._beside = None
-                log.warning("projector.interrupted", error=type(e).__name__)
+                interrupted(log, "projector.interrupted", e)
                 stop.wait(pause)
                 pause = min(pause * 2, 5.0)
 

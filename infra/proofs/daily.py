@@ -9,6 +9,7 @@ import psycopg
 import structlog
 
 from domain.kernel import Refused
+from infra.database import interrupted
 from infra.followers import Parts
 from infra.proofs import heads
 from infra.proofs.acting import execute, sealing
@@ -54,7 +55,7 @@ class Daily:
             try:
                 self.once(datetime.now(UTC), stop)
             except psycopg.Error as e:
-                log.warning("log.daily_interrupted", error=type(e).__name__)
+                interrupted(log, "log.daily_interrupted", e)
 
     def once(self, now: datetime, stop: Event | None = None) -> None:
         """Do everything that is due."""

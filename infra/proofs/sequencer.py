@@ -22,7 +22,7 @@ import orjson
 import psycopg
 import structlog
 
-from infra.database import BRIEFLY, Database
+from infra.database import BRIEFLY, Database, interrupted
 from infra.followers import Progress
 from infra.projector.engine import VIEWS_CHANNEL
 from infra.proofs.checkpoints import Checkpoint, opened
@@ -149,7 +149,7 @@ class Sequencer:
                             pass
             except psycopg.Error as e:
                 self._states.clear()
-                log.warning("log.interrupted", error=type(e).__name__)
+                interrupted(log, "log.interrupted", e)
                 stop.wait(pause)
                 pause = min(pause * 2, 5.0)
 

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import structlog
 
+from infra.database import interrupted
 from infra.followers import Follower, Parts, Progress
 from infra.record import wire
 from infra.search.indexer import Id, Indexer
@@ -66,7 +67,7 @@ class SearchFollower:
                     take_turn(c, self._index.engine)
                 break
             except psycopg.Error as e:
-                log.warning("search.interrupted", engine=self._index.engine, error=type(e).__name__)
+                interrupted(log, "search.interrupted", e, engine=self._index.engine)
                 stop.wait(pause)
                 pause = min(pause * 2, 5.0)
         self._indexer.run(stop)

@@ -21,7 +21,7 @@ import structlog
 
 from domain.kernel import FirmId
 from infra.blobs import BlobStore
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.record import wire
 from infra.record.appender import CHANNEL
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
@@ -108,7 +108,7 @@ class Indexer:
         """Catch up and follow until told to stop; the database and the engine may go away and come back."""
         pause = 0.1
         lost = self._index.lost
-        interrupted: tuple[type[Exception], ...] = (psycopg.Error, *lost)
+        losses: tuple[type[Exception], ...] = (psycopg.Error, *lost)
         while not stop.is_set():
             try:
                 with self._database.connect("record") as c, self._database.connect("record") as listening:
@@ -125,9 +125,9 @@ class Indexer:
                     except lost:
                         self._index.away(c)
                         raise
-            except interrupted as e:
+            except losses as e:
                 self._kept.clear()
-                log.warning("search.interrupted", engine=self._index.engine, error=type(e).__name__, why=_why(e))
+                interrupted(log, "search.interrupted", e, engine=self._index.engine, why=_why(e))
                 stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 # nosec B311 - spreads retries; not a secret
                 pause = min(pause * 2, 5.0)
 
