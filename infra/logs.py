@@ -1,4 +1,7 @@
-"""Logs: an event name and keys; console in a terminal, JSON elsewhere. Never a value of a person, never local variables."""
+"""Logs: an event name and keys; console in a terminal, JSON elsewhere. Never a value of a person, never local variables.
+
+Who sits at a terminal is told in plain words what happens, so that only warnings and errors are logged there unless a level is set.
+"""
 
 import logging
 import sys
@@ -31,7 +34,9 @@ def _where(_logger: object, _name: str, event: structlog.typing.EventDict) -> st
 
 
 def configure(settings: Settings) -> None:
-    console = settings.log_format == "console" or (settings.log_format == "auto" and sys.stderr.isatty())
+    watched = sys.stderr.isatty()
+    console = settings.log_format == "console" or (settings.log_format == "auto" and watched)
+    level = "warning" if watched and "log_level" not in settings.model_fields_set else settings.log_level
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -45,7 +50,7 @@ def configure(settings: Settings) -> None:
     )
     structlog.configure(
         processors=[*shared, *final],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, settings.log_level.upper())),
+        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
         logger_factory=lambda *_: structlog.PrintLogger(sys.stderr),  # the one of this moment: it may have been exchanged
         cache_logger_on_first_use=False,
     )

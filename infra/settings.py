@@ -136,7 +136,9 @@ class Settings(BaseSettings):
     )
     mail_from: str | None = Field(None, description="The sender of mail, `Name <address>`.")
     log_format: Literal["auto", "console", "json"] = Field("auto", description="console in a terminal, json elsewhere.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least level that is logged.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least level that is logged. When it is not set, in a terminal: warning."
+    )
     rate_per_second: float = Field(200.0, gt=0, le=1_000_000, description="Requests per second one API key may make on average.")
     rate_burst: float = Field(400.0, gt=0, le=10_000_000, description="Requests one API key may make at once.")
     requests_per_day: int = Field(
