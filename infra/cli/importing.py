@@ -108,6 +108,14 @@ def show_reasons(reasons: Mapping[str, int]) -> None:
         show([{"rows": n, "remark": what} for what, n in list(reasons.items())[:20]], ("rows", "remark"), json=False)
 
 
+def show_nothing_taken(found: Plan | Report) -> None:
+    """What was the matter with a file of which no row could be used."""
+    most = max(found.reasons.items(), key=lambda of: of[1], default=("", 0))[0]
+    what = "would be imported" if isinstance(found, Plan) else "was imported"
+    of = "the only one is" if found.rows == 1 else f"all {found.rows:,} are"
+    err.print(f"No row {what}: {of} rejected" + (f", most often because of this: {most}." if most else "."), markup=False)
+
+
 def show_undo(id: UUID, done: UndoReport, json: bool) -> None:
     kept = [{"record": f"{k.stream_type}/{k.stream_id}", "why": k.why, "event": k.event, "by": k.by, "at": k.at} for k in done.kept]
     if json:

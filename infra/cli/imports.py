@@ -16,7 +16,7 @@ from domain.imports import Kind
 from domain.kernel import EVENTS, FirmId
 from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, OPERATOR, chosen_firms, fail, firm_having, firm_id, known, out, print_json, run, show
-from infra.cli.importing import RAW, progress_of, show_plan, show_report, show_undo
+from infra.cli.importing import RAW, progress_of, show_nothing_taken, show_plan, show_report, show_undo
 from infra.imports import ImportMap, load_map
 from infra.imports.into.dependencies import looks_like_links
 from infra.imports.keep import RowStore
@@ -34,13 +34,23 @@ FIRM = typer.Option(..., "--firm", metavar="ID", help="The firm, by its id; `cha
 MAP = typer.Option(None, "--map", metavar="MAP.toml", help="Which column goes where; guessed when not given.")
 DRY = typer.Option(False, "--dry-run", help="Read everything, show the map, a sample and counts, write nothing.")
 OVERWRITE = typer.Option(False, "--overwrite", help="Replace also what somebody changed here since the rows were imported.")
+
+
+def _name(text: str | None) -> str | None:
+    """A name that was given is one."""
+    if text is not None and not text.strip():
+        raise typer.BadParameter("It is empty. Give a name, or leave the option out.")
+    return text
+
+
 SOURCE = typer.Option(
     None,
     "--source",
     metavar="NAME",
+    callback=_name,
     help="What the file is an export of: ids are known under this name. The file's name when not given.",
 )
-PROJECT = typer.Option(None, "--project", metavar="NAME", help="The project for tasks that stand in none.")
+PROJECT = typer.Option(None, "--project", metavar="NAME", callback=_name, help="The project for tasks that stand in none.")
 FILE = typer.Argument(help="The file to read.")
 FOLDER = typer.Argument(help="The folder to read.")
 ANY_FIRM = typer.Option(None, "--firm", metavar="ID", help="The firm, by its id. Every firm when not given.")
@@ -180,9 +190,12 @@ def _import(
         fail(" ".join((type(e).__doc__ or "").split()))
     if isinstance(done, Plan):
         show_plan(done, json)
-        return
-    show_report(done, json)
-    if done.status != "finished":
+    else:
+        show_report(done, json)
+        if done.status != "finished":
+            raise typer.Exit(1)
+    if done.rows and done.rejected == done.rows:
+        show_nothing_taken(done)
         raise typer.Exit(1)
 
 

@@ -100,12 +100,11 @@ class Source:
             if self.head.startswith(signature):
                 raise FileDefect(f"The file is {what}", "records are read from text formats", do)
         self.encoding, self._bom = self._choose(encoding)
-        beginning = self.head_text()[:4096]
-        if len(_NOT_TEXT.findall(beginning)) * 4 > len(beginning):
+        if _is_no_text(self.head_text()[:4096]):
             raise FileDefect(
                 "The file is not text",
-                "a quarter of its first bytes are control characters",
-                "Export it as CSV, vCard, XES or JSON",
+                "its beginning is full of control characters",
+                "Export it as CSV, vCard, XES or JSON, and check that it came over whole",
             )
 
     def note(self, text: str) -> None:
@@ -264,7 +263,14 @@ class Source:
         return "utf-8", 0
 
 
+def _is_no_text(beginning: str) -> bool:
+    """Whether it is full of control characters. A few kinds of them, in a text, may be how its columns are divided."""
+    found = _NOT_TEXT.findall(beginning)
+    return len(found) * 4 > len(beginning) or (len(found) * 20 > len(beginning) and len(set(found)) > KINDS_OF_DIVIDERS)
+
+
 SHOWN_OF_LONG = 1000
+KINDS_OF_DIVIDERS = 4
 
 
 class MapEncoding(FileDefect):

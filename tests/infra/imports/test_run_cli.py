@@ -1,6 +1,7 @@
 """The verbs `chancery import …`, as a person or a script calls them."""
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -105,12 +106,40 @@ def test_people_read_tables_and_sentences(firm: Firm, tmp_path: Path) -> None:
         (("documents", "nowhere"), 1, "no such folder"),
         (("event-log", "nowhere.xes", "--as", "wishes"), 2, "wishes"),
         (("contacts",), 2, "Missing argument"),
+        (("contacts", "people.csv", "--source", ""), 2, "It is empty. Give a name, or leave the option out."),
+        (("tasks", "work.csv", "--project", " "), 2, "It is empty. Give a name, or leave the option out."),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_sentence(firm: Firm, words: tuple[str, ...], code: int, said: str) -> None:
     done = call(*words, "--firm", opened(firm).id)
     assert done.exit_code == code
-    assert said in " ".join(done.output.split())
+    assert said in " ".join(done.output.replace("│", " ").split())
+
+
+def test_a_file_of_which_every_row_is_rejected_fails_in_one_sentence(firm: Firm, tmp_path: Path) -> None:
+    other = opened(firm)
+    file = tmp_path / "nobody.csv"
+    file.write_text("colour,weight\nred,1\nblue,2\n")
+    for words in ((), ("--dry-run",)):
+        done = call("contacts", file, "--firm", other.id, *words)
+        assert done.exit_code == 1, done.output
+        assert f"No row {'would be' if words else 'was'} imported: all 2 are rejected, most often because of this: " in done.stderr
+    report = call("contacts", file, "--firm", other.id, "--json")
+    assert (report.exit_code, json.loads(report.stdout)["rejected"]) == (1, 2)
+    file.write_text("colour,name\nred,\nblue,Bo\n")
+    assert call("contacts", file, "--firm", other.id).exit_code == 0
+    assert call("contacts", file, "--firm", other.id).exit_code == 0, "what is there already was taken in"
+
+
+def test_bytes_without_meaning_are_refused_as_a_file_before_a_row_is_counted(firm: Firm, tmp_path: Path) -> None:
+    other = opened(firm)
+    file = tmp_path / "people.csv"
+    file.write_bytes(random.Random(7).randbytes(20_000))
+    before = other.head
+    for words in (("contacts", file), ("deals", file), ("tasks", file), ("consents", file), ("event-log", file, "--as", "tasks")):
+        done = call(*words, "--firm", other.id)
+        assert (done.exit_code, other.head) == (1, before), words
+        assert "The file is not text: its beginning is full of control characters." in done.output
 
 
 def test_a_map_that_does_not_fit_is_refused_before_anything_is_written(firm: Firm, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Files as bytes, text and lines: encodings, gzip, limits, progress."""
 
 import gzip
+import random
 from pathlib import Path
 
 import pytest
@@ -84,13 +85,23 @@ def test_the_limit_of_expansion_holds(tmp_path: Path) -> None:
 
 
 def test_a_cut_or_damaged_gzip_file_says_so(tmp_path: Path) -> None:
-    import random
-
     data = gzip.compress(random.Random(1).randbytes(300_000).hex().encode())
     with pytest.raises(FileDefect, match="cut off"):
         list(Source(written(tmp_path, data[:-2000])).chunks())
     with pytest.raises(FileDefect, match="damaged"):
         list(Source(written(tmp_path, data[:100_000] + b"\xff" * 200 + data[100_200:])).chunks())
+
+
+@pytest.mark.parametrize("size", [300, 4_096, 100_000])
+def test_bytes_without_meaning_are_no_text(tmp_path: Path, size: int) -> None:
+    for seed in range(20):
+        with pytest.raises(FileDefect, match="not text"):
+            Source(written(tmp_path, random.Random(seed).randbytes(size)))
+
+
+def test_columns_that_control_characters_divide_are_text(tmp_path: Path) -> None:
+    rows = b"id\x1fname\x1fmail\x1e\n" + b"".join(b"%d\x1fAnn\x1fa@b.c\x1e\n" % n for n in range(500))
+    assert len(list(Source(written(tmp_path, rows)).lines())) == 501
 
 
 @pytest.mark.parametrize("head", [b"PK\x03\x04", b"SQLite format 3\0", b"%PDF-1.7", b"\xd0\xcf\x11\xe0", b"BZh9", b"\xfd7zXZ\0"])
