@@ -6,6 +6,7 @@ An address that exists under other methods is answered 405 with all of them in `
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from urllib.parse import unquote_to_bytes
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -41,6 +42,15 @@ def _shape(path: str) -> tuple[int, str, str]:
     return len(segments), segments[2] if len(segments) > 3 else last, verb
 
 
+def _is_text(query: bytes) -> bool:
+    """Whether what stands behind the question mark is UTF-8 once its percent signs are undone."""
+    try:
+        (unquote_to_bytes(query) if b"%" in query else query).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 class Router:
     """An ASGI application of routes, and of whole applications below a prefix."""
 
@@ -71,7 +81,15 @@ class Router:
         path, method = scope["path"], scope["method"]
         methods, places = self.find(path)
         route = methods.get("GET" if method == "HEAD" else method)
-        if route is not None:
+        if path.startswith("/v1/") and not _is_text(scope["query_string"]):  # pages for people take whatever mail programs append
+            response = problems.answer(
+                400,
+                "parameter-malformed",
+                "A parameter is not UTF-8",
+                "Behind the question mark of the address stand bytes that are not text in UTF-8. Encode it as UTF-8, and what is not ASCII"
+                " byte by byte with percent signs, such as %C3%BC for ü.",
+            )
+        elif route is not None:
             scope["path_params"] = places
             scope["state"]["route"] = route.name
             response = await route.endpoint(Request(scope, receive, send))

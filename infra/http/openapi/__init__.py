@@ -10,6 +10,23 @@ from infra.http.openapi.parts import STANDING
 from infra.http.openapi.schemas import Schemas
 from queries.kernel import COLLECTIONS, QUERIES
 
+TAGS = {
+    "activity": "What happened in the firm: counts by day, week or month and by who did it",
+    "changes": "Live changes of the firm as server-sent events",
+    "compliance": "What a supervisor asks: consents by purpose, gaps of proof, what ends soon, whom to ask again",
+    "consent": "Acts of consent, decisions whom we may contact, receipts, and a person's own choices",
+    "dashboard": "One page of figures: deals, tasks, trends",
+    "graph": "Who knows, worked with or sent whom: neighbourhoods, paths, referrals, communities, Cypher",
+    "load": "Who has how much to do",
+    "log": "The signed log of the firm: checkpoints, tiles, proofs, cosignatures, timestamps, verification",
+    "me": "Who this key is, and the day of whoever holds it",
+    "operation": "What watches the installation: health, readiness, measurements, this document",
+    "privacy": "What people ask about their data: requests with their deadlines, erasure, legal holds, a copy of everything held",
+    "search": "Search over everything, with suggestions while typing",
+    "undo": "Taking a change back, with a preview",
+}
+"""What operations are about that belong to no list."""
+
 
 def document(version: str, extra: Mapping[str, Any]) -> dict[str, Any]:
     """The whole document; `extra` holds the paths that stand in no registry."""
@@ -36,7 +53,10 @@ def document(version: str, extra: Mapping[str, Any]) -> dict[str, Any]:
                 "description": "Commands in, queries out, every change on one append-only record.",
             },
             "security": [{"key": []}],
-            "tags": [{"name": c.name, "description": c.title} for c in sorted(COLLECTIONS.values(), key=lambda c: c.name)],
+            "tags": [
+                {"name": name, "description": about}
+                for name, about in sorted((TAGS | {c.name: c.title for c in COLLECTIONS.values()}).items())
+            ],
             "paths": dict(sorted(paths.items())),
             "components": {
                 "schemas": schemas.used(paths.values()),

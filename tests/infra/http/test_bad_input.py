@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from domain.kernel import FirmId
-from domain.keys import compose, public_id
+from domain.keys import KeyId, compose, public_id
 from domain.members import Role
 from tests.house import House
 from tests.infra.http.conftest import Served, read_answer
@@ -241,8 +241,8 @@ async def test_a_bad_key_is_told_apart_only_as_far_as_its_holder_may_know(house:
         (b"Bearer \xff\xfe", "not-a-key"),
         (b"Bearer nonsense", "not-a-key"),
         (b"Bearer " + house.key[:-1].encode() + b"0", "key-is-mistyped" if house.key[-1] != "0" else None),
-        (b"Bearer " + compose(public_id(house.firm, uuid4()), "x" * 32).encode(), "key-not-accepted"),
-        (b"Bearer " + compose(public_id(FirmId(uuid4()), uuid4()), "x" * 32).encode(), "key-not-accepted"),
+        (b"Bearer " + compose(public_id(house.firm, KeyId(uuid4())), "x" * 32).encode(), "key-not-accepted"),
+        (b"Bearer " + compose(public_id(FirmId(uuid4()), KeyId(uuid4())), "x" * 32).encode(), "key-not-accepted"),
         (b"Bearer " + compose(house.key.split("_")[1], "x" * 32).encode(), "key-not-accepted"),
     ):
         if kind is not None:
@@ -326,6 +326,18 @@ async def test_odd_bytes_in_addresses_and_headers_never_break_anything(served: S
         if status >= 400:
             assert headers["content-type"] == "application/problem+json", (head, body)
         assert "x-evil" not in headers
+
+
+async def test_a_parameter_that_is_not_utf_8_is_refused_in_words_and_not_read_as_something_else(served: Served) -> None:
+    for query in (b"filter=family%20%3D%20%22M%FCller%22", b"filter=%C3", b"page%E4=1"):
+        status, _, body = await served.raw(b"GET /v1/contacts?" + query + b" HTTP/1.1")
+        assert (status, json.loads(body)["type"]) == (400, "urn:chancery:problem:parameter-malformed"), (query, body)
+        assert "Encode it as UTF-8" in json.loads(body)["detail"]
+    assert (await served.raw(b"GET /v1/contacts?filter=M\xfcller HTTP/1.1"))[0] == 400, "nothing undone, and no ASCII"
+    for address in (b"/v1/search?q=%FF", b"/v1/me?%FF", b"/v1/activity?by=%FF", b"/v1/search/suggest?q=%FF"):
+        assert (await served.raw(b"GET " + address + b" HTTP/1.1"))[0] == 400, address
+    assert (await served.raw(b"GET /v1/contacts?filter=family%20%3D%20%22M%C3%BCller%22 HTTP/1.1"))[0] == 200
+    assert (await served.raw(b"GET /p/verify?from=M%FCller HTTP/1.1", key=False))[0] == 200, "a page for people"
 
 
 async def test_a_request_id_is_given_back_and_every_answer_has_one(house: House) -> None:

@@ -68,6 +68,15 @@ async def test_every_operation_has_a_name_of_its_own_a_summary_and_its_problems(
                 assert list(meant(document, response)["content"]) == ["application/problem+json"]
 
 
+async def test_every_tag_is_described_once_and_used(document: dict[str, Any]) -> None:
+    described = [tag["name"] for tag in document["tags"]]
+    assert len(set(described)) == len(described)
+    assert set(described) == {tag for o in operations(document).values() for tag in o["tags"]}
+    assert all(len(o["tags"]) == 1 for o in operations(document).values())
+    assert all(re.fullmatch(r"[A-Z][^.]{2,}", tag["description"]) for tag in document["tags"])
+    assert len({tag["description"] for tag in document["tags"]}) == len(described)
+
+
 async def test_what_many_operations_share_stands_in_the_document_once(house: House, document: dict[str, Any]) -> None:
     shared = document["components"]
     assert {"400", "401", "403", "429", "503"} <= set(shared["responses"])
