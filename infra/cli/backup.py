@@ -1,6 +1,8 @@
 """`chancery backup`, `chancery restore` and `chancery key rotate-wrapping`."""
 
 import asyncio
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +18,7 @@ from infra.backup import restore as put_back
 from infra.bootstrap import Chancery, opened
 from infra.cli.console import DATA, JSON, bar, chosen, fail, out, print_json, run
 from infra.database import DatabaseUnusable
-from infra.erasure.rotation import RotationRefused, rotate
+from infra.erasure.rotation import RotationRefused, RotationStopped, rotate
 from infra.record.vault import KeysUnusable
 
 FOLDER = typer.Argument(metavar="DIR", help="The folder of this backup.")
@@ -101,17 +103,23 @@ def rotate_wrapping(
     json: bool = JSON,
 ) -> None:
     """Wrap all data keys under a new key and destroy the old one. Data keys deleted before can then be opened in no copy of anything."""
+    stop = threading.Event()
 
     async def work(c: Chancery) -> dict[str, Any]:
+        loop = asyncio.get_running_loop()
         with _bar() as told:
-            done = await asyncio.to_thread(
-                rotate, c.database, c.vault, grace=grace, progress=lambda n, of: told("data keys", n, of)
-            )
+            loop.add_signal_handler(signal.SIGINT, stop.set)
+            try:
+                done = await asyncio.to_thread(
+                    rotate, c.database, c.vault, grace=grace, progress=lambda n, of: told("data keys", n, of), stop=stop
+                )
+            finally:
+                loop.remove_signal_handler(signal.SIGINT)
         return {"epoch": done.epoch, "rewrapped": done.rewrapped, "destroyed": list(done.destroyed)}
 
     try:
         found = run(work, data)
-    except RotationRefused as e:
+    except (RotationRefused, RotationStopped) as e:
         fail(str(e))
     if json:
         print_json(found)

@@ -14,10 +14,10 @@ import psycopg
 import pytest
 
 from infra.database import Database
-from infra.erasure.rotation import RotationRefused, rotate
+from infra.erasure.rotation import RotationRefused, RotationStopped, rotate
 from infra.record.vault import KeysUnusable, NewKey, Vault, epoch_file
-from tests.house import House
-from tests.infra.erasure.test_erasure import a_person, erased, post
+from tests.house import House, post
+from tests.infra.erasure.test_erasure import a_person, erased
 
 FIRM = UUID(int=77)
 ROTATE = """
@@ -131,6 +131,51 @@ def test_a_rotation_that_was_killed_is_taken_up_again_and_loses_nothing(database
     assert (done.epoch, done.destroyed) == (2, (1,))
     assert Vault(folder).epochs == (2,)
     assert {opened(database, Vault(folder), row.key_id) for row, _ in keys} == {raw for _, raw in keys}
+
+
+@pytest.mark.invariant("RT3")
+def test_whoever_interrupts_a_rotation_is_told_at_once_how_things_stand_and_runs_it_again(
+    database: Database, tmp_path: Path
+) -> None:
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute("ALTER TABLE vault.data_keys DROP CONSTRAINT IF EXISTS data_keys_open_epoch")
+        c.execute("DELETE FROM vault.data_keys")
+    environment = {**os.environ, "CHANCERY_DATABASE_URL": database.admin_conninfo(), "CHANCERY_DATA": str(tmp_path)}
+    verb = [sys.executable, "-m", "infra.cli", "key", "rotate-wrapping"]
+    made = subprocess.run([*verb, "--grace", "1"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert made.returncode == 0, made.stderr
+    keys = many(database, Vault(tmp_path / "keys"), 10)
+    epoch = Vault(tmp_path / "keys").epoch
+    with subprocess.Popen([*verb, "--grace", "600"], env=environment, stderr=subprocess.PIPE, text=True) as process:
+        until = time.monotonic() + 60
+        with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+            while c.execute("SELECT count(*) FROM vault.data_keys WHERE epoch > %s", (epoch,)).fetchone() != (10,):
+                assert time.monotonic() < until, process.poll()
+                time.sleep(0.05)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+        assert time.monotonic() - began < 10
+    assert process.returncode == 1
+    assert f"under the new key (epoch {epoch + 1}), and no data key is under the old one any more, which is kept" in said
+    assert "Traceback" not in said
+    assert Vault(tmp_path / "keys").epochs == (epoch, epoch + 1)
+    assert {opened(database, Vault(tmp_path / "keys"), row.key_id) for row, _ in keys} == {raw for _, raw in keys}
+    again = subprocess.run([*verb, "--grace", "1"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert (again.returncode, f"Destroyed: epoch {epoch}." in again.stdout) == (0, True), again.stderr
+    assert {opened(database, Vault(tmp_path / "keys"), row.key_id) for row, _ in keys} == {raw for _, raw in keys}
+
+
+def test_a_rotation_that_is_stopped_while_it_wraps_says_how_many_keys_are_left(database: Database, tmp_path: Path) -> None:
+    vault, stop = Vault(tmp_path / "keys"), threading.Event()
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute("ALTER TABLE vault.data_keys DROP CONSTRAINT IF EXISTS data_keys_open_epoch")
+        c.execute("DELETE FROM vault.data_keys")
+    many(database, vault, 7)
+    stop.set()
+    with pytest.raises(RotationStopped, match="7 data keys are still under the old one, which is kept"):
+        rotate(database, Vault(tmp_path / "keys"), grace=0.1, stop=stop)
+    assert rotate(database, Vault(tmp_path / "keys"), grace=0.1).rewrapped == 7
 
 
 @pytest.mark.invariant("RT2")
