@@ -14,7 +14,9 @@ from queries.figures import Answer, sql
 from queries.kernel import Query, Reader, query
 from queries.listing import SEES_PERSONAL
 
-COUNTS, LIST = sql("consent_status"), sql("consent_status_list")
+NOW = sql("consent_status_now")
+"""What time has made of a row `t` of the consents, and whether something suppresses it: the rule of domain.consent.deciding.lapsed."""
+COUNTS, LIST = (sql(name).replace("{now}", NOW) for name in ("consent_status", "consent_status_list"))
 NOBODY = UUID(int=0)
 Purpose = Annotated[str, Field(min_length=1, max_length=200)]
 
