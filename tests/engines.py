@@ -58,6 +58,6 @@ def empty_neo4j(url: str) -> None:
     with GraphDatabase.driver(f"{parts.scheme}://{parts.hostname}:{parts.port}", auth=auth) as driver, driver.session() as session:
         session.run("MATCH (n) CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 10000 ROWS").consume()
         for record in list(session.run("SHOW CONSTRAINTS YIELD name RETURN name")):
-            session.run(f"DROP CONSTRAINT `{record['name']}` IF EXISTS").consume()  # type: ignore[arg-type]
+            session.run(f"DROP CONSTRAINT `{record['name']}` IF EXISTS").consume()
         for record in list(session.run("SHOW INDEXES YIELD name, type WHERE type <> 'LOOKUP' RETURN name")):
-            session.run(f"DROP INDEX `{record['name']}` IF EXISTS").consume()  # type: ignore[arg-type]
+            session.run(f"DROP INDEX `{record['name']}` IF EXISTS").consume()

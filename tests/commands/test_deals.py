@@ -51,6 +51,7 @@ from domain.pipelines import (
     NoDefaultPipeline,
     PipelineArchived,
     PipelineDefaultGivenUp,
+    PipelineId,
     PipelineIsArchived,
     PipelineMadeDefault,
     StageIsRetired,
@@ -106,11 +107,12 @@ async def test_a_deal_begins_in_the_first_open_stage_of_the_default_pipeline() -
 @pytest.mark.invariant("P6")
 async def test_the_first_pipeline_is_the_default_and_another_can_be_chosen() -> None:
     office = await Office.open()
-    second, _ = await office.define("Mandates", [NewStage(name="First")])
+    made, _ = await office.define("Mandates", [NewStage(name="First")])
+    second = PipelineId(made)
     assert [r.is_default for r in office.rows(PIPELINES).values()] == [True, False]
     chosen = await office.do(MakePipelineDefault(id=second))
     assert chosen["events"] == [
-        PipelineMadeDefault(previous=office.pipeline),
+        PipelineMadeDefault(previous=PipelineId(office.pipeline)),
         DefaultChosen(pipeline=second),
         PipelineDefaultGivenUp(successor=second),
     ]

@@ -40,7 +40,7 @@ from domain.documents import (
     RetentionSet,
     VersionAdded,
 )
-from domain.folders import FolderCycle, FolderMoved, FolderTooDeep, PlaceIsArchived, TreeRearranged
+from domain.folders import FolderCycle, FolderId, FolderMoved, FolderTooDeep, PlaceIsArchived, TreeRearranged
 from domain.kernel import NotFound
 from infra.blobs import FolderBlobs
 from tests.desk import Desk
@@ -216,7 +216,7 @@ async def test_folders_move_but_never_beneath_themselves(desk: Desk) -> None:
     with pytest.raises(FolderCycle):
         await desk.do(MoveFolder(id=a, parent=a))
     moved = await desk.do(MoveFolder(id=c, parent=None))
-    assert moved["events"] == [FolderMoved(), TreeRearranged(folder=c)]
+    assert moved["events"] == [FolderMoved(), TreeRearranged(folder=FolderId(c))]
     assert (await desk.do(MoveFolder(id=c, parent=None)))["events"] == []
     assert len((await desk.do(MoveFolder(id=a, parent=c)))["events"]) == 2
     lines = [r.version for r in desk.record if r.stream_type == "folder_tree"]

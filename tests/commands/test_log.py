@@ -31,6 +31,6 @@ async def test_what_is_said_of_a_log_is_recorded_once() -> None:
 def test_what_can_be_said_has_a_form() -> None:
     for wrong in ({"old_vkey": "x", "new_vkey": B}, {"old_vkey": A, "new_vkey": B, "reason": "boredom"}):
         with pytest.raises(ValidationError):
-            RotateLogKey(**wrong)  # type: ignore[arg-type]
+            RotateLogKey(**wrong)
     with pytest.raises(ValidationError):
         SealHeads(heads_root="short", heads_count=1, as_of_size=1)

@@ -136,6 +136,7 @@ def test_a_confirmation_gives_only_what_was_not_answered_otherwise() -> None:
     chain.ask(T0, NEWS, EVENTS, token=TOKEN)
     chain.refuse(T0 + DAY, EVENTS)
     (given,) = chain.confirm(T0 + 2 * DAY)
+    assert isinstance(given, ConsentConfirmed)
     assert given.purposes == (NEWS,)
     assert chain.stands(T0 + 2 * DAY, EVENTS) is Status.REFUSED
 
@@ -159,6 +160,7 @@ def test_asking_again_leaves_a_standing_consent_alone() -> None:
     assert chain.stands(T0 + DAY) is Status.GIVEN
     assert chain.stands(T0 + 5 * DAY) is Status.GIVEN
     (renewed,) = chain.confirm(T0 + 2 * DAY)
+    assert isinstance(renewed, ConsentConfirmed)
     assert renewed.status == "renewed"
 
 
@@ -197,6 +199,7 @@ def test_the_same_terms_given_again_record_nothing_and_others_renew() -> None:
     chain.give(T0)
     assert chain.give(T0 + DAY) == []
     (renewed,) = chain.give(T0 + DAY, terms=replace(TERMS, notice=replace(NOTICE, version=2)))
+    assert isinstance(renewed, ConsentGiven)
     assert renewed.status == "renewed"
     assert chain.stands(T0 + DAY) is Status.RENEWED
 
@@ -241,6 +244,7 @@ def test_special_categories_need_explicit_consent() -> None:
 def test_implied_consent_is_dated_by_what_implied_it(because, end) -> None:
     chain = Chain()
     (given,) = chain.give(T0, terms=replace(CASL, implied_by=because, expires_at=end + 900 * DAY))
+    assert isinstance(given, ConsentGiven)
     assert given.expires_at == end
     assert chain.stands(end - timedelta(seconds=1)) is Status.GIVEN
     assert chain.stands(end) is Status.EXPIRED
@@ -345,6 +349,7 @@ def test_a_person_who_changes_their_mind_may_give_again() -> None:
     chain.give(T0)
     chain.withdraw(T0 + DAY)
     (again,) = chain.give(T0 + 2 * DAY)
+    assert isinstance(again, ConsentGiven)
     assert again.status == "given"
     assert chain.stands(T0 + 2 * DAY) is Status.GIVEN
 

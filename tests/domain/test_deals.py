@@ -172,7 +172,7 @@ def test_an_amendment_says_only_what_changed() -> None:
 def test_clearing_an_amount_clears_its_currency_and_no_amount_stands_alone() -> None:
     cleared = DealAmended(contact=ANNA.id, cleared=("amount", "expected_close"))
     deal.given(OPENED).when(amend, cleared=["amount", "expected_close"]).then(cleared)
-    state = fold(Deal(), evolve, (OPENED, cleared))
+    state = deal.given(OPENED, cleared).state()
     assert (state.amount, state.currency, state.expected_close, state.source) == (None, None, None, "web")
     deal.given(OPENED, cleared).when(amend, amount=Decimal(1)).then_refused(AmountNeedsCurrency)
     deal.given(OPENED, cleared).when(amend, cleared=["amount", "expected_close"]).then_nothing()
@@ -251,7 +251,7 @@ def test_a_deal_is_reopened_in_an_open_stage_and_moves_again() -> None:
     deal.given(OPENED, LOST_IT).when(reopen, stage=ELSEWHERE).then_refused(StageInAnotherPipeline)
     deal.given(OPENED).when(reopen, stage=OFFER).then_nothing()
     deal.given(OPENED, LOST_IT, again).when(move, target=ENQUIRY).then(DealMoved(origin=OFFER.id, target=ENQUIRY, contact=ANNA.id))
-    assert fold(Deal(), evolve, (OPENED, WON)).open_stage == ENQUIRY.id
+    assert deal.given(OPENED, WON).state().open_stage == ENQUIRY.id
 
 
 CHANGES: list[tuple[Callable[..., Any], dict[str, Any]]] = [

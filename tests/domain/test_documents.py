@@ -1,4 +1,5 @@
 from datetime import UTC, date, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -57,7 +58,7 @@ def content(sha256: str = A, file_name: str = "letter.pdf") -> Content:
     return Content(sha256=sha256, size=10, media_type="application/pdf", file_name=file_name)
 
 
-def version(number: int, sha256: str = A, id: VersionId = V1, file_name: str = "letter.pdf", **more: object) -> VersionAdded:
+def version(number: int, sha256: str = A, id: VersionId = V1, file_name: str = "letter.pdf", **more: Any) -> VersionAdded:
     return VersionAdded(
         version=id, number=number, sha256=sha256, size=10, media_type="application/pdf", file_name=file_name, **more
     )
@@ -170,7 +171,7 @@ def test_two_holds_stand_at_once_and_each_is_lifted_by_itself() -> None:
 
 @pytest.mark.invariant("DOC4")
 def test_a_second_hold_of_the_same_name_is_refused_while_the_first_stands() -> None:
-    again = {"hold": OTHER_HOLD, "name": "MATTER 12", "reason": "claim"}
+    again: dict[str, Any] = {"hold": OTHER_HOLD, "name": "MATTER 12", "reason": "claim"}
     document.given(*ADDED, PLACED).when(documents.place_hold, **again).then_refused(HoldAlreadyStands)
     document.given(*ADDED, PLACED, HoldLifted(hold=HOLD, reason="x")).when(documents.place_hold, **again).then(HoldPlaced(**again))
 
@@ -221,7 +222,7 @@ def test_a_document_is_discarded_after_its_retention_date_and_never_under_a_hold
 
 
 def test_a_document_is_linked_once_and_unlinked() -> None:
-    link = {"kind": "contact", "target": CONTACT}
+    link: dict[str, Any] = {"kind": "contact", "target": CONTACT}
     document.given(*ADDED).when(documents.link, **link).then(DocumentLinked(**link))
     document.given(*ADDED, DocumentLinked(**link)).when(documents.link, **link).then_nothing()
     document.given(*ADDED, DocumentLinked(**link)).when(documents.unlink, **link).then(DocumentUnlinked(**link))
@@ -301,7 +302,7 @@ SHAS = strategies.sampled_from([A, B, "c" * 64])
 @pytest.mark.invariant("DOC2")
 @given(strategies.lists(SHAS | strategies.integers(1, 12), max_size=12))
 def test_whatever_is_added_and_restored_versions_stay_dense_and_every_repetition_is_noticed(steps: list[str | int]) -> None:
-    state = fold(DOCUMENT.initial, DOCUMENT.evolve, ADDED)
+    state = document.given(*ADDED).state()
     seen = [A]
     for step in steps:
         if isinstance(step, int):

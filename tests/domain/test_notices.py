@@ -1,10 +1,10 @@
 import hashlib
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
-from domain.kernel import fold
 from domain.notices import (
     LONGEST,
     NOTICE,
@@ -42,7 +42,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def said(text: str = "We write to you.", **how):
+def said(text: str | None = "We write to you.", **how: Any) -> dict[str, Any]:
     return {
         "title": "Privacy",
         "language": "en",
@@ -113,15 +113,15 @@ def test_a_material_version_names_its_new_purposes_and_those_never_named_are_amo
     again.when(publish, **said("More.")).then_refused(MaterialWithoutNewPurposes)
     again.when(publish, **said("More.", new_purposes=("other",))).then_refused(NewPurposesNotNamed)
     again.when(publish, **said("More.", material=False, new_purposes=("news",))).then_refused(NewPurposesNotNamed)
-    both = {"purposes": ("news", "events")}
+    both: dict[str, Any] = {"purposes": ("news", "events")}
     again.when(publish, **said("More.", now=T0 + DAY, **both)).then(published(2, "More.", **both, new_purposes=("events",)))
 
 
 @pytest.mark.invariant("NO4")
 def test_consent_rests_on_the_version_in_force_in_its_first_language_unless_said_otherwise() -> None:
     minor = published(2, "Second.", material=False, new_purposes=())
-    state = fold(NOTICE.initial, NOTICE.evolve, (published(), GERMAN, minor))
-    seen = {"purposes": ("news",), "language": None, "version": None}
+    state = notice.given(published(), GERMAN, minor).state()
+    seen: dict[str, Any] = {"purposes": ("news",), "language": None, "version": None}
     assert show(state, **seen, at=T0) == Shown(version=1, language="en", sha256=digest("We write to you."))
     assert show(state, **seen, at=T0 + DAY).version == 2
     assert show(state, **{**seen, "version": 1, "language": "de"}, at=T0 + DAY) == Shown(
@@ -140,7 +140,7 @@ def test_consent_rests_on_the_version_in_force_in_its_first_language_unless_said
 def test_consent_to_a_purpose_with_a_new_meaning_is_not_taken_on_an_earlier_version() -> None:
     second = published(2, "Second.", purposes=("news", "events"), new_purposes=("events",))
     third = published(3, "Third.", purposes=("news", "events"), new_purposes=("events",))
-    state = fold(NOTICE.initial, NOTICE.evolve, (published(), second, third))
+    state = notice.given(published(), second, third).state()
     assert show(state, version=1, language=None, purposes=("news",), at=T0 + 2 * DAY).version == 1
     assert show(state, version=2, language=None, purposes=("events",), at=T0 + DAY).version == 2
     with pytest.raises(NoticeOutdated):
@@ -154,7 +154,7 @@ def test_a_retired_notice_is_not_shown_and_takes_no_version() -> None:
     gone.when(publish, **said("More.")).then_refused(NoticeIsRetired)
     how = {"version": 1, "language": "de", "media_type": "text/plain", "text": "Wir", "document": None, "sha256": None}
     gone.when(translate, **how).then_refused(NoticeIsRetired)
-    state = fold(gone.initial, gone.evolve, gone.history)
+    state = gone.state()
     with pytest.raises(NoticeIsRetired):
         show(state, version=None, language=None, purposes=("news",), at=T0 + DAY)
     assert show(state, version=None, language=None, purposes=("news",), at=T0).version == 1

@@ -158,7 +158,7 @@ def test_what_another_system_says_of_an_offer_is_recorded_whatever_it_was() -> N
 
 
 def test_a_step_that_names_no_offer_means_the_newest_that_is_ready_and_a_withdrawal_the_oldest() -> None:
-    state = fold(Deal(), evolve, (OPENED, SELECTED, SENT, OfferSelected(offer=SECOND)))
+    state = deal.given(OPENED, SELECTED, SENT, OfferSelected(offer=SECOND)).state()
     meant = {s: offer_meant(state, s) for s in ("created", "sent", "returned", "accepted", "declined", "cancelled", "expired")}
     assert meant == {
         "created": SECOND,
@@ -173,7 +173,7 @@ def test_a_step_that_names_no_offer_means_the_newest_that_is_ready_and_a_withdra
     assert offer_meant(state, "cancelled") == SECOND
     assert offer_meant(state, "accepted") is None
     assert offer_meant(fold(state, evolve, (OfferCancelled(offer=SECOND),)), "cancelled") is None
-    unsent_before = fold(Deal(), evolve, (OPENED, SELECTED, OfferSelected(offer=SECOND), OfferSent(offer=SECOND)))
+    unsent_before = deal.given(OPENED, SELECTED, OfferSelected(offer=SECOND), OfferSent(offer=SECOND)).state()
     assert offer_meant(unsent_before, "cancelled") == SECOND
 
 

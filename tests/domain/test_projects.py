@@ -48,7 +48,7 @@ def test_a_dependency_joins_two_different_tasks_of_the_project() -> None:
 @pytest.mark.invariant("PR2")
 def test_a_circle_is_refused_and_its_tasks_are_named_in_order() -> None:
     with pytest.raises(projects.DependencyCycle) as refused:
-        projects.add_dependency(fold(Project(), evolve, CHAINED), dependency=CA)
+        projects.add_dependency(chained.state(), dependency=CA)
     assert refused.value.cycle == (C, A, B)
     assert refused.value.about == {"cycle": [str(C), str(A), str(B)], "length": 3}
 
@@ -74,7 +74,7 @@ def test_two_tasks_may_depend_on_each_other_s_start_and_finish_at_once() -> None
 
 @pytest.mark.invariant("PR4")
 def test_a_task_that_leaves_takes_its_dependencies_with_it() -> None:
-    events = projects.remove_task(fold(Project(), evolve, CHAINED), task=B)
+    events = projects.remove_task(chained.state(), task=B)
     assert events == [e.DependenciesRemoved(dependencies=tuple(sorted((AB.id, BC.id)))), e.ProjectTaskRemoved(task=B)]
     state = fold(Project(), evolve, (*CHAINED, *events))
     assert (len(state.tasks), len(state.dependencies)) == (3, 0)
@@ -141,7 +141,7 @@ def test_a_project_has_limits(monkeypatch) -> None:
 
 @pytest.mark.invariant("PR8")
 def test_of_many_dependencies_the_sound_ones_are_recorded_and_each_other_has_its_reason() -> None:
-    state = fold(Project(), evolve, CHAINED)
+    state = chained.state()
     stranger = uuid4()
     wanted = [dep(C, D), CA, dep(B, B), dep(A, stranger), dep(A, B), dep(C, D), dep(A, B, lag=9), dep(C, D, lag=9), dep(C, A)]
     weighed = projects.weigh(state, wanted)
@@ -160,7 +160,7 @@ def test_of_many_dependencies_the_sound_ones_are_recorded_and_each_other_has_its
 
 @pytest.mark.invariant("PR8")
 def test_what_repeats_a_refused_dependency_is_refused_with_it() -> None:
-    weighed = projects.weigh(fold(Project(), evolve, CHAINED), [CA, CA, dep(C, A, lag=1), dep(C, A, "start_to_start")])
+    weighed = projects.weigh(chained.state(), [CA, CA, dep(C, A, lag=1), dep(C, A, "start_to_start")])
     assert [type(weighed.refused[n]).__name__ for n in range(4)] == ["DependencyCycle"] * 4
     assert not weighed.recorded
     assert not weighed.unchanged
@@ -199,7 +199,7 @@ def reaches(edges, origin, target) -> bool:
 @pytest.mark.invariant("PR2")
 @given(arrows, arrows)
 def test_what_is_admitted_closes_no_circle_and_what_is_refused_closes_the_one_it_names(first, wanted) -> None:
-    known = []
+    known: list[tuple[UUID, UUID]] = []
     for a in first:
         if not reaches(known, a[1], a[0]):
             known.append(a)
@@ -246,7 +246,7 @@ def test_a_hopeless_tangle_is_given_up_without_admitting_a_circle(wanted) -> Non
 
 def test_a_tangle_is_refused_by_its_name(monkeypatch) -> None:
     monkeypatch.setattr(network, "MOST_STEPS", -1)
-    weighed = projects.weigh(fold(Project(), evolve, (CREATED, TASKS)), [AB, BC, CA])
+    weighed = projects.weigh(project.state(), [AB, BC, CA])
     assert {type(why) for why in weighed.refused.values()} == {projects.DependenciesTooTangled}
     assert not weighed.recorded
 

@@ -4,7 +4,6 @@ from uuid import UUID
 
 import pytest
 
-from domain.kernel import fold
 from domain.purposes import (
     DEEPEST,
     DPV,
@@ -102,7 +101,7 @@ def test_what_a_purpose_says_changes_by_a_new_version() -> None:
     how = {"id": NEWS, "name": "Newsletter", "dpv": DPV + "DirectMarketing", "description": "Monthly"}
     amended = PurposeAmended(purpose=NEWS, purpose_version=2, name="Newsletter", dpv=DPV + "DirectMarketing", description="Monthly")
     planted.when(amend, **how).then(amended)
-    (found,) = pick(fold(PURPOSES.initial, PURPOSES.evolve, (*TREE, amended)), ["news"])
+    (found,) = pick(planted.given(*TREE, amended).state(), ["news"])
     assert (found.version, found.name) == (2, "Newsletter")
 
 
@@ -110,7 +109,7 @@ def test_what_a_purpose_says_changes_by_a_new_version() -> None:
 def test_a_retired_purpose_is_not_picked_or_changed_but_can_be_withdrawn() -> None:
     planted.when(retire, id=MARKETING).then_refused(HasPurposesBelow)
     gone = tree.given(*TREE, PurposeRetired(purpose=NEWS))
-    state = fold(gone.initial, gone.evolve, gone.history)
+    state = gone.state()
     with pytest.raises(PurposeIsRetired):
         pick(state, ["news"])
     gone.when(amend, id=NEWS, name="X", dpv=DPV + "Marketing", description=None).then_refused(PurposeIsRetired)
@@ -130,14 +129,14 @@ def test_nothing_is_recorded_when_nothing_changes() -> None:
 
 
 def test_a_withdrawal_reaches_all_below_the_purposes_named() -> None:
-    state = fold(planted.initial, planted.evolve, planted.history)
+    state = planted.state()
     assert [p.key for p in below(state, ["marketing"])] == ["marketing", "news", "events"]
     assert [p.key for p in below(state, ["news", "advice"])] == ["news", "advice"]
     assert len(below(state, [])) == 4
 
 
 def test_an_unknown_purpose_is_refused_by_name() -> None:
-    state = fold(planted.initial, planted.evolve, planted.history)
+    state = planted.state()
     for ask in (pick, below, known):
         with pytest.raises(NoSuchPurpose):
             ask(state, ["nothing"])

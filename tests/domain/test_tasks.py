@@ -1,6 +1,7 @@
 import dataclasses
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 from uuid import UUID, uuid4
 
 import pytest
@@ -45,7 +46,8 @@ def test_work_that_has_not_begun_is_not_paused() -> None:
     task.when(tasks.pause).then_refused(tasks.TaskIsNotStarted)
 
 
-STEPS = [
+Decision = tuple[Callable[..., Sequence[e.Event]], dict[str, Any]]
+STEPS: list[Decision] = [
     (tasks.start, {}),
     (tasks.pause, {}),
     (tasks.block, {"reason": "no answer"}),
@@ -80,8 +82,7 @@ def test_a_blocked_task_is_neither_started_nor_completed() -> None:
 @pytest.mark.invariant("T3")
 def test_an_archived_task_does_not_change_until_it_is_restored() -> None:
     archived = task.given(CREATED, e.TaskArchived())
-    for step, data in (
-        *STEPS,
+    others: list[Decision] = [
         (tasks.complete, {}),
         (tasks.cancel, {}),
         (tasks.retitle, {"title": "Other"}),
@@ -93,7 +94,8 @@ def test_an_archived_task_does_not_change_until_it_is_restored() -> None:
         (tasks.unlink, {"what": "contact", "target": CONTACT}),
         (tasks.place, {"project": PROJECT}),
         (tasks.comment, {"id": OTHER, "text": "Hm"}),
-    ):
+    ]
+    for step, data in (*STEPS, *others):
         archived.when(step, **data).then_refused(tasks.TaskIsArchived)
     task.given(CREATED, e.TaskArchived(), e.TaskRestored()).when(tasks.start).then(e.TaskStarted())
 
@@ -209,7 +211,8 @@ def test_history_is_recorded_as_told_in_any_order(told) -> None:
                 "note": "Noted",
             }[step]
         ]
-        assert (events[0].activity, events[0].resource) == ("W_Nabellen offertes", "11169")
+        told_of: Any = events[0]
+        assert (told_of.activity, told_of.resource) == ("W_Nabellen offertes", "11169")
         state = fold(state, evolve, events)
 
 

@@ -117,7 +117,7 @@ def test_a_command_the_database_refuses_fails_alone_and_leaves_nothing(fresh: Da
     with no_one_appends(fresh):
         landed: list[tuple[int, Appended | BaseException]] = []
         for n, a in enumerate(batch):
-            a.done = lambda result, n=n: landed.append((n, result))  # type: ignore[misc]
+            a.done = lambda result, n=n: landed.append((n, result))
             appender.submit(a)
     together(appender, [an_append()])
     results = dict(landed)

@@ -18,8 +18,8 @@ from infra.backup import BackupRefused, Copied, backup, restore
 from infra.bootstrap import opened
 from infra.database import Database
 from infra.settings import Settings
-from tests.house import House, a_house
-from tests.infra.erasure.test_erasure import a_person, dump, erased, found_in, post, spellings
+from tests.house import House, a_house, post
+from tests.infra.erasure.test_erasure import a_person, dump, erased, found_in, spellings
 
 
 @contextlib.asynccontextmanager

@@ -109,7 +109,9 @@ async def test_one_firm_does_not_find_what_another_sent(store: BlobStore) -> Non
     for name in ("../" + blob.sha256, "a" * 63, blob.sha256.upper(), f"{blob.sha256}\n", ""):
         with pytest.raises(ValueError, match="not a SHA-256"):
             await store.find(FIRM, name)
-    assert (await store.find(FIRM, blob.sha256, file_name="letter.md")).media_type == "text/markdown"
+    letter = await store.find(FIRM, blob.sha256, file_name="letter.md")
+    assert letter is not None
+    assert letter.media_type == "text/markdown"
 
 
 @pytest.mark.invariant("BLOB2")

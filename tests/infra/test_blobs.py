@@ -77,7 +77,9 @@ async def test_one_firm_does_not_find_what_another_sent(blobs: FolderBlobs) -> N
         with pytest.raises(ValueError, match="not a SHA-256"):
             await blobs.find(FIRM, path)
     assert await blobs.find(FIRM, blob.sha256) == blob
-    assert (await blobs.find(FIRM, blob.sha256, file_name="letter.md")).media_type == "text/markdown"
+    letter = await blobs.find(FIRM, blob.sha256, file_name="letter.md")
+    assert letter is not None
+    assert letter.media_type == "text/markdown"
 
 
 @pytest.mark.invariant("BLOB2")

@@ -80,7 +80,7 @@ def test_every_view_has_its_table_with_the_columns_of_its_row(database: Database
 
     with psycopg.connect(database.admin_conninfo()) as c:
         for view in VIEWS.values():
-            there = dict(
+            there: dict[str, str] = dict(
                 c.execute(
                     "SELECT attname, format_type(atttypid, NULL) FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
                     " AND NOT attisdropped",

@@ -72,4 +72,4 @@ def test_what_is_wrong_is_said_plainly(given: dict[str, Any], said: str) -> None
     with pytest.raises(ValidationError) as bad:
         Sent.model_validate(given)
     (error,) = bad.value.errors()
-    assert reason(error) == said  # type: ignore[arg-type]
+    assert reason(error) == said

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from infra.blobs import blobs
-from infra.database import Database, NoAnswer
+from infra.database import Database, NoAnswer, Role
 from infra.followers import Parts, followers
 from infra.projector.engine import Projector
 from infra.record.vault import Vault
@@ -30,10 +30,11 @@ class Fickle(Database):
         self.asked: Counter[int] = Counter()
         self._real = real
 
-    def conninfo(self, *words: str, **more: object) -> str:
+    def conninfo(self, role: Role, *, writing: bool = False, **extra: str) -> str:
         self.asked[threading.get_ident()] += 1
-        of = self._real if self.there else super()
-        return of.conninfo(*words, **more)  # type: ignore[arg-type]
+        return (
+            self._real.conninfo(role, writing=writing, **extra) if self.there else super().conninfo(role, writing=writing, **extra)
+        )
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -130,7 +130,7 @@ async def test_projectors_killed_in_the_middle_and_two_at_once_leave_the_views_o
     for view in (CONTACTS, ORGANISATIONS):
         assert len(lived[view.name]) == len(folded(fresh, vault, view)) > 30
     with psycopg.connect(fresh.admin_conninfo()) as c:
-        names = dict(c.execute("SELECT id, name FROM views.contacts").fetchall())
+        names: dict[UUID, str] = dict(c.execute("SELECT id, name FROM views.contacts").fetchall())
     assert names == {key: row.name for (_, key), row in folded(fresh, vault, CONTACTS).items()}
     catch_up(fresh, vault, *[anew(v) for v in VIEWS.values()], batch=1_000)
     assert contents(fresh) == lived

@@ -32,7 +32,7 @@ def test_what_is_given_wins_over_a_file_and_what_is_no_secret_is_not_read_from_o
     (tmp_path / "f").write_text("from a file", encoding="utf-8")
     monkeypatch.setenv("CHANCERY_NEO4J_URL_FILE", str(tmp_path / "f"))
     monkeypatch.setenv("CHANCERY_KAFKA_BOOTSTRAP_FILE", str(tmp_path / "f"))
-    given = Settings(neo4j_url="given")  # type: ignore[arg-type]
+    given = Settings(neo4j_url="given")
     assert given.neo4j_url is not None
     assert given.neo4j_url.get_secret_value() == "given"
     assert given.kafka_bootstrap is None

@@ -1,4 +1,5 @@
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -23,12 +24,13 @@ from infra.projector.tables import Table
 from infra.record import wire
 from projections.deal_activities import DEAL_ACTIVITIES
 from projections.deals import DEALS
+from projections.kernel import View
 from projections.offers import OFFERS
 from projections.pipelines import PIPELINES, STAGES
 from tests.desk import Desk
 from tests.folding import fold_batch
 
-VIEWS = [PIPELINES, STAGES, DEALS, OFFERS, DEAL_ACTIVITIES]
+VIEWS: list[View[Any]] = [PIPELINES, STAGES, DEALS, OFFERS, DEAL_ACTIVITIES]
 
 
 @pytest.fixture

@@ -117,7 +117,13 @@ async def test_a_merged_contact_points_to_the_survivor_until_it_is_unmerged() ->
 async def test_a_relation_is_an_edge_from_its_first_day_through_its_last_and_gone_when_removed() -> None:
     office = await Office.open()
     anna, acme = await office.contact("Anna"), await office.make_one(organisations.CreateOrganisation, name="Acme")
-    said = {"kind": "employs", "source_type": "organisation", "source": acme, "target_type": "contact", "target": anna}
+    said: dict[str, Any] = {
+        "kind": "employs",
+        "source_type": "organisation",
+        "source": acme,
+        "target_type": "contact",
+        "target": anna,
+    }
     relation = await office.make_one(relations.RelateParties, **said, label="Director", valid_from="2025-03-01")
     e = office.edge("works_at")
     assert (e.source, e.target, e.role, e.sealed, e.person) == (anna, acme, "Director", True, anna)

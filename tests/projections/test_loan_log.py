@@ -16,21 +16,19 @@ from domain.deals import DEAL, ActivityRecorded, Deal, DealMoved, OfferId, Stage
 from domain.deals.offers import Step, offer_meant
 from domain.deals.state import LIVE
 from domain.kernel import FirmId, Refused
+from domain.pipelines import StageKind
 from projections.deals import DEALS, DealRow
 from projections.kernel import Recorded
 from projections.offers import OFFERS, OfferRow
 from tests.shared import shared
 
 LOANS = uuid4()
-STAGES = {
-    name: StageAt(pipeline=LOANS, id=uuid4(), name=name, kind=kind)
-    for kind, names in {
-        "open": ["A_SUBMITTED", "A_PARTLYSUBMITTED", "A_PREACCEPTED", "A_ACCEPTED", "A_FINALIZED"],
-        "won": ["A_APPROVED", "A_REGISTERED", "A_ACTIVATED"],
-        "lost": ["A_DECLINED", "A_CANCELLED"],
-    }.items()
-    for name in names
+KINDS: dict[StageKind, list[str]] = {
+    "open": ["A_SUBMITTED", "A_PARTLYSUBMITTED", "A_PREACCEPTED", "A_ACCEPTED", "A_FINALIZED"],
+    "won": ["A_APPROVED", "A_REGISTERED", "A_ACTIVATED"],
+    "lost": ["A_DECLINED", "A_CANCELLED"],
 }
+STAGES = {name: StageAt(pipeline=LOANS, id=uuid4(), name=name, kind=kind) for kind, names in KINDS.items() for name in names}
 STEPS: dict[str, tuple[Step, Callable[..., Any]]] = {
     "O_CREATED": ("created", offers.create),
     "O_SENT": ("sent", offers.send),

@@ -22,11 +22,12 @@ from infra.record import wire
 from infra.record.codec import EventCodec
 from projections.consent import CONSENT_EVENTS, CONSENTS, SUPPRESSIONS
 from projections.contacts import CONTACTS
+from projections.kernel import View
 from projections.notices import NOTICE_TEXTS, NOTICES
 from projections.purposes import PURPOSES
 from queries.consent import ContactConsent, contact_consent
 
-VIEWS = [CONTACTS, CONSENTS, SUPPRESSIONS, CONSENT_EVENTS, NOTICES, NOTICE_TEXTS, PURPOSES]
+VIEWS: list[View[Any]] = [CONTACTS, CONSENTS, SUPPRESSIONS, CONSENT_EVENTS, NOTICES, NOTICE_TEXTS, PURPOSES]
 ADVISER = Actor("member", str(UUID(int=1)))
 
 
@@ -154,7 +155,7 @@ async def test_rows_written_in_pieces_are_those_written_at_once(settings) -> Non
 
 
 def test_every_event_of_consent_survives_its_stored_form() -> None:
-    about = {
+    about: dict[str, Any] = {
         "record_id": uuid4(),
         "seq": 2,
         "prev": "x",
@@ -166,8 +167,11 @@ def test_every_event_of_consent_survives_its_stored_form() -> None:
         "ip_address": "192.0.2.1",
         "remark": "r",
     }
-    purposes = {"purposes": (words.PurposeRef(key="news", dpv="d", purpose_version=1),), "channel": words.Channel.SMS}
-    terms = {
+    purposes: dict[str, Any] = {
+        "purposes": (words.PurposeRef(key="news", dpv="d", purpose_version=1),),
+        "channel": words.Channel.SMS,
+    }
+    terms: dict[str, Any] = {
         "consent_type": words.ConsentType.IMPLIED,
         "legal_basis": "ca-casl:10-9-a",
         "notice": words.Notice(id=uuid4(), version=1, language="en", sha256="cd" * 32),

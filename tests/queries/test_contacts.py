@@ -35,8 +35,8 @@ def written(database: Database, desk: Desk) -> None:
         c.execute("SELECT set_config('chancery.firm', %s, false)", (str(desk.firm),))
         for name in OURS:
             view: View[Any] = VIEWS[name]
-            at = {"version": 1, "created_at": desk.now, "updated_at": desk.now, "position": 1, "known_from": 1}
-            rows = {(desk.firm, id): Slice(row, **at) for id, row in desk.rows(view).items()}
+            at: dict[str, Any] = {"version": 1, "created_at": desk.now, "updated_at": desk.now, "position": 1, "known_from": 1}
+            rows: dict[tuple[UUID, UUID], Slice[Any]] = {(desk.firm, id): Slice(row, **at) for id, row in desk.rows(view).items()}
             Table(view).save(c, rows, [])
             assert {id: s.row for (_, id), s in Table(view).load(c, list(rows)).items()} == desk.rows(view)
 

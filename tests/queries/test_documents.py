@@ -86,7 +86,7 @@ async def test_names_are_masked_for_whoever_may_not_see_them(desk: Desk, databas
     id, place = await with_versions(desk, 2), await folder(desk)
     project(database, desk)
     async with readers.reading(desk.firm, frozenset({"documents:read"})) as reader:
-        version = await document_version(DocumentVersion(id=id, number=2), reader)
+        version: Any = await document_version(DocumentVersion(id=id, number=2), reader)
         assert (version["file_name"], version["author"], version["comment"], version["size"]) == (None, None, None, 1)
         way: Any = await folder_path(FolderPath(id=place), reader)
         assert way["path"][0]["name"] is None

@@ -76,7 +76,7 @@ class History:
     def member(self, n: int) -> UUID:
         return self.happened("member", MEMBERS[n], MemberAdded(roles=(Role.ADVISER,), name=f"Member {n}"))
 
-    def related(self, n: int, a: UUID, b: UUID, kind: str = "friend_of", day: int = 0, **dates: date) -> UUID:
+    def related(self, n: int, a: UUID, b: UUID, kind: str = "friend_of", day: int = 0, **dates: Any) -> UUID:
         said = Particulars(kind=kind, **dates)
         id = UUID(int=0xB000 + n)
         self.happened(

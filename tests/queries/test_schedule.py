@@ -176,7 +176,9 @@ def test_every_psplib_network_has_its_authors_length_and_critical_tasks() -> Non
             name = member.name.rsplit("/", 1)[-1]
             if name not in answers:
                 continue
-            s = schedule(*psplib(archive.extractfile(member).read().decode()))
+            network = archive.extractfile(member)
+            assert network is not None
+            s = schedule(*psplib(network.read().decode()))
             answer = answers[name]
             assert s.duration == int(answer["mpm_time_in_file"]), name
             assert sorted(id.int for id in s.critical) == [int(n) for n in answer["critical_task_numbers"].split()], name

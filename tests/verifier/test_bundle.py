@@ -381,14 +381,15 @@ async def test_what_is_sent_to_be_verified_is_read_as_strictly_as_by_the_stand_a
         for sent in ("[1.9]", "[]", "7", "null"):
             got = await stranger.post("/v1/verify", content=sent, headers={"Content-Type": "application/json"})
             assert (got.status_code, got.json()["type"]) == (400, "urn:chancery:problem:nothing-to-verify"), got.text
-        for odd in (
+        oddities: list[dict[str, Any]] = [
             {"bundle": 7},
             {"bundle": None},
             {"document": []},
             {"certificate": {}},
             {"certificate": "a\n[]\n"},
             {"document": {"format": 1}},
-        ):
+        ]
+        for odd in oddities:
             got = await stranger.post("/v1/verify", json=odd)
             assert (got.status_code, got.json()["verified"]) == (200, False), got.text
 

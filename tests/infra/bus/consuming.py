@@ -281,7 +281,12 @@ class Topic:
             while True:
                 try:
                     self._producer.produce(
-                        self.name, m.value, m.key, partition_of(m.key, self.partitions), headers=m.headers, timestamp=m.timestamp
+                        self.name,
+                        m.value,
+                        m.key,
+                        partition_of(m.key, self.partitions),
+                        headers=dict(m.headers),
+                        timestamp=m.timestamp,
                     )
                     break
                 except BufferError:

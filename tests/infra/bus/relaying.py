@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -162,7 +162,9 @@ def assert_published_once_and_in_order(settings: Settings, database: Database) -
     found = published(settings)
     positions = [m.position for _, m in found]
     assert sorted(positions) == list(range(1, last + 1))
-    partition_of, places, before = {}, defaultdict(int), dict[int, int]()
+    partition_of: dict[UUID, int] = {}
+    places: Counter[UUID] = Counter()
+    before: dict[int, int] = {}
     for partition, message in found:
         assert message.whole
         assert partition_of.setdefault(message.firm, partition) == partition

@@ -82,11 +82,11 @@ def shown(bus: Bus) -> dict[str, dict[str, str]]:
                 open_ends.discard(m.partition())
                 continue
             key = (m.key() or b"").decode()
-            if m.value() is None:
+            if (value := m.value()) is None:
                 found.pop(key, None)
             else:
                 headers = cast("list[tuple[str, bytes]]", m.headers())
-                found[key] = {k: v.decode() for k, v in headers} | {"value": m.value().decode()}
+                found[key] = {k: v.decode() for k, v in headers} | {"value": value.decode()}
     finally:
         reader.close()
     return found

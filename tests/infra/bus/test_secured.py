@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -144,7 +145,7 @@ def test_a_wrong_password_and_a_broker_of_another_authority_are_named(
     monkeypatch.setattr("infra.bus.topics.PATIENCE", 3.0)
     write(appender, 5)
     other, _, _ = certificates(tmp_path)
-    changes = {
+    changes: dict[str, dict[str, Any]] = {
         "password": {"kafka_password": SecretStr("of-another")},
         "authority": {"kafka_ca": other},
         "nothing": {"kafka_user": None, "kafka_password": None, "kafka_ca": None},

@@ -240,7 +240,7 @@ def test_every_view_and_every_follower_has_one_process_that_a_check_watches(serv
     with_all = Settings(
         kafka_bootstrap="127.0.0.1:1",
         elasticsearch_url="http://127.0.0.1:1",
-        neo4j_url="bolt://neo4j:x@127.0.0.1:1",  # type: ignore[arg-type]
+        neo4j_url="bolt://neo4j:x@127.0.0.1:1",
     )
     named = {f.name for f in followers(parts(with_all, Database("")))}
     assert followed == named
@@ -282,7 +282,7 @@ def test_without_the_profile_postgresql_stands_in_and_with_it_the_engines_are_us
 def test_the_database_is_reached_with_a_password_that_only_a_file_holds(services: dict[str, Any]) -> None:
     url = services["api"]["environment"]["CHANCERY_DATABASE_URL"]
     for role in ("owner", "record", "app"):
-        known = conninfo_to_dict(Database(url).conninfo(role))  # type: ignore[arg-type]
+        known = conninfo_to_dict(Database(url).conninfo(role))
         assert (known["host"], known["user"], known["passfile"]) == ("postgres", "chancery", "/secrets/chancery/pgpass")
         assert "password" not in known
 

@@ -33,7 +33,7 @@ class Kept(NamedTuple):
 
 
 def produce(v: dict[str, str]) -> None:
-    bootstrap = {"bootstrap.servers": v["CHANCERY_KAFKA_BOOTSTRAP"]}
+    bootstrap: dict[str, Any] = {"bootstrap.servers": v["CHANCERY_KAFKA_BOOTSTRAP"]}
     admin = AdminClient(bootstrap)
     admin.create_topics([NewTopic("tried", 1, 1)])["tried"].result(20)
     producer = Producer({**bootstrap, "transactional.id": "tried", "acks": "all"})

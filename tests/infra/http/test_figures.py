@@ -317,7 +317,7 @@ async def test_everything_has_a_timeline(house: House, scene: Scene, kind: str) 
 
 
 async def test_activity_counts_events_per_bucket_and_refuses_too_many(house: House, scene: Scene) -> None:
-    asked = {"since": ago(60), "event": "deals", "stream": "deal"}
+    asked: dict[str, Any] = {"since": ago(60), "event": "deals", "stream": "deal"}
     days = await get(house, "activity", bucket="day", **asked)
     assert days["events"] == sum(b["events"] for b in days["buckets"]) == 7
     assert len(days["buckets"]) == 61

@@ -13,7 +13,7 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from domain.keys import compose, public_id
+from domain.keys import KeyId, compose, public_id
 from infra.database import Database
 from infra.http import app, service
 from infra.http.connection import Connection
@@ -116,7 +116,7 @@ async def test_ten_thousand_bad_keys_neither_reach_the_database_nor_touch_good_o
     monkeypatch.setattr(service, "authenticate", counted)
     stranger = house.as_key(None)
     own = house.key.split("_")[1]
-    bad = [compose(own if i % 2 else public_id(house.firm, uuid4()), f"{i:032d}") for i in range(10_000)]
+    bad = [compose(own if i % 2 else public_id(house.firm, KeyId(uuid4())), f"{i:032d}") for i in range(10_000)]
     statuses: set[int] = set()
     started = time.monotonic()
     for i, text in enumerate(bad):

@@ -102,14 +102,14 @@ async def test_days_weeks_and_months_are_those_of_the_zone_asked_for_or_of_the_f
     await post(house, "/deals", {"title": "At midnight", "pipeline": pipeline, "occurred_at": before.isoformat()})
     await house.settle()
 
-    async def opened(**params: str) -> dict[str, int]:
+    async def opened(**params: Any) -> dict[str, int]:
         told = await read(house.client, f"/pipelines/{pipeline}/outcomes", months="2", **params)
         return {m["month"]: m["opened"] for m in told["months"]}
 
     last = (first - timedelta(days=1)).replace(day=1)
     assert await opened() == {last.isoformat(): 1, first.isoformat(): 0}
     assert await opened(time_zone="Asia/Tokyo") == {last.isoformat(): 0, first.isoformat(): 1}
-    window = {
+    window: dict[str, Any] = {
         "since": (before - timedelta(days=1)).isoformat(),
         "until": (before + timedelta(hours=3)).isoformat(),
         "stream": "deal",

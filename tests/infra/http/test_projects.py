@@ -1,11 +1,12 @@
 import itertools
+from typing import Any
 from uuid import uuid4
 
 from domain.members import Role
 from tests.house import House
 
 
-async def made(house: House, path: str, **body: object) -> dict[str, str]:
+async def made(house: House, path: str, **body: object) -> dict[str, Any]:
     done = await house.client.post(f"/v1/{path}", json=body)
     assert done.status_code in (200, 201), done.text
     return {**done.json(), "position": done.headers["chancery-position"]}

@@ -59,7 +59,7 @@ def survived(path: Path, kind: str) -> None:
             pytest.fail("a defect says what, why and what to do")
     for target in ("contacts", "deals", "tasks"):
         try:
-            for row in open_import(path, target):  # type: ignore[call-overload]
+            for row in open_import(path, target):
                 assert row.record is not None or any(e.refused for e in row.errors)
         except FileDefect:
             pass

@@ -108,7 +108,7 @@ def test_a_column_the_file_lacks_is_named_with_the_near_one(tmp_path: Path) -> N
     with pytest.raises(MapProblem, match="Did you mean 'Deal Name'"):
         open_import(path, "deals", map=parse_map('kind = "deals"\n[fields]\ntitle = "Deal-name"'))
     with pytest.raises(MapProblem, match="is for deals"):
-        open_import(path, "tasks", map=parse_map('kind = "deals"'))  # type: ignore[arg-type]
+        open_import(path, "tasks", map=parse_map('kind = "deals"'))
 
 
 def header_map(tmp_path: Path, columns: list[str], kind: str = "contacts") -> dict[str, tuple[str, ...]]:

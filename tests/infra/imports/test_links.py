@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from typing import Any, cast
+
 import pytest
 
 from infra.imports.links import Columns, Dependency, Fault, NoLinkColumns, Remark, guess, read
@@ -6,12 +9,19 @@ from tests.shared import shared
 JIRA = "idissuelink,issuekey,linkedIssueKey,name\n"
 
 
-def lines(text: str):
+def lines(text: str) -> Iterator[str]:
     return iter(text.splitlines(keepends=True))
 
 
+def dependencies(text: str, *how: Any, **more: Any) -> list[Dependency]:
+    """What the lines say, when they say nothing else."""
+    found = list(read(lines(text), *how, **more))
+    assert all(isinstance(link, Dependency) for link in found)
+    return cast("list[Dependency]", found)
+
+
 def test_a_link_told_from_either_side_is_one_dependency() -> None:
-    one, other = read(lines(JIRA + "1,A-1,A-2,blocks\n2,A-2,A-1,is blocked by\n"))
+    one, other = dependencies(JIRA + "1,A-1,A-2,blocks\n2,A-2,A-1,is blocked by\n")
     assert (one.predecessor, one.successor, one.inverse, one.line) == ("A-1", "A-2", False, 2)
     assert (other.predecessor, other.successor, other.inverse, other.line) == ("A-1", "A-2", True, 3)
 
@@ -28,14 +38,13 @@ def test_a_link_told_from_either_side_is_one_dependency() -> None:
     ],
 )
 def test_the_words_of_the_source_say_who_waits(word, predecessor) -> None:
-    (link,) = read(lines(f"source,target,link type\nA,B,{word}\n"))
-    assert isinstance(link, Dependency)
+    (link,) = dependencies(f"source,target,link type\nA,B,{word}\n")
     assert link.predecessor == predecessor
 
 
 def test_words_are_added_and_changed_by_a_map() -> None:
-    (link,) = read(
-        lines("a;b;c\nA;B;wartet auf\n"),
+    (link,) = dependencies(
+        "a;b;c\nA;B;wartet auf\n",
         Columns(source="a", target="b", word="c"),
         {"Wartet auf": ("inverse", "finish_to_start")},
         delimiter=";",
@@ -48,12 +57,12 @@ def test_a_link_that_makes_nobody_wait_is_a_remark_and_not_lost() -> None:
 
 
 def test_a_type_and_a_lag_are_read() -> None:
-    (link,) = read(lines("predecessor,successor,type,lag\nA,B,start_to_start,-30\n"))
+    (link,) = dependencies("predecessor,successor,type,lag\nA,B,start_to_start,-30\n")
     assert (link.type, link.lag) == ("start_to_start", -30)
 
 
 def test_a_file_without_words_is_of_dependencies_from_source_to_target() -> None:
-    (link,) = read(lines("\ufeffFrom,To\nA,B\n"))
+    (link,) = dependencies("\ufeffFrom,To\nA,B\n")
     assert (link.predecessor, link.type) == ("A", "finish_to_start")
 
 
@@ -79,6 +88,7 @@ def test_a_bad_line_is_named_with_its_reason_and_the_next_is_read(row, field) ->
 def test_a_bad_lag_is_a_fault() -> None:
     for lag in ("1.5", "2d", "99999999"):
         (bad,) = read(lines(f"source,target,lag\nA,B,{lag}\n"))
+        assert isinstance(bad, Fault)
         assert (bad.field, bad.value) == ("lag", lag)
 
 

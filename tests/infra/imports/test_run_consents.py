@@ -57,7 +57,7 @@ class Office:
         for key in ("newsletter", "events"):
             firm.do(DefinePurpose(key=key, name=key.title(), dpv=DPV))
         said = {"title": "Privacy", "language": "en", "text": "We write.", "purposes": ("newsletter", "events")}
-        self.notice = firm.do(CreateNotice(**said, occurred_at=datetime(2020, 1, 1, tzinfo=UTC)))["id"]  # type: ignore[arg-type]
+        self.notice = firm.do(CreateNotice(**said, occurred_at=datetime(2020, 1, 1, tzinfo=UTC)))["id"]
         people = folder / "crm.csv"
         people.write_text(PEOPLE)
         firm.carry(people, "contacts")
@@ -144,8 +144,8 @@ def test_what_a_person_said_here_is_not_covered_up_by_what_a_file_says(office: O
     ann = office.person("ann@example.com")
     about = {"purposes": ("newsletter",), "channel": Channel.EMAIL}
     given = datetime(2023, 1, 1, tzinfo=UTC)
-    office.firm.do(GiveConsent(id=ann, **about, notice={"id": office.notice}, occurred_at=given))  # type: ignore[arg-type]
-    office.firm.do(WithdrawConsent(id=ann, **about, occurred_at=datetime(2024, 1, 1, tzinfo=UTC)))  # type: ignore[arg-type]
+    office.firm.do(GiveConsent(id=ann, **about, notice={"id": office.notice}, occurred_at=given))
+    office.firm.do(WithdrawConsent(id=ann, **about, occurred_at=datetime(2024, 1, 1, tzinfo=UTC)))
     rows = "c1,17,,,newsletter,email,yes,2024-06-01T00:00:00Z,,,,,,,,,,,,\nc2,17,,,newsletter,email,yes,2022-01-01T00:00:00Z,,,,,,,,,,,,\n"
     report = office.firm.carry(office.file(rows), "consents")
     assert (report.created, report.rejected) == (1, 1)
@@ -190,7 +190,7 @@ def test_lines_of_json_are_read_as_rows_and_bad_lines_are_rows_that_were_rejecte
 @pytest.mark.invariant("IC4")
 def test_two_people_with_one_address_are_not_taken_for_each_other(office: Office) -> None:
     for name in ("Fay", "Gus"):
-        office.firm.do(CreateContact(given=name, emails=[{"address": "both@example.com"}]))  # type: ignore[list-item]
+        office.firm.do(CreateContact(given=name, emails=[{"address": "both@example.com"}]))
     office.firm.see("contacts")
     report = office.firm.carry(
         office.file("c1,,both@example.com,,newsletter,email,yes,2023-05-01T00:00:00Z,,,,,,,,,,,,\n"), "consents"

@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from defusedxml.ElementTree import iterparse
@@ -57,12 +58,12 @@ def test_every_application_and_every_event_of_the_loan_log_is_carried(firm: Firm
 
 
 def test_the_outcomes_are_those_of_the_file(firm: Firm, loans: Report, told: dict) -> None:
-    last = Counter()
+    last: Counter[str] = Counter()
     for case in told.values():
         names = {name for name, _, _ in case}
         last["won" if "A_APPROVED" in names else "declined" if "A_DECLINED" in names else "cancelled"] += 1
     rows = firm.all("SELECT status, stage_name, count(*) FROM views.deals WHERE firm_id = %s GROUP BY 1, 2", firm.id)
-    found = Counter()
+    found: Counter[str] = Counter()
     for status, stage, n in rows:
         found["won" if status == "won" else "declined" if stage == "A_DECLINED" else "cancelled"] += n
         assert status != "open"
@@ -96,7 +97,7 @@ def test_equal_times_keep_the_order_of_the_file(firm: Firm, loans: Report, told:
         stage = data.get("stage") or data.get("target")
         if type in kinds:
             record.setdefault(id, []).append((stage["name"], at))
-    want = Counter()
+    want: Counter[tuple[Any, ...]] = Counter()
     for case in told.values():
         want[tuple((_stage(n), t) for n, _, t in case if n.startswith("A_"))] += 1
     assert Counter(map(tuple, record.values())) == want

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -181,7 +182,8 @@ def changes(data: st.DataObject, proof: list[bytes]) -> list[list[bytes]]:
 def test_tiles_are_the_same_in_whatever_pieces_the_tree_grew(pieces: list[int]) -> None:
     leaves = [n.to_bytes(4, "big") for n in range(sum(pieces))]
     hashes = [leaf_hash(leaf) for leaf in leaves]
-    growing, tiles = Growing(), {}
+    growing = Growing()
+    tiles: dict[Any, bytes] = {}
     at = 0
     for piece in pieces:
         for where, tile in growing.extend(hashes[at : at + piece]).items():

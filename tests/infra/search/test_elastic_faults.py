@@ -145,7 +145,7 @@ def test_elasticsearch_killed_in_the_middle_of_batches_loses_and_doubles_nothing
 
 
 def shown(firm: Firm, index: ElasticIndex) -> str | None:
-    return firm.one("SELECT error FROM chancery.projections WHERE name = %s", index.name)  # type: ignore[no-any-return]
+    return firm.one("SELECT error FROM chancery.projections WHERE name = %s", index.name)
 
 
 def test_an_indexer_killed_in_the_middle_of_batches_loses_and_doubles_nothing(

@@ -178,7 +178,8 @@ def test_pages_together_are_the_whole_list_in_order(
         db.execute("TRUNCATE views.test_samples")
         insert(db, SAMPLES, samples)
         asked: dict[str, Any] = {"order_by": ",".join(n + d for n, d in order) or "id", "page_size": size}
-        seen, token = [], ""
+        seen: list[int] = []
+        token = ""
         while True:
             page = ask(db, page_token=token, **asked)
             seen.extend(i["id"].int for i in page.items)
@@ -201,7 +202,8 @@ def test_a_changing_table_repeats_no_row_and_loses_no_untouched_one(
     with db.transaction(force_rollback=True):
         db.execute("TRUNCATE views.test_samples")
         insert(db, SAMPLES, samples)
-        seen, token = [], ""
+        seen: list[int] = []
+        token = ""
         while True:
             page = ask(db, page_token=token, **asked)
             seen.extend(i["id"].int for i in page.items)
@@ -262,6 +264,7 @@ class Reading:
     """A reader over the test's connection."""
 
     firm, now, permissions = FIRM, NOW, ALL
+    actor, member = "", None
 
     def __init__(self, db: Db) -> None:
         self.db = db

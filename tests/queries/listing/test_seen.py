@@ -1,6 +1,7 @@
 """What is shown of a member: personal fields, permissions, the fields wanted."""
 
 import json
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -53,7 +54,7 @@ def test_a_bare_word_does_not_look_into_what_is_hidden(stocked: Db) -> None:
 
 def test_a_hidden_default_order_gives_way_to_the_id() -> None:
     c = Collection(name="p", view=SAMPLES.view, stream=None, permission="x", title="P", order="owner_name")
-    asked = {"firm": FIRM, "now": NOW, "key": KEY}
+    asked: dict[str, Any] = {"firm": FIRM, "now": NOW, "key": KEY}
     assert compile_list(c, permissions=ALL, **asked).order[0].name == "owner_name"
     assert compile_list(c, permissions=WITHOUT_PERSONAL, **asked).order[0].name == "id"
 
