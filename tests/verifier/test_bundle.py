@@ -1,5 +1,6 @@
 """A proof of consent as a stranger verifies it, and every way of forging one."""
 
+import ast
 import asyncio
 import base64
 import hashlib
@@ -14,9 +15,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from structlog.testing import capture_logs
 
 from infra.proofs.notes import Signer
 from tests.house import House, post
+from tests.infra.erasure.test_erasure import beneath, dump, found_in, spellings
 from verifier import chancery_verify
 from verifier.chancery_verify import NotProved, Trust, Verified, leaf_hash, of_keys, of_policy, verify
 
@@ -129,9 +132,11 @@ def test_without_a_seal_the_verifier_says_that_completeness_is_unproven(given: G
 
 
 def test_every_change_of_one_bit_is_found(given: Given) -> None:
-    """All bits of the bundle's bytes; what stays proved must say the same, as it does where JSON has two spellings."""
-    lean = {**given.bundle, "notices": [], "consistency": []}
-    raw = json.dumps(lean, separators=(",", ":")).encode()
+    """All bits of the bundle's bytes; what stays proved must say the same, as it does where JSON has two spellings. What a notice is called and
+    the kind of its file are in no event: nothing is proved or shown of them."""
+    assert given.bundle["notices"], "the text that was consented to is in it"
+    assert given.bundle["consistency"], "and the older checkpoint"
+    raw = json.dumps(given.bundle, separators=(",", ":")).encode()
     trust = of_keys(given.vkey)
     honest = verify(raw, trust)
     for place in range(len(raw)):
@@ -142,7 +147,14 @@ def test_every_change_of_one_bit_is_found(given: Given) -> None:
                 found = verify(bytes(forged), trust)
             except NotProved:
                 continue
-            assert found == honest, (place, bit, bytes(forged[max(0, place - 20) : place + 20]))
+            where = (place, bit, bytes(forged[max(0, place - 20) : place + 20]))
+            assert found == honest, where
+            assert claims(json.loads(forged)) == claims(given.bundle), where
+
+
+def claims(bundle: dict[str, Any]) -> dict[str, Any]:
+    """What a bundle says, without what it names for readers alone."""
+    return {**bundle, "notices": [{k: v for k, v in n.items() if k not in {"title", "media_type"}} for n in bundle["notices"]]}
 
 
 @pytest.mark.parametrize(
@@ -312,6 +324,30 @@ async def test_anybody_may_have_a_bundle_verified_and_a_forged_one_is_explained(
         bad = (await stranger.post("/v1/verify", json=forged)).json()
         assert bad["verified"] is False
         assert (await stranger.post("/v1/verify", json={"x": 1})).status_code == 400
+
+
+async def test_what_is_sent_to_be_verified_is_not_kept(house: House, given: Given) -> None:
+    canary = "Kwyjiboverified"
+    told = {**given.bundle, "notices": [{**given.bundle["notices"][0], "title": canary}]}
+    digest = hashlib.sha256(canary.encode()).hexdigest()
+    position = await house.settle()
+    with capture_logs() as logged:
+        async with house.as_key(None) as stranger:
+            for sent in (told, {**told, "entries": []}, {"sha256": digest, "log": given.bundle["summary"]["log"]}, {"x": canary}):
+                assert (await stranger.post("/v1/verify", json=sent)).status_code in {200, 400}
+    assert await house.settle() == position, "nothing was recorded"
+    words = spellings(canary)
+    assert found_in(json.dumps(told).encode(), words)
+    assert found_in(dump(house), words) == []
+    assert [f for f in beneath(house.chancery.settings.data) if found_in(f.read_bytes(), words)] == []
+    assert found_in(str(logged).encode(), words) == []
+
+
+def test_the_stand_alone_file_needs_cryptography_and_nothing_else() -> None:
+    tree = ast.parse(VERIFIER.read_text(encoding="utf-8"))
+    named = {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    named |= {n.module or "." for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in named} - sys.stdlib_module_names == {"cryptography"}
 
 
 async def test_a_document_is_notarised_and_its_certificate_verified_without_an_account(house: House) -> None:
