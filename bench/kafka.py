@@ -18,8 +18,9 @@ from commands.deals import NoteOnDeal, OpenDeal
 from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import FirmId
 from infra.bus import topics
+from infra.bus.batches import Batch, Batches
 from infra.bus.connection import client
-from infra.bus.publishing import Batch, Batches, producer_of
+from infra.bus.publishing import producer_of
 from infra.bus.relay import PATIENCE, TRANSACTION, Relay, enter, show
 from infra.bus.topics import Names
 from infra.engines.run import Engines
@@ -27,7 +28,7 @@ from infra.ids import uuid7
 from infra.record.bulk import Bulk, command_task
 from infra.settings import Settings
 
-FIRMS, EVENTS = 8, 60_000
+FIRMS, EVENTS = 8, 120_000
 GOAL = 0.8
 
 

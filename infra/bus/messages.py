@@ -67,12 +67,14 @@ class Encoded(NamedTuple):
 
 def encode(row: EventRow) -> Encoded:
     """The message of a row of the record. ValueError when its public part is no leaf."""
-    value, headers = pack(row.position, row.firm_position, row.public, row.sealed)
+    value, headers = pack(row.position, row.firm_position, row.public, row.sealed, sha256(b"\x00" + row.public).digest())
     return Encoded(key_of(row.firm_id), value, list(headers.items()), int(row.recorded_at.timestamp() * 1000))
 
 
-def pack(position: int, firm_position: int, public: bytes, sealed: bytes | None) -> tuple[bytes, dict[str, bytes]]:
-    """The value and the headers of an event.
+def pack(
+    position: int, firm_position: int, public: bytes, sealed: bytes | None, leaf_hash: bytes
+) -> tuple[bytes, dict[str, bytes]]:
+    """The value and the headers of an event; `leaf_hash` is the 32 bytes of it.
 
     The leaf's keys are sorted and a quote inside a text is escaped, so what stands before and after `data` is found without reading it;
     and where no backslash stands, members are what stands between quotes.
@@ -85,8 +87,7 @@ def pack(position: int, firm_position: int, public: bytes, sealed: bytes | None)
         raise ValueError("the public part is no leaf") from e
     headers["ce_position"] = b"%d" % position
     headers["ce_firmposition"] = b"%d" % firm_position
-    headers["ce_leafhash"] = b2a_base64(sha256(b"\x00" + public).digest(), newline=False)
-    headers["content-type"] = _JSON
+    headers["ce_leafhash"] = b2a_base64(leaf_hash, newline=False)
     if sealed is not None:
         headers["ce_sealed"] = sealed
     return public[begin + 8 : end + 1], headers
@@ -101,23 +102,28 @@ def _split(around: bytes) -> dict[str, bytes]:
         raise ValueError("the public part is no leaf")
     texts = parts[3:version:4]
     texts += (parts[version + 1][1:-1], parts[version + 4], parts[version + 8], parts[version + 12])
-    return dict(zip(_SHAPES[tuple(parts[1 : version + 1 : 4])], texts, strict=True))
+    names, empty = _SHAPES[tuple(parts[1 : version + 1 : 4])]
+    headers = empty.copy()  # as large as it will be: it never grows
+    headers.update(zip(names, texts, strict=True))
+    return headers
 
 
 def _read(before: bytes, after: bytes) -> dict[str, bytes]:
     """The headers of a leaf whose texts have escaped characters."""
     members: dict[str, Any] = orjson.loads(before + b"}") | orjson.loads(b"{" + after)
-    return {_NAMES[name]: str(value).encode() for name, value in members.items()}
+    return {_NAMES[name]: str(value).encode() for name, value in members.items()} | {"content-type": _JSON}
 
 
-def _shapes() -> dict[tuple[bytes, ...], tuple[str, ...]]:
-    """For each choice of optional members: the names up to `streamversion`, and the headers of all."""
+def _shapes() -> dict[tuple[bytes, ...], tuple[tuple[str, ...], dict[str, bytes]]]:
+    """For each choice of optional members, by the names up to `streamversion`: their headers, and the headers of a message without their values."""
     found = {}
     for count in range(len(OPTIONAL) + 1):
         for chosen in combinations(sorted(OPTIONAL), count):
             names = [n for n in IN_LEAF if n not in OPTIONAL or n in chosen]
             ahead = [n for n in names if n < "subject"]
-            found[tuple(n.encode() for n in ahead)] = tuple(_NAMES[n] for n in names)
+            headers = tuple(_NAMES[n] for n in names)
+            beside = (_NAMES["position"], _NAMES["firmposition"], _NAMES["leafhash"])
+            found[tuple(n.encode() for n in ahead)] = headers, dict.fromkeys((*headers, *beside), b"") | {"content-type": _JSON}
     return found
 
 

@@ -20,10 +20,11 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from confluent_kafka.admin import AdminClient
 
 from infra.bus import topics
+from infra.bus.batches import Batch, Batches, Gap
 from infra.bus.connection import WrongKafkaSettings, client
 from infra.bus.digests import of_record, of_topic
 from infra.bus.lease import Lease
-from infra.bus.publishing import Batch, Batches, Gap, Publisher, leaf_at, producer_of
+from infra.bus.publishing import Publisher, leaf_at, producer_of
 from infra.bus.standing import Control, Standing, Tail, Unreadable, read_control, read_tails, reading
 from infra.bus.topics import Found, Names, TopicUnfit
 from infra.database import Database, interrupted

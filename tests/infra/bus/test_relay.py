@@ -23,8 +23,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from infra.bus import topics
+from infra.bus.batches import Batch, Batches
 from infra.bus.connection import NoKafka, WrongKafkaSettings, client
-from infra.bus.publishing import Batch, Batches, Publisher, producer_of
+from infra.bus.publishing import Publisher, producer_of
 from infra.bus.relay import Relay, healed
 from infra.bus.standing import Standing, Tail, live_topic, read_control, read_tails, reading
 from infra.bus.topics import Names, find
