@@ -4,6 +4,7 @@ A record holds a process's id, when it started as the system counts it, and word
 three hold is the one that was started; the system gives ids away again, after a restart of the machine all of them.
 """
 
+import atexit
 import contextlib
 import os
 import signal
@@ -161,6 +162,14 @@ def _keep(process: "subprocess.Popen[bytes]") -> None:
     """Hold on to the handle: letting go of a running child is a warning, and an ended one is reaped by the next start."""
     _started[:] = [p for p in _started if p.poll() is None]
     _started.append(process)
+
+
+@atexit.register
+def _leave() -> None:
+    """Engines outlive the program that started them, which is nothing to warn of."""
+    for process in _started:
+        if process.poll() is None:
+            process.returncode = 0
 
 
 def reap() -> None:
