@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
 from domain.deals import (
@@ -97,17 +97,20 @@ def fold_offer(row: OfferRow | None, _id: UUID, r: Recorded) -> OfferRow | None:
             return row
 
 
-REACHED: tuple[tuple[OfferStatus, str], ...] = (("created", "drawn_up_at"), ("sent", "sent_at"), ("returned", "returned_at"))
-
-
 def _set_back(row: OfferRow, e: OfferSetBack) -> OfferRow:
-    """As before the step that was taken back: without the times of steps it has not come to."""
-    row = replace(row, status=e.status, valid_until=e.valid_until)
+    """As before the step that was taken back."""
+    row = replace(
+        row,
+        status=e.status,
+        valid_until=e.valid_until,
+        drawn_up_at=e.drawn_up_at,
+        sent_at=e.sent_at,
+        returned_at=e.returned_at,
+        remark=row.remark if e.returned_at is not None else None,
+    )
     if e.status not in LIVE:
         return replace(row, settled_at=e.since)
-    reached = ("selected", *(status for status, _ in REACHED)).index(e.status)
-    times: dict[str, Any] = {name: None for at, (_, name) in enumerate(REACHED, start=1) if at > reached and e.status != "sent"}
-    return replace(row, settled_at=None, reason_code=None, reason=None, **times)
+    return replace(row, settled_at=None, reason_code=None, reason=None)
 
 
 OFFERS = view(View(name="offers", version=1, table="views.offers", row=OfferRow, keys=offers_of, fold=fold_offer))

@@ -32,7 +32,14 @@ def _keys(r: Recorded) -> Iterable[UUID]:
 def _fold(row: TaskCommentRow | None, _key: UUID, r: Recorded) -> TaskCommentRow | None:
     match r.event:
         case TaskCommented() as x:
-            return TaskCommentRow(task=r.stream_id, contact=x.contact, author=r.actor, text=x.text, said_at=r.occurred_at)
+            return TaskCommentRow(
+                task=r.stream_id,
+                contact=x.contact,
+                author=x.author or r.actor,
+                text=x.text,
+                said_at=x.said_at or r.occurred_at,
+                amended_at=x.amended_at,
+            )
         case TaskCommentAmended() as x if row is not None:
             return replace(row, text=x.text, amended_at=r.occurred_at)
         case TaskCommentRemoved():

@@ -167,7 +167,8 @@ def _fold(row: TaskRow | None, _key: UUID, r: Recorded) -> TaskRow | None:
         case e.TaskCommented():
             return replace(row, comments=row.comments + 1, last_comment=x.comment)
         case e.TaskCommentRemoved():
-            return replace(row, comments=row.comments - 1)
+            last = None if row.last_comment == x.comment else row.last_comment
+            return replace(row, comments=row.comments - 1, last_comment=last)
         case e.TaskArchived():
             return replace(row, archived=True)
         case e.TaskRestored():

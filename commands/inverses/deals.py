@@ -96,8 +96,9 @@ async def closed(u: Undo) -> Any:
 def reopened(u: Undo) -> Any:
     closing = u.before(deals.DealWon, deals.DealLost)
     today = u.w.now.date()
+    closed_in = u.was.stage if u.was.stage.kind == u.was.status else None  # it may have been closed where it stood
     if isinstance(closing, deals.DealWon):
-        return deals.win(u.now, closed_on=closing.closed_on, today=today, stage=u.was.stage)
+        return deals.win(u.now, closed_on=closing.closed_on, today=today, stage=closed_in)
     if isinstance(closing, deals.DealLost):
         return deals.lose(
             u.now,
@@ -105,7 +106,7 @@ def reopened(u: Undo) -> Any:
             today=today,
             reason_code=closing.reason_code,
             reason=closing.reason,
-            stage=u.was.stage if u.was.stage.kind == "lost" else None,
+            stage=closed_in,
         )
     raise NotTheWay
 
@@ -167,6 +168,8 @@ def activity_taken_back(u: Undo) -> Any:
 
 # --- offers
 
+STEPS: dict[type, str] = {deals.OfferCreated: "drawn_up_at", deals.OfferSent: "sent_at", deals.OfferReturned: "returned_at"}
+
 
 @deal(deals.OfferSelected, exact=False)
 def offer_selected(u: Undo) -> Any:
@@ -184,16 +187,21 @@ def offer_selected(u: Undo) -> Any:
     deals.OfferSetBack,
 )
 def offer_stepped(u: Undo) -> Any:
-    """Where it stood before, since when, and the day it was good until."""
+    """Where it stood before, since when, the times of the steps that stand, and the day it was good until."""
     steps = [r for r in u.past if r.version < u.version and getattr(r.event, "offer", None) == u.e.offer]
     status = next(o.status for o in u.was.offers if o.id == u.e.offer)
     valid_until = None
+    times: dict[str, Any] = {}
     for r in steps:
         said = getattr(r.event, "valid_until", None)
-        valid_until = said if isinstance(r.event, deals.OfferSetBack) else said or valid_until
+        if isinstance(r.event, deals.OfferSetBack):
+            valid_until, times = said, {name: getattr(r.event, name) for name in STEPS.values()}
+        else:
+            valid_until = said or valid_until
+            times |= {STEPS[type(r.event)]: r.occurred_at} if type(r.event) in STEPS else {}
     last = steps[-1]
     since = last.event.since if isinstance(last.event, deals.OfferSetBack) else last.occurred_at
-    return offers.set_back(u.now, offer=u.e.offer, status=status, since=since, valid_until=valid_until)
+    return offers.set_back(u.now, offer=u.e.offer, status=status, since=since, valid_until=valid_until, **times)
 
 
 # --- pipelines

@@ -178,7 +178,18 @@ def comment_amended(u: Undo) -> Any:
 
 @task(told.TaskCommentRemoved)
 def comment_removed(u: Undo) -> Any:
-    return tasks.comment(u.now, id=u.e.comment, text=dict(u.was.comments)[u.e.comment])
+    """As whoever said it said it, and when."""
+    mine = [r for r in u.past if r.version < u.version and getattr(r.event, "comment", None) == u.e.comment]
+    said = next(r for r in reversed(mine) if isinstance(r.event, told.TaskCommented))
+    amended = [r.occurred_at for r in mine if isinstance(r.event, told.TaskCommentAmended) and r.version > said.version]
+    return tasks.comment(
+        u.now,
+        id=u.e.comment,
+        text=dict(u.was.comments)[u.e.comment],
+        author=said.event.author or said.actor,
+        said_at=said.event.said_at or said.occurred_at,
+        amended_at=amended[-1] if amended else said.event.amended_at,
+    )
 
 
 @task(told.TaskArchived)

@@ -305,12 +305,18 @@ class OfferExpired:
 @event("deals.OfferSetBack.v1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OfferSetBack:
-    """The last step of an offer was recorded by mistake: it stands again where it stood since `since`, good until the day it was."""
+    """The last step of an offer was recorded by mistake: it stands again where it stood since `since`, good until the day it was.
+
+    The other times are those of the steps that stand.
+    """
 
     offer: OfferId
     status: Literal["selected", "created", "sent", "returned", "accepted", "declined", "cancelled", "expired"]
     since: datetime
     valid_until: date | None = None
+    drawn_up_at: datetime | None = None
+    sent_at: datetime | None = None
+    returned_at: datetime | None = None
     performer: UUID | None = None
 
 

@@ -187,6 +187,9 @@ def set_back(
     status: OfferStatus,
     since: datetime,
     valid_until: date | None = None,
+    drawn_up_at: datetime | None = None,
+    sent_at: datetime | None = None,
+    returned_at: datetime | None = None,
     performer: UUID | None = None,
 ) -> list[Event]:
     """The last step was recorded by mistake."""
@@ -196,7 +199,18 @@ def set_back(
     deal_in_use(deal, known)
     if status == "accepted":
         the_only_one_accepted(deal, known)
-    return [OfferSetBack(offer=offer, status=status, since=since, valid_until=valid_until, performer=performer)]
+    return [
+        OfferSetBack(
+            offer=offer,
+            status=status,
+            since=since,
+            valid_until=valid_until,
+            drawn_up_at=drawn_up_at,
+            sent_at=sent_at,
+            returned_at=returned_at,
+            performer=performer,
+        )
+    ]
 
 
 def offer_meant(deal: Deal, step: Step) -> OfferId | None:

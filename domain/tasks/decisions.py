@@ -338,11 +338,19 @@ def reopen(task: Task, *, reason: str | None = None) -> list[Event]:
     return [TaskReopened(reason=reason, contact=task.contact)]
 
 
-def comment(task: Task, *, id: UUID, text: str) -> list[Event]:
+def comment(
+    task: Task,
+    *,
+    id: UUID,
+    text: str,
+    author: str | None = None,
+    said_at: datetime | None = None,
+    amended_at: datetime | None = None,
+) -> list[Event]:
     _changeable(task)
     if len(task.comments) >= MOST_COMMENTS:
         raise TooManyComments(most=MOST_COMMENTS)
-    return [TaskCommented(comment=id, text=text, contact=task.contact)]
+    return [TaskCommented(comment=id, text=text, contact=task.contact, author=author, said_at=said_at, amended_at=amended_at)]
 
 
 def amend_comment(task: Task, *, id: UUID, text: str) -> list[Event]:

@@ -194,9 +194,14 @@ class TaskNoted(Told):
 @event("tasks.Commented.v1")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCommented:
+    """`author` and the times are said where a comment that was removed is there again."""
+
     comment: UUID
     text: Annotated[str, Personal(subject="contact")]
     contact: UUID | None = None
+    author: str | None = None
+    said_at: datetime | None = None
+    amended_at: datetime | None = None
 
 
 @event("tasks.CommentAmended.v1")

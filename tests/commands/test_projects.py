@@ -4,8 +4,14 @@ import pytest
 from pydantic import ValidationError
 
 from commands import projects, tasks
+from commands.contacts import CreateContact
+from commands.deals import OpenDeal
 from commands.kernel import COMMANDS
+from commands.members import AddMember as NewMember
+from commands.organisations import CreateOrganisation
+from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import NotFound
+from domain.members import ALL_PERMISSIONS, Role
 from domain.projects import DependencyCycle, TaskNotInProject
 from domain.projects.events import Calendar
 from domain.tasks import TaskStandsInAnotherProject
@@ -173,3 +179,36 @@ def test_every_command_about_projects_says_what_it_needs() -> None:
     ours = [c for name, c in COMMANDS.items() if name.startswith("projects.")]
     assert len(ours) == 19
     assert {c.permission for c in ours} == {"projects:write"}
+
+
+async def test_what_a_project_is_for_and_who_is_in_it_are_shown_and_another_project_stays_as_it_is() -> None:
+    desk = Desk()
+    id, _ = await started(desk)
+    other, _ = await started(desk)
+    before = desk.rows(PROJECTS)[other]
+    pipeline = await desk.do(DefinePipeline(name="Mandates", stages=[NewStage(name="Talk")]))
+    targets = {
+        "contact": (await desk.do(CreateContact(given="Ann")))["id"],
+        "organisation": (await desk.do(CreateOrganisation(name="Acme")))["id"],
+        "deal": (await desk.do(OpenDeal(title="House", pipeline=UUID(pipeline["id"]))))["id"],
+    }
+
+    def linked() -> dict[str, str]:
+        row = desk.rows(PROJECTS)[id]
+        return {what: str(getattr(row, what)) for what in targets if getattr(row, what) is not None}
+
+    for n, (what, target) in enumerate(targets.items(), start=1):
+        await desk.do(projects.LinkProject.model_validate({"id": id, "what": what, "target": target}))
+        assert linked() == dict(list(targets.items())[:n])
+    for n, (what, target) in enumerate(targets.items(), start=1):
+        await desk.do(projects.UnlinkProject.model_validate({"id": id, "what": what, "target": target}))
+        assert linked() == dict(list(targets.items())[n:])
+    member = UUID(
+        (await desk.do(NewMember(name="Mia", email="mia@x.example", roles=(Role.ADVISER,)), permissions=ALL_PERMISSIONS))["id"]
+    )
+    for role in ("observer", "lead"):
+        await desk.do(projects.AddMember.model_validate({"id": id, "member": member, "role": role}))
+        assert desk.rows(PROJECTS)[id].members == {str(member): role}
+    await desk.do(projects.RemoveMember(id=id, member=member))
+    assert desk.rows(PROJECTS)[id].members == {}
+    assert desk.rows(PROJECTS)[other] == before

@@ -13,6 +13,7 @@ from commands.reach import (
     AddContactEntry,
     AddOrganisationEntry,
     AmendContactEntry,
+    AmendOrganisationEntry,
     OneEntry,
     RemoveContactEntry,
     RemoveOrganisationEntry,
@@ -74,7 +75,12 @@ async def test_phones_and_addresses_of_organisations_too(desk: Desk) -> None:
     await desk.do(AddOrganisationEntry(id=id, address=GivenAddress(city="Bern", country="CH")))
     row = profile(desk, "organisations", id)
     assert ([p.number for p in row.phones], [a.city for a in row.addresses]) == (["+41446681800"], ["Bern"])
-    await desk.do(RemoveOrganisationEntry(id=id, list="phones", item="+41446681800"))
+    await desk.do(AddOrganisationEntry(id=id, phone=GivenPhone(number="+41 44 668 18 02")))
+    await desk.do(AmendOrganisationEntry(id=id, item="+41446681800", phone=GivenPhone(number="+41 44 668 18 01", label="desk")))
+    row = profile(desk, "organisations", id)
+    assert [(p.number, p.label) for p in row.phones] == [("+41446681801", "desk"), ("+41446681802", None)]
+    await desk.do(RemoveOrganisationEntry(id=id, list="phones", item="+41446681801"))
+    await desk.do(RemoveOrganisationEntry(id=id, list="phones", item="+41446681802"))
     await desk.do(RemoveOrganisationEntry(id=id, list="addresses", item="1"))
     row = profile(desk, "organisations", id)
     assert (list(row.phones or ()), list(row.addresses or ())) == ([], [])
