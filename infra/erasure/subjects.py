@@ -12,7 +12,7 @@ _PEOPLE = "SELECT c.id, c.absorbed FROM views.contacts c WHERE c.firm_id = %s AN
 _DOCUMENTS = (
     "SELECT d.id, d.contacts <@ %(people)s AND d.organisations = '{}' AND d.deals = '{}' AND d.projects = '{}' AS alone, d.on_hold,"
     " coalesce(d.retain_until > %(today)s, false) AS retained"
-    " FROM views.documents d WHERE d.firm_id = %(firm)s AND d.contacts && %(people)s AND d.discarded_at IS NULL ORDER BY d.id"
+    " FROM views.documents d WHERE d.firm_id = %(firm)s AND d.contacts && %(people)s ORDER BY d.id"
 )
 _CONTENTS = "SELECT DISTINCT v.sha256 FROM views.document_versions v WHERE v.firm_id = %s AND v.document = ANY(%s)"
 ELSEWHERE = "SELECT DISTINCT v.sha256 FROM views.document_versions v WHERE v.firm_id = %s AND v.sha256 = ANY(%s) AND NOT v.document = ANY(%s)"
