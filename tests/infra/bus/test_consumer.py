@@ -419,6 +419,29 @@ def test_what_waits_is_bounded_and_everything_is_handled_nevertheless(bus: Bus) 
     assert bus.name == "embedded" or paused > 0
 
 
+def test_how_far_a_group_is_behind_and_its_dead_letters_are_measured(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infra.bus.consumer.KEEP", 0.1)
+    one, go, metrics = firms(1), threading.Event(), Metrics()
+    subscription = Subscription(bus.group, firms=frozenset(one), retry=Retry(tries=1))
+
+    @subscription.on("tests.*")
+    def wait(_c: psycopg.Connection[Any], event: Delivered) -> None:
+        go.wait(30)
+        if event.firm_position == 2:
+            raise ValueError
+
+    def measured(what: str) -> float | None:
+        return metrics.registry.get_sample_value(f"chancery_bus_{what}", {"group": bus.group})
+
+    bus.write(one, 5)
+    with consuming(subscription, bus.settings, bus.database, metrics=metrics):
+        until(lambda: measured("lag_events") == 5 and (measured("lag_seconds") or 0) > 0)
+        go.set()
+        until(lambda: (measured("lag_events"), measured("lag_seconds"), measured("dead_letters")) == (0, 0, 1))
+    assert measured("died_total") == 1
+    assert measured("stopped") == 0
+
+
 def test_a_consumer_that_is_told_to_stop_finishes_the_event_it_handles_and_no_other(bus: Bus) -> None:
     one, begun, go = firms(1), threading.Event(), threading.Event()
     subscription = Subscription(bus.group, firms=frozenset(one))
