@@ -287,6 +287,36 @@ def test_the_database_is_reached_with_a_password_that_only_a_file_holds(services
         assert "password" not in known
 
 
+# -- what the manual puts over it --
+
+
+def overrides() -> list[dict[str, Any]]:
+    """The override files that the manual shows."""
+    manual = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+    return [yaml.safe_load(block.replace("!reset []", "null")) for block in blocks]  # compose's own word for taking away
+
+
+def test_the_overrides_of_the_manual_fit_the_file(stack: dict[str, Any], services: dict[str, Any]) -> None:
+    found = overrides()
+    assert len(found) == 2, "TLS before the API, and mail"
+    for override in found:
+        assert set(override) <= {"services", "volumes"}
+        for name, service in override["services"].items():
+            if name in services:
+                settings = {k.removeprefix("CHANCERY_").lower() for k in service.get("environment", {})}
+                assert settings <= set(Settings.model_fields) | {
+                    f"{n}_file" for n, f in Settings.model_fields.items() if is_secret(f)
+                }
+            else:
+                assert set(service["networks"]) <= set(stack["networks"])
+                assert {v.partition(":")[0] for v in service["volumes"]} <= set(override["volumes"])
+                assert service["mem_limit"]
+    tls = found[0]["services"]
+    assert (tls["api"], tls["proxy"]["ports"]) == ({"ports": None}, ["80:80", "443:443"]), "the API's own port is taken away"
+    assert tls["proxy"]["command"][-1] == "api:8000"
+
+
 # -- the passwords --
 
 
