@@ -1,6 +1,7 @@
-"""A canary in every field that any event may say of a person: when the person is erased, it is nowhere."""
+"""A canary in every field that any event may say of a person: they get to see it, and when they are erased it is nowhere."""
 
 import dataclasses
+import re
 import typing
 from collections.abc import Iterator
 from typing import Any, get_args, get_origin
@@ -46,7 +47,7 @@ def planted(hint: Any, path: str) -> Any:
     """A value of a hint with the canary in every text."""
     hint = bare(hint)
     if hint is str:
-        return f"{CANARY}{path.rsplit('.', 1)[-1].replace('_', '')}"
+        return CANARY + re.sub(r"[^a-zA-Z]", "", path)
     if get_origin(hint) is tuple:
         return (planted(get_args(hint)[0], f"{path}.item"),)
     if get_origin(hint) is dict:
@@ -66,10 +67,15 @@ def of_event(name: str, cls: Any, person: UUID) -> Any:
         if f.name in marks.values():
             values[f.name] = person
         elif f.name in marks and (name.partition(".")[0], f.name) not in OF_OTHERS:
-            values[f.name] = planted(hints[f.name], f.name)
+            values[f.name] = planted(hints[f.name], f"{name}.{f.name}")
         elif f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             values[f.name] = () if get_origin(bare(hints[f.name])) is tuple else sample_of(hints[f.name], f.name)
     return cls(**values)
+
+
+def texts(event: Any) -> set[str]:
+    """The texts about a person in an event."""
+    return set(re.findall(rf"{CANARY}[a-zA-Z]+", repr(event)))
 
 
 def says(name: str, cls: Any, field: str) -> bool:
@@ -96,7 +102,8 @@ def test_every_event_that_says_something_of_a_person_is_tried() -> None:
 
 
 @pytest.mark.invariant("ER2")
-async def test_whatever_an_event_says_of_a_person_goes_with_them(house: House) -> None:
+@pytest.mark.invariant("PO1")
+async def test_whatever_an_event_says_of_a_person_is_shown_to_them_and_goes_with_them(house: House) -> None:
     """The document about them was discarded before: what it was called goes all the same."""
     chancery, words = house.chancery, spellings(CANARY)
     person, document = uuid4(), uuid4()
@@ -127,6 +134,9 @@ async def test_whatever_an_event_says_of_a_person_goes_with_them(house: House) -
     assert opened(house) == told
     await house.settle()
     assert found_in(dump(house), words), "the canary must be there before it can be gone"
+    got = await house.client.get(f"/v1/contacts/{person}/personal-data")
+    assert got.status_code == 200, got.text
+    assert [value for _, name, cls in kinds() for value in texts(of_event(name, cls, person)) if value not in got.text] == []
     await erased(house, str(person))
     await house.settle()
     assert opened(house) == set()

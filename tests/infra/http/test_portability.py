@@ -34,6 +34,27 @@ async def test_a_persons_data_holds_what_was_said_of_them_and_nothing_of_another
     assert "Stranger" not in got.text
 
 
+@pytest.mark.invariant("PO1")
+@pytest.mark.invariant("PO2")
+async def test_what_was_said_of_one_who_was_merged_into_the_person_is_theirs_and_a_sending_names_nobody_else(house: House) -> None:
+    kept, gone, other = [
+        (await post(house, "/contacts", {"given": given, "family": "Ash"}))["id"] for given in ("Kept", "Gone", "Beside")
+    ]
+    await post(house, "/notes", {"about_type": "contact", "about": gone, "text": "Said of the one who went"})
+    await post(house, "/projects", {"name": "Their estate", "contact": kept})
+    await post(house, "/purposes", {"key": "cards", "name": "Cards", "dpv": "https://w3id.org/dpv#DirectMarketing"})
+    sent = await post(house, "/sendings", {"contacts": [kept, other], "purpose": "cards", "channel": "post", "message": "spring"})
+    await post(house, f"/contacts/{kept}:merge", {"other": gone})
+    await house.settle()
+    got = await house.client.get(f"/v1/contacts/{kept}/personal-data")
+    found = got.json()
+    assert {c["id"] for c in found["contact"]} == {kept, gone}
+    assert "Said of the one who went" in [n["text"] for n in found["notes"]]
+    assert [p["name"] for p in found["projects"]] == ["Their estate"]
+    assert [(s["id"], s["message"]) for s in found["sendings"]] == [(sent["id"], "spring")]
+    assert other not in got.text
+
+
 async def test_it_comes_as_csv_files_too_that_run_nothing(house: House) -> None:
     person, _ = await a_person(house, "Tabled")
     await post(house, f"/contacts/{person}:amend", {"nickname": "=1+1"})
