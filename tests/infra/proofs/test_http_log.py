@@ -281,6 +281,45 @@ async def test_the_next_proof_of_an_event_that_was_altered_is_refused(house: Hou
     assert UUID(str(house.firm))
 
 
+SWAPPED = (
+    "UPDATE record.events e SET {column} = o.{column} FROM record.events o WHERE e.firm_id = %(firm)s AND o.firm_id = %(firm)s"
+    " AND e.position = ANY(%(two)s) AND o.position = ANY(%(two)s) AND e.position <> o.position"
+)
+
+
+@pytest.mark.invariant("LG9")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE record.events SET public = public || ' ' WHERE position = ANY(%(two)s)",
+        "DELETE FROM record.events WHERE firm_id = %(firm)s AND position = ANY(%(two)s)",
+        SWAPPED.format(column="public"),
+        SWAPPED.format(column="firm_position"),
+    ],
+    ids=["edited", "deleted", "swapped bytes", "swapped places"],
+)
+async def test_events_that_a_dba_edits_deletes_or_swaps_are_not_proved_any_more(
+    house: House, database: Database, change: str
+) -> None:
+    two = [(await contact(house, name))[1] for name in ("One", "Another")]
+    proofs = [await house.client.get("/v1/log/proofs", params={"position": p}) for p in two]
+    places = [TlogProof.parse(p.content).index for p in proofs]
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute("SET session_replication_role = replica")
+        c.execute("CREATE TEMP TABLE kept AS SELECT * FROM record.events WHERE position = ANY(%s)", (two,))
+        try:
+            c.execute(change.encode(), {"firm": house.firm, "two": two})
+            for place in places:
+                done = await house.client.get(f"/v1/log/proofs/{place}")
+                assert (done.status_code, done.json()["type"]) == (500, "urn:chancery:problem:record-altered")
+            for position in two:
+                assert (await house.client.get("/v1/log/proofs", params={"position": position})).status_code in {404, 500}
+        finally:
+            c.execute("DELETE FROM record.events WHERE position = ANY(%s)", (two,))
+            c.execute("INSERT INTO record.events SELECT * FROM kept")
+    assert (await house.client.get("/v1/log/proofs", params={"position": two[0]})).status_code == 200
+
+
 async def test_a_log_that_is_being_begun_says_that_and_names_no_view(house: House, database: Database) -> None:
     with psycopg.connect(database.admin_conninfo()) as c:
         c.execute("LOCK TABLE chancery.logs IN EXCLUSIVE MODE")  # nobody begins a log while this lasts
