@@ -78,6 +78,20 @@ def test_leaf_indexes_of_a_firm_go_on_where_they_stopped_in_one_batch_and_in_the
         assert leaves == list(range(len(leaves)))
 
 
+def test_who_listens_is_told_once_of_a_batch_and_not_of_each_event(fresh: Database) -> None:
+    with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as listener, fresh.connect("record") as c:
+        listener.execute(f"LISTEN {writer.CHANNEL}")
+        wire.register(c)
+        for batch, last in (
+            ([an_append(2) for _ in range(10)], "20"),
+            ([an_append(300), an_append()], "321"),
+            ([an_append()], "322"),
+        ):
+            flush(c, batch)
+            heard = [n.payload for n in listener.notifies(timeout=0.5)]
+            assert heard == [last]
+
+
 # --- wholeness
 
 

@@ -257,6 +257,51 @@ async def test_the_graph_is_read_as_of_a_moment(world: World) -> None:
     assert (await world.house.client.get(f"/v1/graph/{path}", params={"as_of": "2020-01-01T00:00:00Z"})).status_code == 404
 
 
+# What each is asked about, with what, and what its pages hold.
+QUESTIONS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "neighbourhood": ("{Anna}/neighbourhood", {"depth": 2}, "nodes"),
+    "shortest paths": ("{Rita}/paths", {"to": "{Otto}", "which": "shortest"}, "paths"),
+    "all simple paths": ("{Rita}/paths", {"to": "{Otto}", "which": "simple"}, "paths"),
+    "in common": ("{Rita}/common", {"to": "{Otto}"}, "items"),
+    "timeline": ("{Anna}/timeline", {"depth": 1}, "items"),
+    "co-working": ("co-working", {}, "items"),
+    "degree": ("central", {"by": "degree"}, "items"),
+    "pagerank": ("central", {"by": "pagerank"}, "items"),
+    "betweenness": ("central", {"by": "betweenness"}, "items"),
+    "communities": ("communities", {}, "items"),
+    "referrals": ("referrals", {}, "items"),
+}
+
+
+@pytest.mark.parametrize("name", QUESTIONS)
+async def test_every_question_takes_a_moment_and_pages_and_is_answered_in_three_forms(world: World, name: str) -> None:
+    path, asked, held = QUESTIONS[name]
+    ends = {who: world.at(who) for who in ("Anna", "Rita", "Otto")}
+    path, asked = path.format(**ends), {k: v.format(**ends) if isinstance(v, str) else v for k, v in asked.items()}
+    whole = await world.get(path, **asked)
+    assert whole[held]
+    assert {"nodes", "edges"} <= set(whole)
+    drawn = {n["id"] for n in whole["nodes"]}
+    assert all({e["source"], e["target"]} <= drawn for e in whole["edges"])
+    pages, token = [], ""
+    while True:
+        page = await world.get(path, **asked, page_size=1, **({"page_token": token} if token else {}))
+        assert len(page[held]) <= 1
+        pages += page[held]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert pages == whole[held]
+    assert await table(world, path, **asked)
+    drawing = await world.house.client.get(f"/v1/graph/{path}", params={**asked, "format": "graphml"})
+    assert {n.get("id") for n in fromstring(drawing.text).iter(f"{ML}node")} == drawn
+    then = await world.house.client.get(f"/v1/graph/{path}", params={**asked, "as_of": "2020-01-01T00:00:00Z"})
+    if path.startswith("contact/"):
+        assert then.status_code == 404
+    else:
+        assert (then.status_code, then.json()[held]) == (200, [])
+
+
 async def test_what_can_not_be_asked_is_refused_with_what_can(world: World) -> None:
     client, anna = world.house.client, world.at("Anna")
     for path, asked, status, problem in (

@@ -50,6 +50,9 @@ async def test_an_import_and_its_row_report_are_read_and_values_are_not_told(hou
     assert len(history) == 3
     contact = await house.client.get(f"/v1/contacts/{rows['items'][0]['stream_id']}/history")
     assert contact.json()["items"][0]["origin"] == f"import/{report.import_id}"
+    explained = await house.client.get(f"/v1/contacts/{rows['items'][0]['stream_id']}/explain", params={"field": "family"})
+    (why,) = explained.json()["fields"]
+    assert (why["value"], why["event"]["origin"], why["event"]["actor"]) == ("Lee", f"import/{report.import_id}", str(OPERATOR))
 
 
 async def test_another_firm_and_a_role_without_permission_see_no_import(house: House, tmp_path: Path) -> None:

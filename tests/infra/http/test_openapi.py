@@ -110,6 +110,31 @@ async def test_every_reference_leads_somewhere_and_every_component_is_used(docum
     assert refs(document) == {f"#/components/{kind}/{name}" for kind in kinds for name in document["components"][kind]}
 
 
+async def test_every_command_tells_a_form_its_title_its_permission_its_target_and_whether_it_can_be_undone(
+    document: dict[str, Any],
+) -> None:
+    told = {o["operationId"]: o.get("x-chancery") for (method, _), o in operations(document).items() if method == "POST"}
+    assert told["contacts.archive"] == {
+        "title": "Archive a contact",
+        "permission": "contacts:write",
+        "target": "contact",
+        "undoable": True,
+    }
+    assert told["documents.discard"] == {
+        "title": "Discard a document",
+        "permission": "documents:write",
+        "target": "document",
+        "undoable": False,
+    }
+    offered = [spec for spec in COMMANDS.values() if spec.name in told]
+    assert len(offered) > 175
+    for spec in offered:
+        said = told[spec.name]
+        assert said is not None, spec.name
+        assert (said["title"], said["permission"]) == (spec.title, spec.permission)
+        assert (said["target"], said["undoable"]) == (spec.target.type if spec.target else None, spec.undoable)
+
+
 async def test_an_operation_of_no_registry_needs_just_the_permissions_it_says(house: House, document: dict[str, Any]) -> None:
     said = {
         o["operationId"]: o["x-chancery"]["permissions"]
