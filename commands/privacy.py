@@ -1,5 +1,6 @@
 """Commands of a person's rights: holds that keep their data, requests about it, and the steps of an erasure, which the system records."""
 
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
@@ -9,12 +10,21 @@ from commands.kernel import Answer, Command, Entity, Work, command
 from domain import contacts, privacy
 from domain.consent.words import add_months, moment
 from domain.contacts import CONTACT
-from domain.privacy import PRIVACY, Event, Ground, HoldId, Kind, Left, Privacy, RequestId
+from domain.privacy import PRIVACY, Event, Ground, HoldId, Kind, Left, Privacy, RequestId, Span
 
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=1000, pattern=r"^[^\x00]+$")]
 Because = Literal["legal_hold", "legal_obligation", "identity_not_verified", "manifestly_unfounded", "withdrawn_by_person"]
-MONTHS = 1
-EXTENDED_MONTHS = 3
+SATURDAY = 5
+
+
+def after(start: datetime, span: Span) -> datetime:
+    """The moment so long after another."""
+    end = add_months(start, span.months) + timedelta(days=span.days)
+    for _ in range(span.working_days):
+        end += timedelta(days=1)
+        while end.weekday() >= SATURDAY:
+            end += timedelta(days=1)
+    return end
 
 
 async def _privacy(w: Work, contact: UUID) -> Entity[Privacy, Event]:
@@ -85,8 +95,8 @@ class RequestOfPerson(Command):
     undoable=False,
 )
 async def request(c: RequestOfPerson, w: Work) -> Answer:
-    """Record that a person asks for erasure, anonymisation, a copy of their data, or another of their rights. It is due within a month of
-    its receipt. Asking again for what is open answers with the request that is there."""
+    """Record that a person asks for erasure, anonymisation, a copy of their data, or another of their rights. It is due within
+    the time that its `ground` gives, a month under the GDPR. Asking again for what is open answers with the request that is there."""
     entity = await _privacy(w, c.id)
     at = moment(w.now, c.received_at)
     id = RequestId(w.new_id())
@@ -96,7 +106,7 @@ async def request(c: RequestOfPerson, w: Work) -> Answer:
         kind=c.kind,
         ground=c.ground,
         received_at=at,
-        due_by=add_months(at, MONTHS),
+        due_by=after(at, privacy.time_to_answer(c.kind, c.ground)),
         suppress=c.suppress,
     )
     w.record(entity, events, occurred_at=at)
@@ -122,10 +132,11 @@ class ExtendRequest(OfRequest):
     undoable=False,
 )
 async def extend(c: ExtendRequest, w: Work) -> Answer:
-    """Extend the time to answer to three months from the receipt, once, after telling the person why."""
+    """Extend the time to answer once, after telling the person why: to three months from the receipt under the GDPR, 90 days under the CCPA."""
     entity = await _privacy(w, c.id)
     id = RequestId(c.request)
-    due_by = add_months(privacy.known(entity.state, id).received_at, EXTENDED_MONTHS)
+    asked = privacy.known(entity.state, id)
+    due_by = after(asked.received_at, privacy.time_to_answer(asked.kind, asked.ground, extended=True))
     w.record(entity, privacy.extend(entity.state, id=id, due_by=due_by, because=c.because))
     return {"id": str(c.id), "due_by": due_by.isoformat()}
 

@@ -5,7 +5,9 @@ PY2  A request is approved before anything is destroyed, and what was approved c
 PY3  One request is open at a time; asking again for what is asked records nothing.
 PY4  Keys are destroyed before stores are purged; the erasure is complete when every store that exists has answered.
 PY5  Anonymising destroys what identifies the person but keeps the evidence of consent; erasing destroys that too.
-PY6  A request is answered within a month of its receipt, or within three where the delay was told with its reason (GDPR Article 12(3)).
+PY6  A request is answered within the time its law gives, or within the longer one where the delay was told with its reason: a month and
+     three (GDPR Article 12(3)), 45 days and 90 (CCPA 1798.130), 30 days and 60 (PIPEDA 8); an opt-out of sale under the CCPA within 15
+     working days (11 CCR 7026), and no later.
 PY7  Nothing of this holds a personal value but the reason of a hold, which is sealed under its own class.
 PY8  Nothing is recorded when nothing changes.
 PY9  What an erasure waits for is recorded with the reason, once for each reason, and is over when the store has answered.
@@ -28,6 +30,26 @@ Kind = Literal["erase", "anonymise", "export", "access", "restrict", "object", "
 Ground = Literal["gdpr", "uk-gdpr", "ccpa", "pipeda", "other"]
 Left = Literal["unreadable"]
 DESTRUCTIVE = frozenset({"erase", "anonymise"})
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """So long after a request was received: months, days, or days that are no Saturday or Sunday."""
+
+    months: int = 0
+    days: int = 0
+    working_days: int = 0
+
+
+SPANS: Mapping[Ground, tuple[Span, Span]] = {
+    "gdpr": (Span(months=1), Span(months=3)),
+    "uk-gdpr": (Span(months=1), Span(months=3)),
+    "ccpa": (Span(days=45), Span(days=90)),
+    "pipeda": (Span(days=30), Span(days=60)),
+    "other": (Span(months=1), Span(months=3)),
+}
+"""The time to answer by the law a request rests on, and the time when it was extended."""
+OPT_OUT_OF_SALE = Span(working_days=15)
 HELD = Personal(purpose="statutory")
 
 # --- events
@@ -224,6 +246,10 @@ class ByTheSystem(Refused):
     """An erasure is carried out by the system once it is approved; it is not answered by hand."""
 
 
+class CannotBeExtended(Refused):
+    """An opt-out of sale under the CCPA is obeyed within 15 working days: the law gives no more time."""
+
+
 class AlreadyExtended(Refused):
     """The time to answer was extended once, and it is not extended again."""
 
@@ -244,6 +270,15 @@ def lift_hold(privacy: Privacy, *, hold: HoldId, reason: str) -> list[Event]:
 def open_request(privacy: Privacy, kind: Kind) -> Request | None:
     """The request of this kind that waits for an answer."""
     return next((r for r in privacy.requests.values() if r.kind == kind and r.status == "open"), None)
+
+
+def time_to_answer(kind: Kind, ground: Ground, *, extended: bool = False) -> Span:
+    """How long the law gives. CannotBeExtended where it gives no more."""
+    if kind == "opt_out_of_sale" and ground == "ccpa":
+        if extended:
+            raise CannotBeExtended
+        return OPT_OUT_OF_SALE
+    return SPANS[ground][extended]
 
 
 def request(
