@@ -10,6 +10,7 @@ from uuid import uuid4
 
 import httpx
 import orjson
+import psycopg
 import pytest
 import pytest_asyncio
 
@@ -90,6 +91,21 @@ async def test_a_server_at_its_limit_says_so_at_once(house: House, monkeypatch: 
     gate.set()
     assert {a.status_code for a in await asyncio.gather(*waiting)} == {200}
     assert door.crowd.in_flight == 0
+
+
+async def test_a_read_that_takes_too_long_is_ended_and_told_to_ask_for_less(settings: Settings, database: Database) -> None:
+    hasty = settings.model_copy(update={"statement_timeout_ms": 300})
+    async with a_house(hasty, database) as house:
+        with psycopg.connect(database.admin_conninfo()) as c:
+            c.execute("LOCK TABLE views.relations IN ACCESS EXCLUSIVE MODE")  # as long as a slow filter would take
+            started = time.monotonic()
+            refused = await house.client.get("/v1/relations", params={"filter": "kind = works_at"})
+            assert kind(refused) == (503, "too-expensive")
+            assert "Narrow the filter" in refused.json()["detail"]
+            assert int(refused.headers["retry-after"]) >= 1
+            assert time.monotonic() - started < 5
+            assert (await house.client.get("/v1/contacts")).status_code == 200
+        assert (await house.client.get("/v1/relations", params={"filter": "kind = works_at"})).status_code == 200
 
 
 async def test_a_full_queue_of_commands_is_busy_not_broken(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
