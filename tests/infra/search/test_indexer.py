@@ -182,6 +182,28 @@ def test_an_index_of_another_version_is_made_anew(firm: Firm, monkeypatch: pytes
         keeper.prepare(c)
 
 
+def test_an_index_ahead_of_the_record_stops_and_a_rebuild_mends_it(firm: Firm) -> None:
+    """The database was restored to an earlier moment."""
+    with connect(firm) as c:
+        indexer = indexing(firm)
+        indexer.prepare(c)
+        head = indexer.catch_up(c)
+        c.execute("UPDATE chancery.projections SET position = position + 7 WHERE name = 'search'")
+        again = indexing(firm)
+        with capture_logs() as told:
+            again.prepare(c)
+        assert [(t["event"], t["error"]) for t in told] == [("projection.stopped", "AheadOfRecord")]
+        firm.do(CreateContact(given="Never", family="Seen"))
+        again.catch_up(c)
+        shown = c.execute("SELECT position, stopped_at, error FROM chancery.projections WHERE name = 'search'").fetchone()
+        assert shown == (head + 7, head + 7, "AheadOfRecord")
+        assert "Never Seen" not in found(c, firm)
+        again.rebuild(c)
+        again.catch_up(c)
+        assert c.execute("SELECT stopped_at, error FROM chancery.projections WHERE name = 'search'").fetchone() == (None, None)
+        assert "Never Seen" in found(c, firm)
+
+
 def test_words_are_counted_exactly_and_go_with_the_last_that_held_them(firm: Firm) -> None:
     with connect(firm) as c:
         keeper = indexing(firm, 5)
