@@ -8,8 +8,8 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.kernel import Invalid
-from queries.figures import Answer, Time, TimeZone, month, sql, zone
-from queries.kernel import Query, Reader, query
+from queries.figures import MOST_FILTER, Answer, Time, TimeZone, matching, month, sql, zone
+from queries.kernel import COLLECTIONS, Query, Reader, query
 from queries.timeline import Names, names_of, streams_for
 
 COUNTS = sql("activity_counts")
@@ -34,6 +34,10 @@ class UnknownStreamKind(Invalid):
     """There are no streams of this kind, or you may not read them."""
 
 
+class UnknownList(Invalid):
+    """There is no such list of records, or you may not read it. Name the list whose records the filter chooses."""
+
+
 class ReadActivity(Query):
     since: Time
     until: Annotated[Time | None, Field(description="The end, which is not in it; without it, the moment asked.")] = None
@@ -48,6 +52,11 @@ class ReadActivity(Query):
     )
     member: UUID | None = None
     origin: Annotated[UUID | None, Field(description="Only what this import recorded.")] = None
+    of: Annotated[str, Field(max_length=60, description="Only what happened to records of this list, such as `deals`.")] = ""
+    filter: Annotated[
+        str,
+        Field(max_length=MOST_FILTER, description="Which records of that list, in its grammar, as they stand at the moment asked."),
+    ] = ""
     time_zone: TimeZone = None
 
 
@@ -91,10 +100,23 @@ def _bounded(since: datetime, until: datetime, bucket: Bucket, tz: tzinfo) -> li
     return found
 
 
+def _of(q: ReadActivity, r: Reader) -> tuple[str, dict[str, object]]:
+    """The condition that an event is of a record the filter lets through, and its parameters."""
+    if not q.of and not q.filter.strip():
+        return "true", {}
+    listed = {n: c for n, c in COLLECTIONS.items() if c.stream is not None and not c.own and c.permission in r.permissions}
+    if q.of not in listed:
+        raise UnknownList(of=q.of, known=sorted(listed))
+    c = listed[q.of]
+    records = f"SELECT o.id FROM {c.view.table} o WHERE o.firm_id = %(firm)s AND {{matching}}"
+    condition, params = matching(records, r, q.filter, q.of, "o")
+    return f"t.stream_type = %(kind)s AND t.stream_id IN ({condition})", {**params, "kind": c.stream.type if c.stream else ""}
+
+
 @query("activity", "GET /activity", permission="history:read", title="How much happened when", views=("timeline", "firms"))
 async def activity(q: ReadActivity, r: Reader) -> Answer:
-    """Counts of events per bucket, empty ones included, at most 400 of them; of streams the caller may read. For finding one's way, not for
-    counting business: an event may say much or little."""
+    """Counts of events per bucket, empty ones included, at most 400 of them; of streams the caller may read. With `of` and `filter` only those
+    of the records that a list shows under that filter. For finding one's way, not for counting business: an event may say much or little."""
     until = q.until or r.now + timedelta(microseconds=1)
     tz = await zone(r, q.time_zone)
     starts = _bounded(q.since, until, q.bucket, tz)
@@ -103,8 +125,10 @@ async def activity(q: ReadActivity, r: Reader) -> Answer:
     for s in streams:
         if s not in allowed:
             raise UnknownStreamKind(stream=s[:80], known=allowed)
+    condition, params = _of(q, r)
     rows = await r.all(
-        COUNTS.replace("{clock}", CLOCKS[q.clock]).replace("{group}", GROUPS[q.by]),
+        COUNTS.replace("{clock}", CLOCKS[q.clock]).replace("{group}", GROUPS[q.by]).replace("{records}", condition),
+        **params,
         bucket=q.bucket,
         zone=tz.key,
         since=q.since,

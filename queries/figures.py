@@ -99,10 +99,10 @@ def staged(stages: Sequence[Row]) -> dict[str, object]:
     return {f"stage_{name}": [s[name] for s in stages] for name in ("id", "kind", "place", "probability", "time_limit_days")}
 
 
-def matching(statement: str, r: Reader, filter: str, collection: str = "deals") -> tuple[str, dict[str, object]]:
-    """The statement with `{matching}` replaced by a filter over the rows `t` of a collection, and the filter's parameters."""
+def matching(statement: str, r: Reader, filter: str, collection: str = "deals", row: str = "t") -> tuple[str, dict[str, object]]:
+    """The statement with `{matching}` replaced by a filter over the rows of a collection, and the filter's parameters."""
     compiler = Compiler()
-    condition = compiler.where(Resolver(COLLECTIONS[collection], r.permissions, r.now).resolve(parse(filter)), "t")
+    condition = compiler.where(Resolver(COLLECTIONS[collection], r.permissions, r.now).resolve(parse(filter)), row)
     return statement.replace("{matching}", condition), dict(compiler.params)
 
 

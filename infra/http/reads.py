@@ -23,7 +23,7 @@ from infra.reading import Moment
 from infra.record.history import history
 from queries.filtering import parse
 from queries.graph.forms import Written
-from queries.kernel import Collection, QuerySpec
+from queries.kernel import COLLECTIONS, Collection, Query, QuerySpec
 from queries.listing import compile_one, one_as_seen, read_page
 from queries.listing.fields import EVERY_ROW
 from queries.listing.pages import Mark, Sort, binding, seal, unseal
@@ -125,6 +125,14 @@ def views_read(c: Collection, filter: str, permissions: frozenset[str]) -> tuple
 
     found = reached(Resolver(c, permissions, datetime.now(UTC)).resolve(parse(filter))) if filter.strip() else ()
     return tuple(dict.fromkeys((c.view.name, *found)))
+
+
+def views_asked(spec: QuerySpec, asked: Query, permissions: frozenset[str]) -> tuple[str, ...]:
+    """The views a query reads: its own, and those that a filter reaches which it was given over a list (`of`, or the deals it counts)."""
+    c = COLLECTIONS.get(getattr(asked, "of", "") or ("deals" if "deals" in spec.views else ""))
+    if c is None or c.permission not in permissions:
+        return spec.views
+    return tuple(dict.fromkeys((*spec.views, *views_read(c, getattr(asked, "filter", ""), permissions))))
 
 
 def moment_of(given: Mapping[str, Any], prefix: str = "") -> Moment:
@@ -347,8 +355,9 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
             if spec.method == "GET"
             else spec.model.model_validate_json(orjson.dumps(given), strict=True)
         )
-        await service.wait_for(request, spec.views)
-        position = service.chancery.feed.reached(spec.views)
+        views = views_asked(spec, asked, principal.permissions)
+        await service.wait_for(request, views)
+        position = service.chancery.feed.reached(views)
         try:
             async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
                 answer = await spec.handler(asked, r)

@@ -132,6 +132,12 @@ ASKED: dict[str, tuple[str, Callable[[UUID], Query], Any, tuple[str, ...]]] = {
     "glance": (DEAL, lambda x: overview.ReadOverview(id=x), overview.deal, ("stage_entries_by_deal",)),
     "day": (MEMBER, lambda x: day.ReadDay(id=x), day.day, ("deals_by_owner",)),
     "activity": (DEAL, lambda _: activity.ReadActivity(since=LAST, bucket="day"), activity.activity, ("timeline_by_time",)),
+    "activity of": (
+        DEAL,
+        lambda _: activity.ReadActivity(since=LAST, bucket="day", of="deals", filter="status = open AND stage.name = S"),
+        activity.activity,
+        ("timeline_by_time",),
+    ),
     "recorded": (
         DEAL,
         lambda _: activity.ReadActivity(since=LAST, bucket="day", clock="recorded"),

@@ -334,6 +334,42 @@ async def test_activity_counts_events_per_bucket_and_refuses_too_many(house: Hou
     assert (await get(house, "activity", since="2199-12-31T23:00:00Z", until="2200-01-01T00:00:00Z", bucket="month"))["events"] == 0
 
 
+async def test_activity_is_counted_of_the_records_that_a_filter_lets_through(house: House, scene: Scene) -> None:
+    async def events(filter: str, of: str = "deals", **more: Any) -> dict[str, int]:
+        told = await get(
+            house, "activity", **{"since": ago(60), "bucket": "week", "by": "type", "of": of, "filter": filter, **more}
+        )
+        found: dict[str, int] = {}
+        for bucket in told["buckets"]:
+            for name, n in bucket["by"].items():
+                found[name] = found.get(name, 0) + n
+        assert sum(found.values()) == told["events"]
+        return found
+
+    assert await events(f'owner.id = "{scene.member}"') == {"deals.Opened.v1": 3, "deals.Moved.v1": 1, "deals.Won.v1": 1}
+    assert await events("status = lost") == {"deals.Opened.v1": 1, "deals.Lost.v1": 1}
+    assert await events("status = lost", event="deals.Lost") == {"deals.Lost.v1": 1}
+    assert await events("status = lost", as_of=ago(8.5)) == {}
+    assert await events(f'stage.name = "Talk" AND parties.id = {scene.bob}') == {"deals.Opened.v1": 1}
+    assert await events("given = Ann", "contacts", clock="recorded") == {"contacts.Created.v1": 1}
+    assert (await events("", "notes"))["notes.Written.v1"] == 1
+    asked: dict[str, Any] = {"since": ago(60)}
+    assert (await get(house, "activity", 422, **asked, filter="status = lost"))["type"].endswith("unknown-list")
+    assert (await get(house, "activity", 422, **asked, of="dreams"))["type"].endswith("unknown-list")
+    assert (await get(house, "activity", 422, **asked, of="deals", filter="stats = lost"))["type"].endswith("unknown-field")
+    analyst = await house.as_role(Role.ANALYST)
+    await house.settle()
+    hidden = await analyst.get("/v1/activity", params={**asked, "of": "contacts", "filter": "given = Ann"})
+    assert hidden.status_code in {403, 422}, hidden.text
+    made = await post(house, "keys", name="Few", role="owner", scopes=["history:read", "contacts:read", "firm:read"])
+    await house.settle()
+    async with house.as_key(made["api_key"]) as few:
+        refused = await few.get("/v1/activity", params={**asked, "of": "deals"})
+        assert (refused.status_code, "deals" in refused.json()["known"]) == (422, False)
+    other = await house.another_firm()
+    assert (await get(other, "activity", **asked, of="deals", filter="status = lost"))["events"] == 0
+
+
 async def test_consent_is_counted_by_purpose_and_channel_and_listed(house: House, scene: Scene) -> None:
     told = await get(house, "consent/status", purpose=scene.purpose)
     assert {(b["channel"], b["valid"], b["reachable"], str(b["statuses"])) for b in told["items"]} == {

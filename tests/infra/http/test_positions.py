@@ -51,6 +51,36 @@ async def test_a_filter_across_relations_waits_for_every_view_it_reads(house: Ho
     assert int(behind.headers["retry-after"]) >= 1
 
 
+@pytest.mark.parametrize(
+    ("path", "asked", "view"),
+    [
+        ("pipelines/{pipeline}/funnel", {"filter": 'owner.name = "Mia"'}, "members"),
+        ("pipelines/{pipeline}/board", {"filter": 'contacts.given = "Ann"'}, "contacts"),
+        ("activity", {"since": "2026-01-01T00:00:00Z", "bucket": "month", "of": "deals", "filter": 'stage.name = "One"'}, "stages"),
+        ("activity", {"since": "2026-01-01T00:00:00Z", "bucket": "month", "of": "notes"}, "notes"),
+    ],
+)
+async def test_a_figure_waits_for_every_view_its_filter_reaches(
+    house: House, monkeypatch: pytest.MonkeyPatch, path: str, asked: dict[str, str], view: str
+) -> None:
+    pipeline = await made(house, "pipelines", name=f"P {uuid4()}", stages=[{"name": "One"}])
+    await house.settle()
+    feed, at = house.chancery.feed, {"Chancery-Position": pipeline["at"]}
+    path = f"/v1/{path.format(pipeline=pipeline['id'])}"
+    assert (await house.client.get(path, params=asked, headers=at)).status_code == 200
+
+    async def look(_c: object) -> None:
+        return None
+
+    monkeypatch.setattr(feed, "_look", look)  # as if news of the views came no more
+    monkeypatch.setattr(feed, "positions", {v: (p - 1 if v == view else p) for v, p in feed.positions.items()})
+    monkeypatch.setattr(feed, "stopped", {view: feed.positions[view] + 1})
+    behind = await house.client.get(path, params=asked, headers=at)
+    assert (behind.status_code, behind.json()["view"]) == (503, view)
+    without = {name: value for name, value in asked.items() if name not in {"of", "filter"}}
+    assert (await house.client.get(path, params=without, headers=at)).status_code == 200
+
+
 async def test_a_read_waits_no_longer_than_it_must_when_the_projector_is_stopped(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
