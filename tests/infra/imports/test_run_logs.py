@@ -158,14 +158,17 @@ def test_logs_of_work_become_tasks_with_every_step(firm: Firm, path: str, kind: 
     assert sum(n for t, n in types.items() if t.startswith("tasks.")) == cases + events
 
 
-def test_travel_declarations_become_deals_with_every_step(firm: Firm) -> None:
+@pytest.mark.parametrize(
+    ("path", "cases", "events"), [("RequestForPayment.xes.gz", 6760, 36072), ("DomesticDeclarations.xes.gz", 10357, 55628)]
+)
+def test_travel_declarations_become_deals_with_every_step(firm: Firm, path: str, cases: int, events: int) -> None:
     other = firm.another()
-    report = other.carry(shared("data/bpic2020-travel/RequestForPayment.xes.gz"), "deals", "bpic2020-travel.toml")
+    report = other.carry(shared(f"data/bpic2020-travel/{path}"), "deals", "bpic2020-travel.toml")
     types = other.types(report.import_id)
-    assert (report.created, report.rejected) == (6760, 0)
+    assert (report.created, report.rejected) == (cases, 0)
     # a case whose first event is no open stage is opened beside it
-    opened_beside = sum(n for t, n in types.items() if t.startswith("deals.")) - 36072
-    assert 0 <= opened_beside <= 6760
+    opened_beside = sum(n for t, n in types.items() if t.startswith("deals.")) - events
+    assert 0 <= opened_beside <= cases
 
 
 def test_an_object_centric_log_becomes_deals_with_dated_changes(firm: Firm) -> None:
