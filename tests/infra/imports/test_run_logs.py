@@ -178,6 +178,31 @@ def test_an_object_centric_log_becomes_deals_with_dated_changes(firm: Firm) -> N
     assert other.types(report.import_id)["deals.Amended.v1"] >= 2
 
 
+def test_logs_of_every_form_become_tasks_as_well_as_deals(firm: Firm, tmp_path: Path) -> None:
+    xes = log(
+        tmp_path / "work.xes", trace("1", event("Received", "2024-01-01T10:00:00+01:00"), event("Done", "2024-01-02T10:00:00Z"))
+    )
+    packed = tmp_path / "packed.xes.gz"
+    packed.write_bytes(gzip.compress(xes.read_bytes()))
+    table = tmp_path / "work.csv"
+    table.write_text(
+        "case:concept:name,concept:name,time:timestamp\n1,Received,2024-01-01T10:00:00Z\n1,Done,2024-01-02T10:00:00Z\n"
+    )
+    for path, cases in ((xes, 1), (packed, 1), (table, 1), (shared("data/ocel-logs/ocel20_example.jsonocel"), 3)):
+        for kind in ("deals", "tasks"):
+            other = firm.another()
+            report = other.carry(path, kind)
+            assert (report.created, report.rejected) == (cases, 0), (path.name, kind)
+            other.see(kind)
+            assert other.one(f"SELECT count(*) FROM views.{kind} WHERE firm_id = %s", other.id) == cases
+            first, last = other.all(
+                "SELECT min(occurred_at), max(occurred_at) FROM record.events WHERE firm_id = %s AND stream_type = %s",
+                other.id,
+                kind.removesuffix("s"),
+            )[0]
+            assert first.year == last.year < 2026, (path.name, kind)  # their own times
+
+
 def event(name: str, at: str) -> str:
     return f'<event><string key="concept:name" value="{name}"/><date key="time:timestamp" value="{at}"/></event>'
 
