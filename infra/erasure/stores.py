@@ -1,7 +1,8 @@
 """The stores that may hold something of a person, each with what it lets go of. One that is not set does not exist here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import psycopg
 
 from domain.kernel import FirmId
 from domain.privacy import Left
+from infra.away import NotForgotten
 from infra.database import Database
 from infra.erasure import rows
 from infra.erasure.keys import null
@@ -81,17 +83,35 @@ def _search(c: psycopg.Connection[Any], task: Task) -> int:
     streams = c.execute(_STREAMS, (task.positions,)).fetchall()
     things = {(firm, type, id) for type, id in streams} | {(firm, "document", id) for id in task.subjects.documents}
     c.execute("DELETE FROM chancery.search_contents WHERE firm_id = %s AND sha256 = ANY(%s)", (firm, list(task.subjects.contents)))
-    erased(task.parts, sorted(things))
+    if task.parts.settings.elasticsearch_url is None:
+        erased(task.parts, sorted(things))
+    else:
+        from infra.search.elastic.client import Unreachable
+
+        with _in_words("Elasticsearch", Unreachable):
+            erased(task.parts, sorted(things))
     return len(things)
 
 
 def _graph(_c: psycopg.Connection[Any], task: Task) -> int:
+    from neo4j.exceptions import DriverError, Neo4jError
+
     from infra.graph.neo4j.follower import follower
 
     graph = follower(task.parts)
     if graph is None:
         return 0
-    return sum(graph.purge(task.subjects.firm, subject) for subject in task.subjects.ids)
+    with _in_words("Neo4j", DriverError, Neo4jError, OSError):
+        return sum(graph.purge(task.subjects.firm, subject) for subject in task.subjects.ids)
+
+
+@contextmanager
+def _in_words(engine: str, *lost: type[Exception]) -> Iterator[None]:
+    """Say that an engine does not answer; its own text might quote a value."""
+    try:
+        yield
+    except lost as e:
+        raise NotForgotten(f"{engine} does not answer, or can't now ({type(e).__name__}).") from e
 
 
 def _imports(c: psycopg.Connection[Any], task: Task) -> int:
