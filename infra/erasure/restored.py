@@ -71,9 +71,8 @@ async def purge_again(parts: Parts, which: Sequence[Erased] | None = None) -> No
                 continue
             try:
                 await store.purge(task)
-            except (
-                NotForgotten
-            ) as e:  # Kafka was not restored: what it is to forget it was told before, and is told again at the next start
+            except NotForgotten as e:
+                # an engine was not restored with the database: what it is to forget it was told before, and is told again at the next start
                 log.warning("erasure.store_awaited", request=str(erased.request), store=store.name, error=str(e))
                 break
         else:
