@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -30,6 +31,7 @@ from domain.members import ALL_PERMISSIONS
 from projections.graph_edges import GRAPH_EDGES, GraphEdgeRow, fold, keys
 from projections.graph_nodes import GRAPH_NODES, purpose_id
 from projections.kernel import Recorded
+from tests.commands.test_undo_each import a_stage
 from tests.desk import Desk
 
 
@@ -253,3 +255,60 @@ def test_a_performer_did_it_and_an_actor_without_an_id_leaves_no_edge() -> None:
     assert row is not None
     assert row.source == performer
     assert list(keys(replace(r, actor="member/test"))) == []
+
+
+OFFER = {"id": "@deal", "offer": "@offer"}
+# What is done, to which node, and how the node then shows it.
+SHOWN: list[tuple[list[tuple[str, dict[str, Any]]], str, dict[str, Any]]] = [
+    ([("documents.rename", {"id": "@letter", "title": "Deed"})], "letter", {"label": "Deed"}),
+    ([("documents.archive", {"id": "@letter"})], "letter", {"archived": True}),
+    ([("documents.discard", {"id": "@letter", "reason": "Done"})], "letter", {"label": None, "status": "discarded"}),
+    ([("tasks.amend", {"id": "@a", "title": "Pack"})], "a", {"label": "Pack"}),
+    ([("tasks.complete", {"id": "@a"})], "a", {"status": "completed"}),
+    ([("tasks.cancel", {"id": "@a"})], "a", {"status": "cancelled"}),
+    ([("tasks.complete", {"id": "@a"}), ("tasks.reopen", {"id": "@a"})], "a", {"status": "open"}),
+    ([("tasks.archive", {"id": "@a"})], "a", {"archived": True}),
+    ([("tasks.archive", {"id": "@a"}), ("tasks.restore", {"id": "@a"})], "a", {"archived": False}),
+    ([("projects.amend", {"id": "@project", "name": "Moving"})], "project", {"label": "Moving"}),
+    ([("projects.complete", {"id": "@project"})], "project", {"status": "completed"}),
+    ([("projects.cancel", {"id": "@project"})], "project", {"status": "cancelled"}),
+    ([("projects.cancel", {"id": "@project"}), ("projects.reopen", {"id": "@project"})], "project", {"status": "active"}),
+    ([("members.rename", {"id": "@max", "name": "Maximilian"})], "max", {"label": "Maximilian"}),
+    ([("members.deactivate", {"id": "@max"})], "max", {"status": "inactive"}),
+    ([("members.deactivate", {"id": "@max"}), ("members.reactivate", {"id": "@max"})], "max", {"status": "active"}),
+    ([("keys.rename", {"id": "@key", "name": "Of the shop"})], "key", {"label": "Of the shop"}),
+    ([("keys.revoke", {"id": "@key"})], "key", {"status": "revoked"}),
+    ([("organisations.amend", {"id": "@acme", "name": "Acme Ltd"})], "acme", {"label": "Acme Ltd", "status": "active"}),
+    ([("organisations.archive", {"id": "@acme"})], "acme", {"archived": True, "status": "archived", "label": "Acme"}),
+    (
+        [("deals.amend", {"id": "@deal", "title": "Home", "amount": "20", "currency": "CHF"})],
+        "deal",
+        {"label": "Home", "amount": Decimal(20), "currency": "CHF"},
+    ),
+    ([("deals.amend", {"id": "@deal", "amount": None})], "deal", {"amount": None, "currency": None, "label": "House"}),
+    ([("deals.lose", {"id": "@deal", "reason_code": "price"})], "deal", {"status": "lost", "closed_on": date(2026, 1, 5)}),
+    (
+        [("deals.lose", {"id": "@deal", "reason_code": "price"}), ("deals.reopen", {"id": "@deal"})],
+        "deal",
+        {"status": "open", "closed_on": None},
+    ),
+    ([("offers.create", OFFER)], "offer", {"status": "created"}),
+    ([("offers.send", OFFER)], "offer", {"status": "sent"}),
+    ([("offers.send", OFFER), ("offers.accept", OFFER)], "offer", {"status": "accepted"}),
+    ([("offers.send", OFFER), ("offers.decline", OFFER)], "offer", {"status": "declined"}),
+    ([("offers.expire", {"id": "@deal", "offer": "@two"})], "two", {"status": "expired"}),
+]
+
+
+@pytest.mark.parametrize(("done", "node", "shown"), SHOWN, ids=[f"{n}-{n_}" for n, (_, n_, _) in enumerate(SHOWN)])
+async def test_what_is_done_to_a_thing_is_seen_at_its_node_and_at_no_other(
+    tmp_path: Path, done: list[tuple[str, dict[str, Any]]], node: str, shown: dict[str, Any]
+) -> None:
+    stage = await a_stage(tmp_path)
+    before = stage.desk.rows(GRAPH_NODES)
+    for name, body in done:
+        await stage.do(name, body)
+    after = stage.desk.rows(GRAPH_NODES)
+    id = UUID(stage.ids[node])
+    assert {name: getattr(after[id], name) for name in shown} == shown
+    assert {k: row for k, row in after.items() if k != id} == {k: row for k, row in before.items() if k != id}
