@@ -312,3 +312,83 @@ async def test_what_is_done_to_a_thing_is_seen_at_its_node_and_at_no_other(
     id = UUID(stage.ids[node])
     assert {name: getattr(after[id], name) for name in shown} == shown
     assert {k: row for k, row in after.items() if k != id} == {k: row for k, row in before.items() if k != id}
+
+
+LINKED = [
+    (f"{plural}.link", f"{plural}.unlink", {"id": f"@{thing}", word: what, "target": f"@{target}"}, ("about", thing, target))
+    for plural, thing, word, ends in (
+        (
+            "documents",
+            "letter",
+            "kind",
+            {"contact": "ann", "organisation": "acme", "deal": "deal", "task": "a", "project": "project"},
+        ),
+        ("tasks", "a", "what", {"contact": "ann", "organisation": "acme", "deal": "deal", "document": "letter"}),
+        ("projects", "project", "what", {"contact": "ann", "organisation": "acme", "deal": "deal"}),
+    )
+    for what, target in ends.items()
+]
+TIES: list[tuple[tuple[str, dict[str, Any]], tuple[str, dict[str, Any]], tuple[str, str, str]]] = [
+    *(((link, body), (unlink, body), edge) for link, unlink, body, edge in LINKED),
+    *(
+        (
+            (f"{plural}.assign", {"id": f"@{id}", "owner": "@mia"}),
+            (f"{plural}.assign", {"id": f"@{id}", "owner": None}),
+            ("owned_by", id, "mia"),
+        )
+        for plural, id in (("contacts", "ann"), ("organisations", "acme"), ("deals", "deal"))
+    ),
+    (
+        ("organisations.place", {"id": "@acme", "parent": "@beta"}),
+        ("organisations.place", {"id": "@acme", "parent": None}),
+        ("part_of", "acme", "beta"),
+    ),
+    *(
+        (
+            (f"{plural}.merge", {"id": f"@{a}", "other": f"@{b}"}),
+            (f"{plural}.unmerge", {"id": f"@{a}", "other": f"@{b}"}),
+            ("merged_into", b, a),
+        )
+        for plural, a, b in (("contacts", "ann", "bob"), ("organisations", "acme", "beta"))
+    ),
+    (
+        ("deals.add_party", {"id": "@deal", "kind": "organisation", "party_id": "@acme", "role": "lender"}),
+        ("deals.remove_party", {"id": "@deal", "kind": "organisation", "party_id": "@acme", "role": "lender"}),
+        ("party_to", "acme", "deal"),
+    ),
+    (("tasks.assign", {"id": "@a", "assignee": "@max"}), ("tasks.unassign", {"id": "@a"}), ("assigned_to", "a", "max")),
+    (
+        ("projects.add_tasks", {"id": "@project", "tasks": ["@free"]}),
+        ("projects.remove_task", {"id": "@project", "task": "@free"}),
+        ("part_of", "free", "project"),
+    ),
+    (
+        ("projects.add_member", {"id": "@project", "member": "@max", "role": "lead"}),
+        ("projects.remove_member", {"id": "@project", "member": "@max"}),
+        ("works_on", "max", "project"),
+    ),
+    (
+        ("projects.add_dependency", {"=dependency": "wait", "id": "@project", "predecessor": "@a", "successor": "@b"}),
+        ("projects.remove_dependencies", {"id": "@project", "dependencies": ["@wait"]}),
+        ("precedes", "a", "b"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("tie", "loosen", "edge"), TIES, ids=[f"{t[0]}-{e[2]}" for t, _, e in TIES])
+async def test_what_ties_two_things_is_one_edge_until_it_is_loosened(
+    tmp_path: Path, tie: tuple[str, dict[str, Any]], loosen: tuple[str, dict[str, Any]], edge: tuple[str, str, str]
+) -> None:
+    stage = await a_stage(tmp_path)
+    kind, source, target = edge
+
+    def ties() -> set[tuple[str, UUID, UUID]]:
+        standing = stage.desk.rows(GRAPH_EDGES).values()
+        return {(e.kind, e.source, e.target) for e in standing if e.kind != "acted_on" and e.until is None}
+
+    before = ties()
+    await stage.do(*tie)
+    assert ties() - before == {(kind, UUID(stage.ids[source]), UUID(stage.ids[target]))}
+    assert before <= ties()
+    await stage.do(*loosen)
+    assert ties() == before
