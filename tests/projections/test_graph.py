@@ -28,7 +28,7 @@ from commands.notices import CreateNotice
 from domain.deals import DealNoted
 from domain.documents import DocumentAdded, DocumentLinked, DocumentUnlinked
 from domain.members import ALL_PERMISSIONS
-from projections.graph_edges import GRAPH_EDGES, GraphEdgeRow, fold, keys
+from projections.graph_edges import ACTS, GRAPH_EDGES, GraphEdgeRow, fold, keys
 from projections.graph_nodes import GRAPH_NODES, purpose_id
 from projections.kernel import Recorded
 from tests.commands.test_undo_each import a_stage
@@ -384,11 +384,14 @@ async def test_what_ties_two_things_is_one_edge_until_it_is_loosened(
 
     def ties() -> set[tuple[str, UUID, UUID]]:
         standing = stage.desk.rows(GRAPH_EDGES).values()
-        return {(e.kind, e.source, e.target) for e in standing if e.kind != "acted_on" and e.until is None}
+        return {(e.kind, e.source, e.target) for e in standing if e.kind not in ACTS and e.until is None}
 
     before = ties()
     await stage.do(*tie)
     assert ties() - before == {(kind, UUID(stage.ids[source]), UUID(stage.ids[target]))}
     assert before <= ties()
+    nodes = stage.desk.rows(GRAPH_NODES)
+    for e in (e for e in stage.desk.rows(GRAPH_EDGES).values() if e.kind not in ACTS):
+        assert (e.source_kind, e.target_kind) == (nodes[e.source].kind, nodes[e.target].kind)
     await stage.do(*loosen)
     assert ties() == before
