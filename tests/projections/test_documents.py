@@ -31,6 +31,7 @@ from projections.document_versions import DOCUMENT_VERSIONS, DocumentVersionRow
 from projections.documents import DOCUMENTS, DocumentRow
 from projections.folders import FOLDERS, FolderRow
 from tests.commands.test_documents import added, folder, kept
+from tests.commands.test_undo_each import a_stage
 from tests.desk import Desk
 
 
@@ -115,6 +116,26 @@ async def test_links_are_seen_from_either_side(desk: Desk) -> None:
     await do(desk, LinkDocument(id=id, kind="contact", target=ann))
     assert desk.rows(DOCUMENTS)[id].contacts == (bo, ann)
     assert len(desk.rows(DOCUMENT_LINKS)) == 3
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"), [("contact", "ann"), ("organisation", "acme"), ("deal", "deal"), ("task", "a"), ("project", "project")]
+)
+async def test_a_document_shows_what_it_is_linked_to_under_its_kind(tmp_path: Path, kind: str, target: str) -> None:
+    stage = await a_stage(tmp_path)
+    id, linked = UUID(stage.ids["letter"]), UUID(stage.ids[target])
+    kinds = ("contacts", "organisations", "deals", "tasks", "projects")
+
+    def shown() -> dict[str, tuple[UUID, ...]]:
+        row = stage.desk.rows(DOCUMENTS)[id]
+        return {k: getattr(row, k) for k in kinds if getattr(row, k)}
+
+    body = {"id": "@letter", "kind": kind, "target": f"@{target}"}
+    await stage.do("documents.link", body)
+    assert shown() == {f"{kind}s": (linked,)}
+    assert [(r.document, r.kind, r.target) for r in stage.desk.rows(DOCUMENT_LINKS).values()] == [(id, kind, linked)]
+    await stage.do("documents.unlink", body)
+    assert (shown(), stage.desk.rows(DOCUMENT_LINKS)) == ({}, {})
 
 
 async def test_a_folder_shows_where_it_stands(desk: Desk) -> None:
