@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
+from commands.kernel import COMMANDS
 from infra.demo import make
 from infra.demo.papers import pdf
 from infra.media import media_type
@@ -25,6 +26,8 @@ MADE_OF_IDS = {"keys": {"public_id", "sha256", "previous_sha256"}, "consent_even
 RESERVED_PHONE = re.compile(r"\+44(2079460|7700900)\d{3}|\+120255501\d\d")
 LONG_AGO = "2000-01-01T00:00:00Z"
 OF_NOW = {"search.find", "search.suggest", "me.day"}  # the first two say so, the third is that of a member's key
+OPERATORS = {"firms.reactivate", "firms.suspend"}  # not offered over HTTP
+NOW = datetime.now(UTC).isoformat()
 ALWAYS = {"members.roles", "compliance.reconsent"}  # the same at any time: nobody in it is to be asked again
 RESERVED_MAIL = re.compile(r"[^@]+@([a-z-]+\.)*(example|example\.(com|net|org))")
 
@@ -166,6 +169,37 @@ async def test_every_list_is_downloaded_compared_explained_and_read_as_it_was(de
     assert (await answered(demo, path, vs_as_of=LONG_AGO)).json()["change"] == "added"
     assert (await answered(demo, f"{path}/history")).json()["items"]
     assert [f for f in (await answered(demo, f"{path}/explain")).json()["fields"] if f["event"] is not None]
+
+
+@pytest.fixture(scope="module")
+async def stranger(demo: House) -> House:
+    """Another firm in the same database."""
+    return await demo.another_firm()
+
+
+async def test_nothing_of_it_is_there_for_another_firm(demo: House, stranger: House) -> None:
+    ids = {name: (await answered(demo, name, page_size=1)).json()["items"][0]["id"] for name in COLLECTIONS}
+    for name, id in ids.items():
+        for path in (f"{name}/{id}", f"{name}/{id}/history", f"{name}/{id}/explain", f"timeline/{id}"):
+            await answered(stranger, path, 404)
+        for moment in ({"as_of": NOW}, {"known_at": NOW}, {"vs_as_of": LONG_AGO}):
+            await answered(stranger, f"{name}/{id}", 404, **moment)
+            listed = (await answered(stranger, name, page_size=1000, **moment)).json()["items"]
+            assert id not in {i["id"] for i in listed}
+        picked = await stranger.client.post(f"/v1/{name}:batch-get", json={"ids": [id]})
+        assert picked.json() == {"items": [], "missing": [id]}
+        assert id not in (await answered(stranger, f"{name}:export", format="jsonl")).text
+    tried = 0
+    for spec in COMMANDS.values():
+        needed = {n for n, f in spec.model.model_fields.items() if f.is_required()}
+        kind = spec.path.split("/")[1].partition(":")[0]
+        if needed != {"id"} or kind not in ids or spec.name in OPERATORS:
+            continue
+        answer = await stranger.client.post(f"/v1{spec.path.replace('{id}', ids[kind])}", json={})
+        if answer.json()["type"] != "urn:chancery:problem:invalid-request":  # it wants to be told more
+            assert answer.status_code == 404, (spec.name, answer.text)
+            tried += 1
+    assert tried > 30
 
 
 async def test_every_other_question_is_answered_as_of_a_moment(demo: House) -> None:
