@@ -17,6 +17,7 @@ from bench.place import ACTOR, NOTE, Place
 from commands.deals import NoteOnDeal, OpenDeal
 from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import FirmId
+from infra import turns
 from infra.bus import topics
 from infra.bus.batches import Batch, Batches
 from infra.bus.connection import client
@@ -118,7 +119,8 @@ def measure(p: Place) -> list[Figure]:
             return timed(chosen, admin, work)
 
         digests: dict[str, str] = {}
-        pairs = interleaved(ours, theirs)
+        with turns.short():  # as `chancery follow` has it
+            pairs = interleaved(ours, theirs)
         return [figure("relay to Kafka", "bare producer, ready messages", pairs, goal=GOAL)]
     finally:
         gc.unfreeze()

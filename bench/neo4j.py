@@ -22,6 +22,7 @@ from commands.deals import AddParty, NoteOnDeal
 from commands.kernel import Command
 from commands.relations import RelateParties
 from domain.members import ALL_PERMISSIONS
+from infra import turns
 from infra.engines.run import Engines, default_cache
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, Client, driver
@@ -194,7 +195,9 @@ def measure(p: Place) -> list[Figure]:
     folder = Path(tempfile.mkdtemp(prefix="chancery-bench-neo4j-"))
     engines = Engines(folder, default_cache())
     try:
-        return _measured(p, _address(engines.up(("neo4j",))["CHANCERY_NEO4J_URL"]))
+        address = _address(engines.up(("neo4j",))["CHANCERY_NEO4J_URL"])
+        with turns.short():  # as `chancery follow` has it
+            return _measured(p, address)
     finally:
         engines.forget()
 

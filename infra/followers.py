@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from infra import turns
 from infra.blobs import BlobStore, blobs
 from infra.database import Database
 from infra.record.vault import Vault
@@ -109,11 +110,12 @@ def followers(parts: Parts) -> list[Follower]:
 def follow(chosen: Sequence[Follower], stop: Event) -> None:
     """Run them, each in a thread of its own, until told to stop. One that dies of a defect is named and started again."""
     threads = [threading.Thread(target=_keep, args=(f, stop), name=f.name, daemon=True) for f in chosen]
-    for thread in threads:
-        thread.start()
-    stop.wait()
-    for thread in threads:
-        thread.join(timeout=20)
+    with turns.short():
+        for thread in threads:
+            thread.start()
+        stop.wait()
+        for thread in threads:
+            thread.join(timeout=20)
 
 
 def _keep(follower: Follower, stop: Event) -> None:

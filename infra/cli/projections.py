@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from rich.progress import MofNCompleteColumn, Progress, TaskID
 
+from infra import turns
 from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, bar, fail, misuse, out, run, show
 from infra.feed import Behind
@@ -126,7 +127,8 @@ def rebuild_(
                 reached = rebuild(c.database, c.vault, [VIEWS[n] for n in views], progress=told(task))
             for follower in following:
                 task = shown.add_task(follower.name, total=None)
-                reached = await asyncio.to_thread(follower.rebuild, progress=told(task))
+                with turns.short():
+                    reached = await asyncio.to_thread(follower.rebuild, progress=told(task))
         return reached
 
     try:

@@ -27,7 +27,6 @@ import dataclasses
 import gc
 import itertools
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +44,7 @@ import structlog
 
 from commands.kernel import Actor, Command, Entity, Made, Work
 from domain.kernel import EVENTS, STREAMS, FirmId, Refused, Stream
-from infra import ids
+from infra import ids, turns
 from infra.database import Database
 from infra.record import appender, codec, wire
 from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable, stream_key
@@ -124,17 +123,16 @@ def command_task(command: Command, *, actor: Actor, key: str | None = None, targ
 def paced() -> Iterator[None]:
     """The interpreter as an import wants it, for as long as it runs.
 
-    Millions of short-lived values and a large memory of live ones: the collector's default pace costs a third of the time. And the
-    thread that writes wants the interpreter fifteen times a batch for a moment: while the next batch is decided it would wait 5 ms each time.
+    Millions of short-lived values and a large memory of live ones: the collector's default pace costs a third of the time. And one thread
+    writes while the other decides.
     """
-    threshold, interval = gc.get_threshold(), sys.getswitchinterval()
+    threshold = gc.get_threshold()
     gc.set_threshold(50_000, 20, 50)
-    sys.setswitchinterval(0.0005)
     try:
-        yield
+        with turns.short():
+            yield
     finally:
         gc.set_threshold(*threshold)
-        sys.setswitchinterval(interval)
 
 
 @dataclass(slots=True, eq=False)

@@ -169,7 +169,7 @@ class Filler:
                     before.result()
 
             poison: Poisoned | None = None
-            while len(rows) == self._batch and poison is None and (stop is None or not stop.is_set()):
+            while rows and poison is None and (stop is None or not stop.is_set()):
                 statements, upto, poison = self._folded(c, rows, settled)
                 settled()
                 if reached > position:

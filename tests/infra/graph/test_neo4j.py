@@ -263,6 +263,23 @@ def test_no_name_of_a_person_can_be_read_in_neo4j(empty: Place) -> None:
 
 
 @pytest.mark.invariant("GN7")
+def test_the_times_of_edges_that_cypher_sees_are_times_and_those_of_the_views(empty: Place) -> None:
+    fill(empty)
+    with empty.neo4j() as d, d.session() as session:
+        (count, untyped, others, begun) = session.run(
+            "MATCH ()-[e:CHANCERY_EDGE_1]->() MATCH (:ChanceryOpen1)-[o]->() WHERE o.id = e.id"
+            " WITH e, o, datetime('2000-01-01T00:00:00Z') AS epoch"
+            " WITH e, o, [n IN ['last_at', 'since', 'until'] WHERE o[n] IS NOT NULL AND NOT o[n] IS :: ZONED DATETIME] AS wrong,"
+            " [n IN ['last_at', 'since', 'until'] WHERE (n = 'last_at' OR NOT e.sealed)"
+            "  AND CASE WHEN e[n] IS NULL THEN o[n] IS NOT NULL"
+            "   ELSE coalesce(o[n] <> epoch + duration({microseconds: e[n]}), true) END] AS other"
+            " RETURN count(*), sum(size(wrong)), sum(size(other)), count(o.since)"
+        ).single(strict=True)
+    assert count > 20
+    assert (untyped, others) == (0, 0)
+    assert begun > 0
+
+
 def test_what_was_sealed_for_a_person_is_gone_from_the_graph_and_its_past_when_their_key_is(empty: Place) -> None:
     empty.write(6)
     f = fill(empty)
