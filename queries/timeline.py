@@ -35,7 +35,12 @@ KINDS = {
     "pipelines": "pipeline",
     "imports": "import",
     "folders": "folder",
+    "fields": "field",
+    "notices": "notice",
+    "sendings": "sending",
+    "firms": "firm",
 }
+ACTING = {"members": "member", "keys": "key"}
 
 # Streams without a list of their own.
 OTHER_PERMISSIONS = {
@@ -168,22 +173,28 @@ for _collection, _kind in KINDS.items():
     _declare(_collection, _kind)
 
 
-class ReadMemberTimeline(ReadTimeline):
+class ReadActorTimeline(ReadTimeline):
     scope: Annotated[
         Literal["all", "own"],
-        Field(description="`own`: what happened to the member or named them; `all`: what they did besides."),
+        Field(description="`own`: what happened to whoever acts, or named them; `all`: what they did besides."),
     ] = "all"
 
 
-@query(
-    "members.timeline",
-    "GET /members/{id}/timeline",
-    permission="history:read",
-    title="The timeline of a member",
-    views=("members", "timeline"),
-)
-async def of_member(q: ReadMemberTimeline, r: Reader) -> Answer:
-    """What a member did, and what happened to them or named them, the newest first."""
-    ids = await identities(r, "members", "member", q.id)
-    actors = [f"member/{q.id}"] if q.scope == "all" else []
-    return await told(q.model_copy(update={"scope": "own"}), r, ids, actors)
+def _declare_acting(collection: str, kind: str) -> None:
+    async def timeline(q: ReadActorTimeline, r: Reader) -> Answer:
+        ids = await identities(r, collection, kind, q.id)
+        actors = [f"{kind}/{q.id}"] if q.scope == "all" else []
+        return await told(q.model_copy(update={"scope": "own"}), r, ids, actors)
+
+    timeline.__doc__ = f"What a {kind} did, and what happened to the {kind} or named it, the newest first."
+    query(
+        f"{collection}.timeline",
+        f"GET /{collection}/{{id}}/timeline",
+        permission="history:read",
+        title=f"The timeline of a {kind}",
+        views=(collection, "timeline"),
+    )(timeline)
+
+
+for _collection, _kind in ACTING.items():
+    _declare_acting(_collection, _kind)

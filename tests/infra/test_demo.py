@@ -176,6 +176,8 @@ async def test_every_list_is_downloaded_compared_explained_and_read_as_it_was(de
     assert (await answered(demo, path, vs_as_of=LONG_AGO)).json()["change"] == "added"
     assert (await answered(demo, f"{path}/history")).json()["items"]
     assert [f for f in (await answered(demo, f"{path}/explain")).json()["fields"] if f["event"] is not None]
+    if COLLECTIONS[name].stream is not None and not COLLECTIONS[name].own:
+        assert (await answered(demo, f"{path}/timeline")).json()["items"]
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +189,7 @@ async def stranger(demo: House) -> House:
 async def test_nothing_of_it_is_there_for_another_firm(demo: House, stranger: House) -> None:
     ids = {name: (await answered(demo, name, page_size=1)).json()["items"][0]["id"] for name in COLLECTIONS}
     for name, id in ids.items():
-        for path in (f"{name}/{id}", f"{name}/{id}/history", f"{name}/{id}/explain", f"timeline/{id}"):
+        for path in (f"{name}/{id}", f"{name}/{id}/history", f"{name}/{id}/explain", f"{name}/{id}/timeline"):
             await answered(stranger, path, 404)
         moments: tuple[dict[str, Any], ...] = ({"as_of": NOW}, {"known_at": NOW}, {"vs_as_of": LONG_AGO})
         for moment in moments:

@@ -316,6 +316,20 @@ async def test_everything_has_a_timeline(house: House, scene: Scene, kind: str) 
     await get(house, f"{kind}/{uuid4()}/timeline", 404)
 
 
+async def test_the_timeline_of_a_key_tells_what_was_done_with_it(house: House) -> None:
+    made = await post(house, "keys", name="Of the shop", role="adviser")
+    await house.settle()
+    async with house.as_key(made["api_key"]) as shop:
+        contact = (await shop.post("/v1/contacts", json={"given": "Cleo"})).json()
+    await post(house, f"keys/{made['id']}:rename", name="Of both shops")
+    await house.settle()
+    told = (await get(house, f"keys/{made['id']}/timeline"))["items"]
+    assert [e["name"] for e in told] == ["keys.Renamed.v1", "contacts.Created.v1", "keys.Issued.v1"]
+    assert told[1]["stream_id"] == contact["id"]
+    own = (await get(house, f"keys/{made['id']}/timeline", scope="own"))["items"]
+    assert [e["name"] for e in own] == ["keys.Renamed.v1", "keys.Issued.v1"]
+
+
 async def test_activity_counts_events_per_bucket_and_refuses_too_many(house: House, scene: Scene) -> None:
     asked: dict[str, Any] = {"since": ago(60), "event": "deals", "stream": "deal"}
     days = await get(house, "activity", bucket="day", **asked)
