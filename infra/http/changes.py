@@ -1,6 +1,7 @@
 """Live updates: one stream of server-sent events tells of every change in a firm, once its views show it.
 
-S1  A stream that is resumed by `Last-Event-ID` misses nothing and repeats nothing: one event a position, its id the position.
+S1  A stream that is resumed by `Last-Event-ID` misses nothing and repeats nothing: the last row of a position bears it as the id of the
+    stream, so that a position that was told in part is told again whole.
 S2  Nobody is told of rows they may not read; a stream ends soon after its key does.
 S3  A firm's events are read once for all who listen.
 """
@@ -57,12 +58,12 @@ class Change:
     rows: tuple[tuple[str, str], ...]
 
     def shown(self, wanted: frozenset[str]) -> bytes:
-        """The event of the stream for who follows these collections; empty when there is nothing in it for them."""
-        rows = [{"view": view, "id": id} for view, id in self.rows if view in wanted]
-        if not rows:
-            return b""
-        data = {"position": self.position, "type": self.type, "occurred_at": self.occurred_at, "changes": rows}
-        return b"id: %d\nevent: change\ndata: %b\n\n" % (self.position, orjson.dumps(data))
+        """What the stream tells who follows these collections, row by row; empty when there is nothing in it for them."""
+        told = [b"event: change\ndata: %b\n" % orjson.dumps(self._row(view, id)) for view, id in self.rows if view in wanted]
+        return b"\n".join(told) + b"id: %d\n\n" % self.position if told else b""
+
+    def _row(self, view: str, id: str) -> dict[str, object]:
+        return {"position": self.position, "view": view, "type": self.type, "id": id, "occurred_at": self.occurred_at}
 
 
 def change_of(row: Mapping[str, Any], firm: FirmId) -> Change:
@@ -164,7 +165,7 @@ class Changes:
 
 
 def route(service: Service) -> Endpoint:
-    """`GET /v1/changes`: events named `change` with `{position, type, occurred_at, changes}`; `Last-Event-ID` or `after` resumes."""
+    """`GET /v1/changes`: events named `change` with `{position, view, type, id, occurred_at}`; `Last-Event-ID` or `after` resumes."""
     feed = service.chancery.feed
     changes = Changes(service.chancery.readers)
 

@@ -129,9 +129,9 @@ EXTRA: dict[str, Any] = {
             in_query("after", pattern=NUMBER),
             in_query("views", "Only these collections, by comma."),
             {"name": "Last-Event-ID", "in": "header", "schema": {"type": "string", "pattern": NUMBER}},
-            description="Each event is named `change`, has the position as its id and `{position, type, occurred_at, changes: [{view, id}]}`"
-            " as its data: which rows of which collections an event changed. It comes once every view shows the change, one for a"
-            " position. `Last-Event-ID`, or `after`, resumes behind a position: nothing is missed, nothing comes twice.",
+            description="Each message is named `change` and has `{position, view, type, id, occurred_at}` as its data: the row of a collection"
+            " that an event changed. It comes once every view shows the change. The last message of a position has the position as its id."
+            " `Last-Event-ID`, or `after`, resumes behind a position: nothing is missed, nothing comes twice.",
             answers={
                 "200": answer("A stream that does not end.", {"type": "string"}, "text/event-stream"),
                 **problems(*READING),

@@ -26,16 +26,17 @@ class Listener:
         self._lines = response.aiter_lines()
 
     async def next(self, seconds: float = 10.0) -> dict[str, Any]:
-        """The next change; its id is under `id`."""
-        found: dict[str, Any] = {}
+        """The rows of the next position, which stands under `id`."""
+        rows: list[dict[str, Any]] = []
         async with asyncio.timeout(seconds):
             async for line in self._lines:
-                if line.startswith("id: "):
-                    found["id"] = line[4:]
-                elif line.startswith("data: "):
-                    found |= orjson.loads(line[6:])
-                elif not line and found:
-                    return found
+                if line.startswith("data: "):
+                    rows.append(orjson.loads(line[6:]))
+                    assert list(rows[-1]) == ["position", "view", "type", "id", "occurred_at"]
+                elif line.startswith("id: "):
+                    ((position, type),) = {(r["position"], r["type"]) for r in rows}
+                    changes = [{"view": r["view"], "id": r["id"]} for r in rows]
+                    return {"id": line[4:], "position": position, "type": type, "changes": changes}
         raise EOFError
 
     async def until(self, position: int) -> list[dict[str, Any]]:
@@ -89,6 +90,25 @@ async def test_rows_inside_other_records_are_told_of_too(served: Served) -> None
         change = await heard.next()
         assert {c["view"] for c in change["changes"]} == {"stages"}
         assert len(change["changes"]) == 2
+
+
+async def test_a_stream_cut_off_in_the_middle_of_an_event_tells_all_of_it_again(served: Served) -> None:
+    before = await served.house.settle()
+    pipeline = {"name": f"P {uuid4()}", "stages": [{"name": "One"}, {"name": "Two"}]}
+    await served.house.client.post("/v1/pipelines", json=pipeline)
+    await served.house.settle()
+    heard_of = []
+    async with listening(served, last=str(before)) as heard:
+        async for line in heard._lines:
+            assert not line.startswith("id: "), "a row of more than one position's was to be the first"
+            if line.startswith("data: "):
+                heard_of.append(orjson.loads(line[6:]))
+                break
+    async with listening(served, last=str(before)) as heard:
+        again = await heard.next()
+    assert again["position"] == heard_of[0]["position"]
+    assert {"view": heard_of[0]["view"], "id": heard_of[0]["id"]} in again["changes"]
+    assert len(again["changes"]) >= 3
 
 
 async def test_a_stream_resumed_at_any_place_misses_nothing_and_repeats_nothing(served: Served) -> None:
