@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -140,8 +140,9 @@ def _places(database: Database, consumer: Any, parts: list[Any], start: int) -> 
 
 
 def partitions(settings: Settings, groups: list[str]) -> list[dict[str, Any]]:
-    """How far each group's committed offsets are in each partition of Kafka."""
-    from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+    """How far each group's committed offsets are in each partition of Kafka: `end` is behind the last that can be read, and `lag` counts offsets
+    up to there, those of the ends of transactions too; 0 when no event is left."""
+    from confluent_kafka import ConsumerGroupTopicPartitions, IsolationLevel, TopicPartition
     from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined] # exported, but not said so
 
     from infra.bus.connection import client
@@ -158,8 +159,11 @@ def partitions(settings: Settings, groups: list[str]) -> list[dict[str, Any]]:
             for p in asked[names.group(group)].result(15).topic_partitions or []
             if names.generation(p.topic) is not None and p.offset >= 0
         ]
-        ends = admin.list_offsets({TopicPartition(p.topic, p.partition): newest for p in committed}) if committed else {}
+        asked_ends = {TopicPartition(p.topic, p.partition): newest for p in committed}
+        ends = admin.list_offsets(asked_ends, isolation_level=IsolationLevel.READ_COMMITTED) if committed else {}
         last_of = {(p.topic, p.partition): future.result(15).offset for p, future in ends.items()}
+        places = {(p.topic, p.partition): p.offset for p in committed if p.offset < last_of[p.topic, p.partition]}
+        read = _read_whole(settings, places)
         found += [
             {
                 "group": group,
@@ -167,8 +171,38 @@ def partitions(settings: Settings, groups: list[str]) -> list[dict[str, Any]]:
                 "partition": p.partition,
                 "committed": p.offset,
                 "end": last_of[p.topic, p.partition],
-                "lag": max(0, last_of[p.topic, p.partition] - p.offset),
+                "lag": 0 if (p.topic, p.partition) in read else max(0, last_of[p.topic, p.partition] - p.offset),
             }
             for p in sorted(committed, key=lambda p: (p.topic, p.partition))
         ]
     return found
+
+
+def _read_whole(settings: Settings, places: Mapping[tuple[str, int], int]) -> set[tuple[str, int]]:
+    """Those of the partitions in which no event comes from that offset on: what stands there are the ends of transactions, or broken-off ones."""
+    from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+    from infra.bus.standing import reading
+    from infra.bus.topics import PATIENCE
+
+    whole: set[tuple[str, int]] = set()
+    if not places:
+        return whole
+    with reading(settings) as consumer:
+        consumer.assign([TopicPartition(*part, offset) for part, offset in places.items()])
+        waiting = set(places)
+        while waiting:
+            message = consumer.poll(PATIENCE)
+            if message is None:
+                raise KafkaException(KafkaError(KafkaError._TIMED_OUT, "Kafka sent nothing"))  # noqa: SLF001 - a code of librdkafka's own
+            part = (str(message.topic()), message.partition() or 0)
+            error = message.error()
+            if part not in waiting:
+                continue
+            if error is not None and error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 - a code of librdkafka's own
+                whole.add(part)
+            elif error is not None and error.code() != KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 - retention has taken what was there
+                raise KafkaException(error)
+            waiting.discard(part)
+            consumer.pause([TopicPartition(*part)])
+    return whole
