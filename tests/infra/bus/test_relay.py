@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]
     AdminClient,
     AlterConfigOpType,
@@ -147,6 +149,34 @@ def test_relays_that_know_nothing_of_each_other_are_fenced_and_write_nothing_twi
         time.sleep(6)
     monkeypatch.undo()
     relayed(settings, fresh)
+    assert_published_once_and_in_order(settings, fresh)
+
+
+@pytest.mark.invariant("BUS9")
+@pytest.mark.parametrize("committed", [True, False])
+def test_after_a_timeout_another_producer_goes_on_where_kafka_stands(
+    settings: Settings, fresh: Database, appender: Appender, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    """Nobody knows of a transaction whose end was not heard of whether it stands."""
+    write(appender, 200)
+    publish = Publisher.publish
+    used: list[Any] = []
+    unknown: list[int] = []
+
+    def unheard(self: Publisher, batch: Batch, **how: Any) -> None:
+        used.append(self._producer)
+        fails = bool(batch.ready) and len(unknown) < 3
+        if committed or not fails:
+            publish(self, batch, **how)
+        if fails:
+            unknown.append(len(used))
+            raise KafkaException(KafkaError(KafkaError._TIMED_OUT))
+
+    monkeypatch.setattr(Publisher, "publish", unheard)
+    with relaying(settings, fresh, batch=50):
+        caught_up(fresh)
+    assert len(unknown) == 3
+    assert all(used[n - 1] not in used[n:] for n in unknown), "a producer was used after it had timed out"
     assert_published_once_and_in_order(settings, fresh)
 
 
