@@ -137,6 +137,7 @@ CREATE TABLE views.relations (
 );
 CREATE INDEX relations_by_source ON views.relations (firm_id, source);
 CREATE INDEX relations_by_target ON views.relations (firm_id, target);
+CREATE INDEX relations_by_creation ON views.relations (firm_id, created_at, id);
 CALL chancery.own_view('views.relations');
 
 CREATE TABLE views.notes (
@@ -158,6 +159,7 @@ CREATE TABLE views.notes (
     PRIMARY KEY (firm_id, id)
 );
 CREATE INDEX notes_by_subject ON views.notes (firm_id, about, happened_at DESC);
+CREATE INDEX notes_by_time ON views.notes (firm_id, happened_at, id);
 CALL chancery.own_view('views.notes');
 
 CREATE TABLE views.fields (

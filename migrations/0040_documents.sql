@@ -88,6 +88,7 @@ CREATE TABLE views.document_versions (
 );
 CREATE INDEX document_versions_by_document ON views.document_versions (firm_id, document, number);
 CREATE INDEX document_versions_by_content ON views.document_versions (firm_id, sha256);
+CREATE INDEX document_versions_by_creation ON views.document_versions (firm_id, created_at, id);
 CALL chancery.own_view('views.document_versions');
 
 CREATE TABLE views.document_holds (
@@ -127,4 +128,5 @@ CREATE TABLE views.document_links (
 );
 CREATE INDEX document_links_by_target ON views.document_links (firm_id, target);
 CREATE INDEX document_links_by_document ON views.document_links (firm_id, document);
+CREATE INDEX document_links_by_creation ON views.document_links (firm_id, created_at, id);
 CALL chancery.own_view('views.document_links');

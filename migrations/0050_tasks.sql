@@ -49,6 +49,7 @@ CREATE INDEX tasks_by_due ON views.tasks (firm_id, due_at, id);
 CREATE INDEX tasks_by_contact ON views.tasks (firm_id, contact) WHERE contact IS NOT NULL;
 CREATE INDEX tasks_by_organisation ON views.tasks (firm_id, organisation) WHERE organisation IS NOT NULL;
 CREATE INDEX tasks_by_deal ON views.tasks (firm_id, deal) WHERE deal IS NOT NULL;
+CREATE INDEX tasks_by_creation ON views.tasks (firm_id, created_at, id);
 CALL chancery.own_view('views.tasks');
 
 CREATE TABLE views.task_comments (
@@ -67,6 +68,7 @@ CREATE TABLE views.task_comments (
     PRIMARY KEY (firm_id, id)
 );
 CREATE INDEX task_comments_by_task ON views.task_comments (firm_id, task, said_at);
+CREATE INDEX task_comments_by_time ON views.task_comments (firm_id, said_at, id);
 CALL chancery.own_view('views.task_comments');
 
 CREATE TABLE views.projects (
@@ -99,6 +101,7 @@ CREATE INDEX projects_by_status ON views.projects (firm_id, status, id);
 CREATE INDEX projects_by_contact ON views.projects (firm_id, contact) WHERE contact IS NOT NULL;
 CREATE INDEX projects_by_organisation ON views.projects (firm_id, organisation) WHERE organisation IS NOT NULL;
 CREATE INDEX projects_by_deal ON views.projects (firm_id, deal) WHERE deal IS NOT NULL;
+CREATE INDEX projects_by_creation ON views.projects (firm_id, created_at, id);
 CALL chancery.own_view('views.projects');
 
 CREATE TABLE views.dependencies (

@@ -97,6 +97,7 @@ CREATE TABLE views.consents (
 CREATE INDEX consents_by_contact ON views.consents (firm_id, contact);
 CREATE INDEX consents_by_purpose ON views.consents (firm_id, purpose, channel, status);
 CREATE INDEX consents_by_expiry ON views.consents (firm_id, expires_at) WHERE expires_at IS NOT NULL;
+CREATE INDEX consents_by_change ON views.consents (firm_id, updated_at, id);
 CALL chancery.own_view('views.consents');
 
 CREATE TABLE views.suppressions (
@@ -119,6 +120,7 @@ CREATE TABLE views.suppressions (
     PRIMARY KEY (firm_id, id)
 );
 CREATE INDEX suppressions_by_contact ON views.suppressions (firm_id, contact);
+CREATE INDEX suppressions_by_change ON views.suppressions (firm_id, updated_at, id);
 CALL chancery.own_view('views.suppressions');
 
 CREATE TABLE views.consent_events (
@@ -169,4 +171,5 @@ CREATE TABLE views.consent_events (
     PRIMARY KEY (firm_id, id)
 );
 CREATE UNIQUE INDEX consent_events_by_contact ON views.consent_events (firm_id, contact, seq);
+CREATE INDEX consent_events_by_record ON views.consent_events (firm_id, recorded_at, id);
 CALL chancery.own_view('views.consent_events');

@@ -22,6 +22,7 @@ CREATE TABLE views.stage_entries (
 );
 CREATE INDEX stage_entries_by_deal ON views.stage_entries (firm_id, deal_id, number) INCLUDE (entered_at);
 CREATE INDEX stage_entries_by_pipeline ON views.stage_entries (firm_id, pipeline_id, entered_at) WHERE stage_id IS NOT NULL;
+CREATE INDEX stage_entries_by_creation ON views.stage_entries (firm_id, created_at, id);
 CALL chancery.own_view('views.stage_entries');
 
 CREATE TABLE views.deal_parties (
