@@ -41,3 +41,12 @@ async def test_what_people_look_for_comes_first(searcher: Searcher, table: str) 
     places = [(await searcher.place(q, kind, titles), q) for q, kind, titles in TABLES[table]]
     missed = [f"{q} at {place}" for place, q in places if place != 1]
     assert mean_reciprocal_rank([p for p, _ in places]) >= BOUND, missed
+
+
+async def test_elasticsearch_finds_no_worse_than_postgresql(filled: Firm) -> None:
+    ranks = {}
+    for name, engine in ENGINES.items():
+        async with searching(filled.database, filled.id, engine) as searcher:
+            asked = [row for table in TABLES.values() for row in table]
+            ranks[name] = mean_reciprocal_rank([await searcher.place(q, kind, titles) for q, kind, titles in asked])
+    assert ranks["elasticsearch"] >= ranks["postgres"], ranks
