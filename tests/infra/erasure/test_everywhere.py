@@ -12,6 +12,7 @@ from infra.followers import followers, parts
 from infra.settings import Settings
 from tests import engines
 from tests.house import House
+from tests.infra.erasure.saying import everything_said
 from tests.infra.erasure.test_erasure import a_person, dump, erased, found_in, spellings
 from tests.infra.test_backup import living
 
@@ -95,6 +96,7 @@ async def test_nothing_of_an_erased_person_is_on_any_disk_also_after_old_message
     words = spellings(CANARY)
     async with living(everything) as house:
         contact, _ = await a_person(house, CANARY)
+        other = await everything_said(house, CANARY, besides="relations")  # Neo4j is told their kind and label as they are
         await a_person(house, "Neighbour")
         await house.settle()
         with psycopg.connect(house.chancery.database.admin_conninfo(), autocommit=True) as c:
@@ -103,6 +105,7 @@ async def test_nothing_of_an_erased_person_is_on_any_disk_also_after_old_message
         assert any(CANARY.lower() in str(h).lower() for h in old), "the canary must be there before it can be gone"
         before = on_disk(everything, words)
         assert any("pg_wal" in f for f in before)
+        await erased(house, str(other))
         done = await erased(house, contact)
         assert set(done["purged"]) >= {"record", "views", "search", "files", "imports", "bus", "graph", "pages"}
         await house.settle()
