@@ -6,9 +6,10 @@ the answer stays out.
 
 import asyncio
 import re
+import socket
 import ssl
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -90,16 +91,46 @@ def check(address: Address) -> None:
     try:
         with driver(address) as d:
             d.verify_connectivity()
-    except (AuthError, ConfigurationError) as e:
+    except (AuthError, ConfigurationError):
         raise EngineUnusable(
-            f"Neo4j at {address.uri} answers, but lets nobody in: {type(e).__name__}. Check user and password of CHANCERY_NEO4J_URL,"
-            " CHANCERY_NEO4J_USER and CHANCERY_NEO4J_PASSWORD."
+            f"Neo4j at {address.uri} answers, but lets nobody in. Check user and password of CHANCERY_NEO4J_URL, CHANCERY_NEO4J_USER and"
+            " CHANCERY_NEO4J_PASSWORD."
         ) from None
     except (DriverError, Neo4jError, OSError, ssl.SSLError, ValueError) as e:
         raise EngineUnusable(
-            f"Neo4j does not answer at {address.uri} ({type(e).__name__}). Check that it runs and CHANCERY_NEO4J_URL; with that"
-            " variable unset, the graph is served from PostgreSQL."
+            f"Neo4j does not answer at {address.uri}: {_why(e)}. Check that it runs and CHANCERY_NEO4J_URL; with that variable unset, the graph"
+            " is served from PostgreSQL."
         ) from None
+
+
+def _why(e: BaseException) -> str:
+    """In words why nothing could be had, from what the driver's error came from."""
+    for cause in _causes(e):
+        match cause:
+            case ConnectionRefusedError():
+                return "nothing listens there"
+            case socket.gaierror():
+                return "there is no host of that name"
+            case ssl.SSLError():
+                return "it and this process don't agree on TLS"
+            case TimeoutError():
+                return "no answer came in time"
+            case Neo4jError():
+                return f"it answers {cause.code}"
+            case OSError(strerror=str(said)):
+                return said[:1].lower() + said[1:]
+    return "what listens there is no Neo4j, or is still starting"
+
+
+def _causes(e: BaseException | None) -> Iterator[BaseException]:
+    """What an error came from, the last cause first."""
+    if e is None:
+        return
+    if isinstance(e, BaseExceptionGroup):
+        for one in e.exceptions:
+            yield from _causes(one)
+    yield from _causes(e.__cause__ or e.__context__)
+    yield e
 
 
 class Client:

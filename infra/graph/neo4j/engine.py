@@ -114,14 +114,14 @@ _BELIEVED = (  # of the past, what was known and is believed, superseded or not
 class _Seen:
     """What may be seen, as conditions and their parameters."""
 
-    def __init__(self, firm: FirmId, build: int, scope: Scope, as_of: int | None, known_at: int | None) -> None:
+    def __init__(self, firm: FirmId, build: int, scope: Scope, as_of: int | None, known_at: int | None, sealer: Sealer) -> None:
         self.moment = as_of is not None or known_at is not None
         self._build = build
         self._scope = scope
         self.params: dict[str, Any] = {
             "firm": str(firm),
             "node_kinds": list(scope.node_kinds),
-            "edge_kinds": None if scope.edge_kinds is None else list(scope.edge_kinds),
+            "edge_kinds": sealer.spelled(scope.edge_kinds),
             "personal": scope.personal,
             "now": wire.micros(scope.now),
             "after": None if scope.after is None else wire.micros(scope.after),
@@ -204,7 +204,9 @@ class Neo4jGraph:
         try:
             build = await self._begin()
             as_of = self._reader.moment.as_of
-            seen = _Seen(self._reader.firm, build, scope, None if as_of is None else wire.micros(as_of), self._known_at)
+            seen = _Seen(
+                self._reader.firm, build, scope, None if as_of is None else wire.micros(as_of), self._known_at, self._sealer
+            )
             rows = await self._client.rows(seen.cypher(name), {**params, **seen.params}, seconds=SECONDS)
         except TimeoutError:
             raise GraphTookTooLong(seconds=SECONDS) from None
@@ -230,8 +232,18 @@ class Neo4jGraph:
             None if closed_on is None else date.fromisoformat(closed_on),
         )
 
+    def _edges(self, rows: Sequence[Sequence[Any]]) -> list[Edge]:
+        word = self._sealer.worded
+        return [
+            Edge(
+                UUID(id), source_kind, UUID(source), target_kind, UUID(target), word(kind) or SEALED_KIND, word(role), _time(since),
+                _time(until), count, time_of(last), event, UUID(event_id),
+            )
+            for id, source_kind, source, target_kind, target, kind, role, since, until, count, last, event, event_id in rows
+        ]  # fmt: skip
+
     async def touching(self, ids: Collection[UUID], scope: Scope, *, limit: int) -> Sequence[Edge]:
-        return _edges(await self._all("touching", scope, ids=_texts(ids), limit=limit))
+        return self._edges(await self._all("touching", scope, ids=_texts(ids), limit=limit))
 
     async def neighbourhood(self, start: UUID, scope: Scope, *, depth: int, nodes: int, edges: int) -> Subgraph:
         async def nearby(frontier: Collection[UUID], known: Collection[UUID], limit: int) -> list[tuple[UUID, str]]:
@@ -241,7 +253,7 @@ class Neo4jGraph:
         async def between(distances: Mapping[UUID, int], depth: int, limit: int) -> list[Edge]:
             far = {str(id): distance for id, distance in distances.items()}
             near = [id for id, distance in far.items() if distance < depth]
-            return _edges(await self._all("walked", scope, near=near, distances=far, limit=limit))
+            return self._edges(await self._all("walked", scope, near=near, distances=far, limit=limit))
 
         return await walking.neighbourhood(nearby, between, start, depth=depth, nodes=nodes, edges=edges)
 
@@ -258,11 +270,10 @@ class Neo4jGraph:
         return touching
 
     async def edges(self, scope: Scope, *, limit: int, roles: Collection[str] | None = None) -> Sequence[Edge]:
-        chosen = None if roles is None else list(roles)
-        return _edges(await self._all("edges", scope, limit=limit, roles=chosen))
+        return self._edges(await self._all("edges", scope, limit=limit, roles=self._sealer.spelled(roles)))
 
     async def between(self, ids: Collection[UUID], scope: Scope, *, limit: int) -> Sequence[Edge]:
-        return _edges(await self._all("between", scope, ids=_texts(ids), limit=limit))
+        return self._edges(await self._all("between", scope, ids=_texts(ids), limit=limit))
 
     async def pairs(self, scope: Scope, *, limit: int) -> Sequence[tuple[UUID, str, UUID, str, int]]:
         rows = await self._all("pairs", scope, limit=limit)
@@ -277,7 +288,7 @@ class Neo4jGraph:
         return [CoWork(UUID(a), UUID(b), kind, shared, _time(since), time_of(last)) for a, b, kind, shared, since, last in rows]
 
     async def timeline(self, ids: Collection[UUID], scope: Scope, *, limit: int, offset: int) -> Sequence[Happening]:
-        edges = _edges(await self._all("timeline", scope, ids=_texts(ids), limit=limit, offset=offset))
+        edges = self._edges(await self._all("timeline", scope, ids=_texts(ids), limit=limit, offset=offset))
         return [Happening(e, e.last_at, e.last_event, e.last_event_id) for e in edges]
 
 
@@ -300,13 +311,3 @@ def _texts(ids: Collection[UUID]) -> list[str]:
 
 def _time(micros: int | None) -> datetime | None:
     return None if micros is None else time_of(micros)
-
-
-def _edges(rows: Sequence[Sequence[Any]]) -> list[Edge]:
-    return [
-        Edge(
-            UUID(id), source_kind, UUID(source), target_kind, UUID(target), kind, role, _time(since), _time(until), count, time_of(last),
-            event, UUID(event_id),
-        )
-        for id, source_kind, source, target_kind, target, kind, role, since, until, count, last, event, event_id in rows
-    ]  # fmt: skip

@@ -22,7 +22,7 @@ import structlog
 from neo4j import Driver
 from neo4j.exceptions import DriverError, Neo4jError
 
-from infra.database import Database
+from infra.database import Database, interrupted
 from infra.followers import Parts, Progress
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, driver, too_much
@@ -300,7 +300,7 @@ class Neo4jFollower:
             except Outrun:
                 stop.wait(0.05)
             except (psycopg.Error, DriverError, Neo4jError, OSError) as e:
-                log.warning("graph.interrupted", error=type(e).__name__, code=getattr(e, "code", None))
+                interrupted(log, "graph.interrupted", e, code=getattr(e, "code", None))
                 stop.wait(pause)
                 pause = min(pause * 2, 2.0)
 

@@ -3,9 +3,11 @@
 import dataclasses
 import functools
 import hashlib
+import hmac
 import operator
 import os
 import typing
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,19 +16,22 @@ from uuid import UUID
 
 import orjson
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, AESSIV
 
 from domain.hints import bare
 from infra.projector.tables import Key, Slice
 from infra.record import wire
 from infra.record.codec import json_codec
+from projections.graph_edges import GraphEdgeRow
 from projections.kernel import VIEWS, View
 
 Row = TypeVar("Row")
 Plain = dict[str, Any]
 
 SEALED = frozenset({"label", "names"})  # of nodes: never asked for by value, so nobody but us need be able to read them
+WORDS = ("kind", "role")  # of the edges between people
 CORNER = ("known_from", "valid_to", "known_to", "known_end")
+_WORD = "~"
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 
 
@@ -40,6 +45,7 @@ class Sealer:
 
     def __init__(self, key: bytes) -> None:
         self._cipher = AESGCM(key)
+        self._words = AESSIV(hmac.digest(key, b"words", "sha512"))
 
     def seal(self, value: str) -> bytes:
         nonce = os.urandom(12)
@@ -53,6 +59,23 @@ class Sealer:
             return self._cipher.decrypt(sealed[:12], bytes(sealed[12:]), None).decode()
         except InvalidTag:
             return None
+
+    def word(self, value: str) -> str:
+        """A word that is asked for by its value: sealed alike wherever it is alike (AES-SIV, RFC 5297), as text."""
+        return _WORD + urlsafe_b64encode(self._words.encrypt(value.encode(), None)).decode()
+
+    def worded(self, stored: str | None) -> str | None:
+        """The word, sealed or not; None where it was sealed under another key."""
+        if stored is None or not stored.startswith(_WORD):
+            return stored
+        try:
+            return self._words.decrypt(urlsafe_b64decode(stored[len(_WORD) :]), None).decode()
+        except InvalidTag:
+            return None
+
+    def spelled(self, words: Iterable[str] | None) -> list[str] | None:
+        """Words as they may stand: plain, and sealed."""
+        return None if words is None else [spelling for word in words for spelling in (word, self.word(word))]
 
 
 Way = Callable[[Any], Any]
@@ -153,6 +176,22 @@ class Form(Generic[Row]):
         if sealed:
             value = self._sealer.open(value)
         return None if value is None else back(value)
+
+
+class EdgeForm(Form[GraphEdgeRow]):
+    """The rows of edges: what a relation between people is, and what they call it, is sealed."""
+
+    def properties(self, key: Key, s: Slice[GraphEdgeRow], *, corner: bool = False) -> Plain:
+        out = super().properties(key, s, corner=corner)
+        if s.row is not None and s.row.sealed:
+            for name in WORDS:
+                if name in out:
+                    out[name] = self._sealer.word(out[name])
+        return out
+
+    def _value(self, p: Mapping[str, Any], name: str, back: Way, sealed: bool) -> Any:
+        value = super()._value(p, name, back, sealed)
+        return self._sealer.worded(value) if name in WORDS else value
 
 
 @functools.cache

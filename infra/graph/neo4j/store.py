@@ -14,7 +14,7 @@ from neo4j.exceptions import TransientError
 
 from infra.graph.neo4j.client import TOO_LARGE
 from infra.graph.neo4j.migrations import BUILDS, migrate
-from infra.graph.neo4j.rows import SEALED, Form, Plain, Sealer, canonical
+from infra.graph.neo4j.rows import SEALED, EdgeForm, Form, Plain, Sealer, canonical
 from infra.graph.neo4j.statements import Batch, End, Statement, Stored, stored_of
 from infra.projector.folding import Folding
 from infra.projector.tables import FOREVER, Key, Slice
@@ -26,7 +26,7 @@ from projections.kernel import View
 log = structlog.get_logger()
 
 VIEWS: tuple[View[Any], ...] = (GRAPH_NODES, GRAPH_EDGES)
-LAYOUT = 1  # rises when the same rows are to be stored otherwise
+LAYOUT = 2  # rises when the same rows are to be stored otherwise
 VERSION = (LAYOUT * 1_000 + GRAPH_NODES.version) * 1_000 + GRAPH_EDGES.version
 WRITE_SECONDS = 15.0  # after which the server itself ends a transaction: one of a stopped writer keeps nobody out for longer
 ATTEMPTS = 12
@@ -72,7 +72,7 @@ class Store:
         self.build = build
         self.forms: Mapping[str, Form[Any]] = {
             NODES: Form(GRAPH_NODES, sealer, SEALED),
-            EDGES: Form(GRAPH_EDGES, sealer),
+            EDGES: EdgeForm(GRAPH_EDGES, sealer),
         }
         self.stored: dict[Key, Stored] = {}
         self.ensured: set[End] = set()

@@ -96,7 +96,7 @@ async def test_nothing_of_an_erased_person_is_on_any_disk_also_after_old_message
     words = spellings(CANARY)
     async with living(everything) as house:
         contact, _ = await a_person(house, CANARY)
-        other = await everything_said(house, CANARY, besides="relations")  # Neo4j is told their kind and label as they are
+        other = await everything_said(house, CANARY)
         await a_person(house, "Neighbour")
         await house.settle()
         with psycopg.connect(house.chancery.database.admin_conninfo(), autocommit=True) as c:

@@ -2,14 +2,17 @@
 
 import asyncio
 import gc
+import socket
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 
+from infra.away import EngineUnusable
 from infra.graph.neo4j import client as under_test
-from infra.graph.neo4j.client import Address, Client, Neo4jAway
+from infra.graph.neo4j.client import Address, Client, Neo4jAway, check
 
 
 @asynccontextmanager
@@ -80,3 +83,33 @@ async def test_a_client_that_is_closed_while_it_lets_go_of_a_look_ends(
         await asyncio.wait_for(client.close(), 10)
         assert others(before) == set()
     assert await quiet(complaints)
+
+
+@pytest.mark.parametrize("scheme", ["bolt", "neo4j"])
+def test_why_nothing_could_be_had_is_said_in_words(scheme: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute, socket.create_server(("127.0.0.1", 0)) as other:
+
+        def answer_as_a_web_server() -> None:
+            while True:
+                try:
+                    caller, _ = other.accept()
+                except OSError:
+                    return
+                with caller:
+                    caller.recv(100)
+                    caller.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        threading.Thread(target=answer_as_a_web_server, daemon=True).start()
+        for where, why in (
+            ("127.0.0.1:1", "nothing listens there"),
+            ("nowhere.invalid:7687", "there is no host of that name"),
+            (f"127.0.0.1:{mute.getsockname()[1]}", "no answer came in time"),
+            (f"127.0.0.1:{other.getsockname()[1]}", "what listens there is no Neo4j, or is still starting"),
+        ):
+            with pytest.raises(EngineUnusable) as said:
+                check(Address(f"{scheme}://{where}", ("anna", "hunter2")))
+            assert str(said.value) == (
+                f"Neo4j does not answer at {scheme}://{where}: {why}. Check that it runs and CHANCERY_NEO4J_URL; with that variable unset, the"
+                " graph is served from PostgreSQL."
+            )
+        other.shutdown(socket.SHUT_RDWR)
