@@ -1,8 +1,9 @@
 """What can happen to a document, as it is stored.
 
 Titles, file names, comments and reasons often name people, and seldom only those a document is linked to. They are therefore sealed
-under the document's own key (the subject is the stream itself): discarding or erasing a document takes them away with one key, and
-links made or undone later change nothing about who can be shredded. What justifies a hold, a retention date or a discarding is
+under the document's own key (the subject is the stream itself): erasing a document takes them away with one key, and
+links made or undone later change nothing about who can be shredded. The contents of a discarded document go within days; its
+names stay on the record until the person it is about is erased. What justifies a hold, a retention date or a discarding is
 sealed apart (`statutory`), so that the reason outlives the names.
 """
 
