@@ -103,7 +103,7 @@ async def test_without_its_database_everything_is_answered_503_soon_and_comes_ba
         await house.client.get("/v1/changes"),
         await house.client.get("/v1/contacts", headers={"Chancery-Position": str(position)}),
     ]
-    assert time.monotonic() - started < 1
+    assert time.monotonic() - started < 3, "nobody waits for what is known to be away"
     for answer in answers:
         assert (answer.status_code, answer.json()["type"]) == (503, "urn:chancery:problem:unavailable")
         assert int(answer.headers["retry-after"]) >= 1
