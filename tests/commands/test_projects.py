@@ -4,12 +4,8 @@ import pytest
 from pydantic import ValidationError
 
 from commands import projects, tasks
-from commands.contacts import CreateContact
-from commands.deals import OpenDeal
 from commands.kernel import COMMANDS
 from commands.members import AddMember as NewMember
-from commands.organisations import CreateOrganisation
-from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import NotFound
 from domain.members import ALL_PERMISSIONS, Role
 from domain.projects import DependencyCycle, TaskNotInProject
@@ -19,6 +15,7 @@ from infra.imports.links import Dependency, read
 from projections.dependencies import DEPENDENCIES
 from projections.projects import PROJECTS
 from projections.tasks import TASKS
+from tests.commands.linking import linked, one_of_each
 from tests.desk import Desk
 from tests.shared import shared
 
@@ -186,23 +183,13 @@ async def test_what_a_project_is_for_and_who_is_in_it_are_shown_and_another_proj
     id, _ = await started(desk)
     other, _ = await started(desk)
     before = desk.rows(PROJECTS)[other]
-    pipeline = await desk.do(DefinePipeline(name="Mandates", stages=[NewStage(name="Talk")]))
-    targets = {
-        "contact": (await desk.do(CreateContact(given="Ann")))["id"],
-        "organisation": (await desk.do(CreateOrganisation(name="Acme")))["id"],
-        "deal": (await desk.do(OpenDeal(title="House", pipeline=UUID(pipeline["id"]))))["id"],
-    }
-
-    def linked() -> dict[str, str]:
-        row = desk.rows(PROJECTS)[id]
-        return {what: str(getattr(row, what)) for what in targets if getattr(row, what) is not None}
-
+    targets = await one_of_each(desk)
     for n, (what, target) in enumerate(targets.items(), start=1):
         await desk.do(projects.LinkProject.model_validate({"id": id, "what": what, "target": target}))
-        assert linked() == dict(list(targets.items())[:n])
+        assert linked(desk.rows(PROJECTS)[id], targets) == dict(list(targets.items())[:n])
     for n, (what, target) in enumerate(targets.items(), start=1):
         await desk.do(projects.UnlinkProject.model_validate({"id": id, "what": what, "target": target}))
-        assert linked() == dict(list(targets.items())[n:])
+        assert linked(desk.rows(PROJECTS)[id], targets) == dict(list(targets.items())[n:])
     member = UUID(
         (await desk.do(NewMember(name="Mia", email="mia@x.example", roles=(Role.ADVISER,)), permissions=ALL_PERMISSIONS))["id"]
     )

@@ -5,12 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from commands import projects, tasks
-from commands.contacts import CreateContact
-from commands.deals import OpenDeal
 from commands.kernel import COMMANDS, Actor, Work
 from commands.members import AddMember, DeactivateMember
-from commands.organisations import CreateOrganisation
-from commands.pipelines import DefinePipeline, NewStage
 from commands.task_comments import AmendComment, CommentTask, RemoveComment
 from domain.kernel import NotFound
 from domain.members import PERMISSIONS, Role
@@ -18,6 +14,7 @@ from domain.projects import PROJECT, remove_task
 from domain.tasks import TASK, AssigneeIsInactive
 from domain.tasks import events as e
 from projections.tasks import TASKS
+from tests.commands.linking import linked, one_of_each
 from tests.desk import Desk
 
 THEN = datetime(2011, 10, 1, 8, 0, tzinfo=UTC)
@@ -193,23 +190,13 @@ async def test_what_a_task_is_about_is_shown_and_another_task_stays_as_it_is() -
     desk = Desk()
     id, other = [UUID((await desk.do(tasks.CreateTask(title=t)))["id"]) for t in ("Survey", "Other")]
     before = desk.rows(TASKS)[other]
-    pipeline = await desk.do(DefinePipeline(name="Mandates", stages=[NewStage(name="Talk")]))
-    targets = {
-        "contact": (await desk.do(CreateContact(given="Ann")))["id"],
-        "organisation": (await desk.do(CreateOrganisation(name="Acme")))["id"],
-        "deal": (await desk.do(OpenDeal(title="House", pipeline=UUID(pipeline["id"]))))["id"],
-    }
-
-    def linked() -> dict[str, str]:
-        row = desk.rows(TASKS)[id]
-        return {what: str(getattr(row, what)) for what in targets if getattr(row, what) is not None}
-
+    targets = await one_of_each(desk)
     for n, (what, target) in enumerate(targets.items(), start=1):
         await desk.do(tasks.LinkTask.model_validate({"id": id, "what": what, "target": target}))
-        assert linked() == dict(list(targets.items())[:n])
+        assert linked(desk.rows(TASKS)[id], targets) == dict(list(targets.items())[:n])
     with pytest.raises(NotFound):
         await desk.do(tasks.LinkTask(id=id, what="document", target=uuid4()))
     for n, (what, target) in enumerate(targets.items(), start=1):
         await desk.do(tasks.UnlinkTask.model_validate({"id": id, "what": what, "target": target}))
-        assert linked() == dict(list(targets.items())[n:])
+        assert linked(desk.rows(TASKS)[id], targets) == dict(list(targets.items())[n:])
     assert desk.rows(TASKS)[other] == before
