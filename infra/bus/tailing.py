@@ -2,7 +2,8 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterator, Mapping
 from datetime import datetime
 from typing import Any, cast
 from uuid import UUID
@@ -72,7 +73,8 @@ def last(c: psycopg.Connection[Any], count: int, wants: Wanted) -> int:
 
 
 def rows(database: Database, settings: Settings, start: int, wants: Wanted, *, follow: bool) -> Iterator[EventRow]:
-    """Wanted events from a position on; without `follow`, up to the end as it is now."""
+    """Wanted events from a position on, in the order of the log; without `follow`, up to the end as it is now. What comes to Kafka
+    after that is told as it comes: in order for each firm."""
     if settings.kafka_bootstrap:
         return _topic(database, settings, start, wants, follow=follow)
     return _log(database, start, wants, follow=follow)
@@ -104,12 +106,13 @@ def _topic(database: Database, settings: Settings, start: int, wants: Wanted, *,
         known = consumer.list_topics(topic, timeout=10).topics[topic].partitions
         places = _places(database, consumer, [TopicPartition(topic, p) for p in known], start)
         consumer.assign(places)
-        open_ends = set(known)
+        open_ends = set(known)  # partitions of which more was there at the beginning than has been read
+        held: dict[int, deque[EventRow]] = {p: deque() for p in known}
+        resting: set[int] = set()
         while open_ends or follow:
             first = consumer.poll(PAUSE)
             if first is None:
                 continue
-            batch: list[EventRow] = []
             for m in (first, *consumer.consume(AT_ONCE, 0)):
                 error = m.error()
                 if error is not None:
@@ -120,8 +123,18 @@ def _topic(database: Database, settings: Settings, start: int, wants: Wanted, *,
                 with contextlib.suppress(NotAnEvent):
                     event = decode(cast("list[tuple[str, bytes | str | None]]", m.headers()), m.value())
                     if event.position >= start and wants(event.firm, event.type, event.stream_type, event.stream_id):
-                        batch.append(event.row)
-            yield from sorted(batch)
+                        held[m.partition() or 0].append(event.row)
+            yield from _in_order(held, open_ends)
+            full = {p for p, of in held.items() if len(of) >= AT_ONCE}
+            consumer.pause([TopicPartition(topic, p) for p in full - resting])
+            consumer.resume([TopicPartition(topic, p) for p in resting - full])
+            resting = full
+
+
+def _in_order(held: Mapping[int, deque[EventRow]], open_ends: Collection[int]) -> Iterator[EventRow]:
+    """What can be told of what was read of each partition: as long as none that goes on could still bring an earlier one."""
+    while all(held[p] for p in open_ends) and any(held.values()):
+        yield min((of for of in held.values() if of), key=lambda of: of[0].position).popleft()
 
 
 def _places(database: Database, consumer: Any, parts: list[Any], start: int) -> list[Any]:

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from typer.testing import Result
 
-from infra.bus import topics
+from infra.bus import tailing, topics
 from infra.bus.connection import client
 from infra.bus.publishing import producer_of
 from infra.bus.standing import live_topic
@@ -70,8 +70,8 @@ def test_tail_shows_events_of_a_type_a_firm_a_stream_from_a_position_and_from_a_
     middle = scalar(bus.database, "SELECT clock_timestamp()").isoformat()
     some(bus, [ours, theirs], type="tests.Other.v1")
     everything = tailed("--from", begin)
-    assert sorted(e["position"] for e in everything) == list(range(begin, begin + 8))
-    for firm in (ours, theirs):  # in order for each; partitions have none between them
+    assert [e["position"] for e in everything] == list(range(begin, begin + 8))
+    for firm in (ours, theirs):
         of_firm = [e["position"] for e in everything if str(firm) in e["source"]]
         assert (len(of_firm), of_firm) == (4, sorted(of_firm))
     assert {"id", "source", "type", "data", "firmposition"} <= everything[0].keys()
@@ -86,6 +86,18 @@ def test_tail_shows_events_of_a_type_a_firm_a_stream_from_a_position_and_from_a_
     told = call("tail", "--no-follow", "-n", 2)
     assert [line.split()[0] for line in told.stdout.splitlines()] == [str(begin + 6), str(begin + 7)]
     assert "tests.Other.v1" in told.stdout
+
+
+def test_tail_keeps_to_the_order_of_the_log_when_one_firm_has_far_more_to_tell(bus: Bus, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tailing, "AT_ONCE", 3)  # so that a partition is read and let rest many times
+    loud, *others = firms(7)
+    begin = some(bus, [loud])
+    for quiet in others:
+        bus.write([loud], 20)
+        bus.write([quiet], 2)
+    assert [e["position"] for e in tailed("--from", begin)] == list(range(begin, begin + 2 + 6 * 22))
+    seen = tailed("--from", begin, "--firm", others[-1])
+    assert [e["position"] for e in seen] == [begin + 2 + 6 * 22 - 2, begin + 2 + 6 * 22 - 1]
 
 
 def broken_off(bus: Bus) -> None:
