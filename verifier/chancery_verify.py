@@ -568,9 +568,7 @@ def _notices(found: Any, chain: Sequence[Entry]) -> int:
     named = [e.event["data"]["notice"] for e in chain if isinstance(e.event["data"].get("notice"), dict)]
     known = {_name_of(n) for n in named}
     for item in found:
-        item = _members(item, {"id", "version", "language", "sha256", "content"}, {"media_type", "title"}, "a notice")
-        if any(not isinstance(item.get(k, ""), str) for k in ("media_type", "title")):
-            fail("the title or the media type of a notice is not a text")
+        item = _members(item, {"id", "version", "language", "sha256", "content"}, set(), "a notice")
         if _name_of(item) not in known:
             fail("the bundle has a notice that no entry names")
         if hashlib.sha256(unb64(item["content"], "a notice")).hexdigest() != item["sha256"]:
@@ -722,6 +720,7 @@ def told(v: Verified) -> str:
         notice = data.get("notice")
         if isinstance(notice, dict):
             lines.append(plain(f"        on notice {notice.get('id')} version {notice.get('version')} ({notice.get('language')})"))
+            lines.append(plain(f"        whose text has the SHA-256 {notice.get('sha256')}"))
         lines += [plain(f"        {name}: {json.dumps(value, ensure_ascii=False)}") for name, value in sorted(e.disclosed.items())]
     if v.complete_as_of is None:
         lines.append("Complete   UNPROVEN: no sealed heads. Later changes may have been left out.")

@@ -32,7 +32,7 @@ from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
 from infra.proofs.tlogproof import TlogProof, claimed
 from infra.proofs.tree import leaf_hash
 from verifier import chancery_verify
-from verifier.chancery_verify import Entry
+from verifier.chancery_verify import Entry, Verified
 
 PERSONAL = "personal:read"
 DOCUMENT_FORMAT = "chancery-document-proof/v1"
@@ -49,6 +49,10 @@ NAMES_SQL = (
 )
 FIRM_SQL = "SELECT name FROM views.firms WHERE firm_id = %(firm)s"
 PURPOSES_SQL = "SELECT key, name FROM views.purposes WHERE firm_id = %(firm)s"
+TITLES_SQL = (
+    "SELECT n.id::text, (v ->> 'number')::int AS version, v ->> 'title' AS title FROM views.notices n, jsonb_array_elements(n.versions) v"
+    " WHERE n.firm_id = %(firm)s AND n.id = ANY(%(notices)s::uuid[])"
+)
 VERSION_SQL = f"{_VERSION} AND v.document = %(document)s AND v.number = %(number)s"
 DIGEST_SQL = f"{_VERSION} AND v.sha256 = %(sha256)s ORDER BY v.position LIMIT 1"
 MOST_OLDER = 20
@@ -82,15 +86,16 @@ class Proofs:
         if len(made["entries"]) > MOST:
             said = f"The chain has more than {MOST} acts, which is more than is printed. Take consent:proof, the same in one file."
             raise HttpProblem(409, "chain-too-long", said)
+        keys = "\n".join(map(str, self._keys(made["summary"]["log"])))
+        found = await asyncio.to_thread(chancery_verify.verify, orjson.dumps(made), chancery_verify.of_keys(keys))
         async with self._service.chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
             names = await r.one(NAMES_SQL, contact=contact)
             called = {p["key"]: p["name"] for p in await r.all(PURPOSES_SQL)}
+            titles = {(n["id"], n["version"]): n["title"] for n in await r.all(TITLES_SQL, notices=_notices_of(found))}
         name = names["name"] if names is not None and PERSONAL in principal.permissions else None
         firm = (names["firm"] if names is not None else None) or "The firm"
-        keys = "\n".join(map(str, self._keys(made["summary"]["log"])))
-        found = chancery_verify.verify(orjson.dumps(made), chancery_verify.of_keys(keys))
         link = f"{self._service.chancery.settings.public_url.rstrip('/')}/p/verify"
-        pdf = await asyncio.to_thread(paper, made, found, firm=firm, name=name, link=link, purposes=called)
+        pdf = await asyncio.to_thread(paper, made, found, firm=firm, name=name, link=link, purposes=called, notices=titles)
         headers = {"Cache-Control": NOT_KEPT, "Content-Disposition": f'attachment; filename="consent-{contact}.pdf"'}
         return Response(pdf, media_type="application/pdf", headers=headers)
 
@@ -372,6 +377,12 @@ def _not_yet() -> HttpProblem:
     return HttpProblem(503, "log-behind", why, headers={"Retry-After": "1"})
 
 
+def _notices_of(found: Verified) -> list[str]:
+    """The ids of the notices that a chain rests on."""
+    named = (e.event["data"].get("notice") for e in found.entries)
+    return list({str(n["id"]): None for n in named if isinstance(n, dict)})
+
+
 def _act(e: Entry) -> dict[str, Any]:
     """An act as a proof shows it, with what it discloses."""
     data = e.event["data"]
@@ -381,6 +392,7 @@ def _act(e: Entry) -> dict[str, Any]:
         "at": data.get("effective_from") or e.event.get("time"),
         "purposes": [p["key"] for p in data.get("purposes", ())],
         "channel": data.get("channel"),
+        "notice": data.get("notice"),
         "place": e.place,
         "disclosed": dict(e.disclosed),
     }

@@ -174,6 +174,14 @@ def _in_words(words: dict[str, str], act: dict[str, Any]) -> dict[str, Any]:
         "did": words.get(f"did_{kind}", kind),
         "purposes": ", ".join(act["purposes"]),
         "channel": words.get(act["channel"] or "", act["channel"] or ""),
+        "notice": _notice(words, act["notice"]),
         "disclosed": sorted((k.replace("_", " "), str(v)) for k, v in act["disclosed"].items()),
         "place": words["verify_at"].format(place=act["place"]),
     }
+
+
+def _notice(words: dict[str, str], found: Any) -> str:
+    """What the chain says of a notice, so that it can be compared with the text that the person has: not its title, which nothing binds."""
+    if not isinstance(found, dict):
+        return ""
+    return words["verify_notice"].format(**{k: found.get(k) for k in ("id", "version", "language", "sha256")})

@@ -4,6 +4,7 @@ PB1  A bundle holds the whole chain up to the checkpoint, from its first link, a
 PB2  Nothing personal stands in it but what was asked to be disclosed, by somebody who may see it.
 PB3  It never carries a key: whom to trust, the reader decides.
 PB4  What is handed out was verified first, by the same stand-alone file that a stranger uses.
+PB5  Nothing stands in it for readers alone: what the log does not bind, as the title of a notice, is left out.
 """
 
 import asyncio
@@ -37,8 +38,8 @@ _CHAIN = (
 )
 _STAMPS = "SELECT response FROM chancery.log_timestamps WHERE firm_id = %s AND origin = %s AND size = %s ORDER BY stamped_at"
 _NOTICE = (
-    "SELECT t.text, t.media_type, n.title FROM views.notice_texts t LEFT JOIN views.notices n ON n.firm_id = t.firm_id AND n.id = t.notice"
-    " WHERE t.firm_id = %s AND t.notice = %s AND t.notice_version = %s AND t.language = %s"
+    "SELECT t.text FROM views.notice_texts t"
+    " WHERE t.firm_id = %s AND t.notice = %s AND t.notice_version = %s AND t.language = %s AND t.text IS NOT NULL"
 )
 
 
@@ -180,14 +181,9 @@ async def _notices(store: AsyncLogStore, firm: UUID, chain: Sequence[Link]) -> l
             named[notice["id"], notice["version"], notice["language"], notice["sha256"]] = None
     out = []
     for id, version, language, sha256 in named:
-        for text, media_type, title in await _rows(store, _NOTICE, (firm, id, version, language)):
-            if text is not None:
-                content = base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
-                out.append(
-                    {"id": id, "version": version, "language": language, "sha256": sha256, "content": content}
-                    | ({"media_type": media_type} if media_type else {})
-                    | ({"title": title} if title else {})
-                )
+        for (text,) in await _rows(store, _NOTICE, (firm, id, version, language)):
+            content = base64.b64encode(text.encode("utf-8", "surrogatepass")).decode()
+            out.append({"id": id, "version": version, "language": language, "sha256": sha256, "content": content})
     return out
 
 

@@ -61,11 +61,18 @@ MOST = 2_000  # acts; setting as many takes a second and a quarter of a gigabyte
 
 
 def paper(
-    bundle: Mapping[str, Any], found: Verified, *, firm: str, name: str | None, link: str, purposes: Mapping[str, str] | None = None
+    bundle: Mapping[str, Any],
+    found: Verified,
+    *,
+    firm: str,
+    name: str | None,
+    link: str,
+    purposes: Mapping[str, str] | None = None,
+    notices: Mapping[tuple[str, int], str] | None = None,
 ) -> bytes:
     """The PDF of a bundle that was verified. `name` is the person's, `link` where anybody may have the proof verified,
-    `purposes` what the firm calls its purposes, by key."""
-    titles = {str(n["id"]): str(n["title"]) for n in bundle.get("notices", ()) if n.get("title")}
+    `purposes` what the firm calls its purposes, by key, and `notices` what it calls its notices, by id and version: the bundle binds
+    neither, so the keys and digests that it does bind are printed too."""
     data = {
         "title": "Record of consent",
         "firm": shown(firm),
@@ -74,7 +81,7 @@ def paper(
         "about": _about(found, link),
         "link": link,
         "qr": segno.make(link, error="m", micro=False).svg_inline(border=0),
-        "entries": list(_entries(found.entries, purposes or {}, titles)),
+        "entries": list(_entries(found.entries, purposes or {}, notices or {})),
         "foot": "Times are in UTC. What is not shown here of an entry is committed to by a salted digest in it. This paper proves nothing"
         " by itself: the attached file does, with a key of the log that you got from elsewhere.",
         "attached": ATTACHED,
@@ -182,7 +189,7 @@ def _about(found: Verified, link: str) -> list[str]:
     ]
 
 
-def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping[tuple[str, int], str]) -> Iterator[dict[str, Any]]:
     for e in entries:
         data = e.event["data"]
         what = e.event["type"].split(".")[1]
@@ -197,8 +204,11 @@ def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping
         lines = []
         notice = data.get("notice")
         if isinstance(notice, dict):
-            called = f"“{shown(titles[notice['id']])}”" if notice.get("id") in titles else str(notice["id"])
-            lines.append(f"On the notice {called}, version {notice['version']} ({notice['language']}), SHA-256 {notice['sha256']}.")
+            title = titles.get((notice["id"], notice["version"]))
+            called = f"“{shown(title)}”, " if title else ""
+            lines.append(
+                f"On the notice {called}{notice['id']}, version {notice['version']} ({notice['language']}), SHA-256 {notice['sha256']}."
+            )
         for member, value in sorted(e.disclosed.items()):
             first, *more = str(value).splitlines() or [""]
             lines += [f"{member.replace('_', ' ')}: {shown(first)}", *map(shown, more)]

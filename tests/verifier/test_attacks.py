@@ -242,10 +242,11 @@ def test_a_member_twice_within_a_leaf_is_refused() -> None:
         {"id": ["x"], "version": 1, "language": "en", "sha256": "0"},
         {"id": {}, "version": 1, "language": "en", "sha256": "0"},
         {"id": "x", "version": True, "language": "en", "sha256": hashlib.sha256(b"t").hexdigest()},
-        {"id": "x", "version": 1, "language": "en", "sha256": hashlib.sha256(b"t").hexdigest(), "title": ["<b>"]},
+        {"id": "x", "version": 1, "language": "en", "sha256": hashlib.sha256(b"t").hexdigest(), "title": "Privacy"},
+        {"id": "x", "version": 1, "language": "en", "sha256": hashlib.sha256(b"t").hexdigest(), "media_type": "text/plain"},
     ],
 )
-def test_a_notice_of_odd_kinds_is_refused_and_breaks_nothing(notice: dict[str, Any]) -> None:
+def test_a_notice_of_odd_kinds_and_what_nothing_binds_is_refused_and_breaks_nothing(notice: dict[str, Any]) -> None:
     made = Forge()
     made.link(notice={"id": "x", "version": 1, "language": "en", "sha256": hashlib.sha256(b"t").hexdigest()})
     with pytest.raises(NotProved):

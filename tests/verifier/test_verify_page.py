@@ -12,7 +12,7 @@ from infra.choices.words import WORDS
 from infra.http.forms import parts
 from infra.http.problems import HttpProblem
 from tests.house import House, post
-from tests.verifier.test_bundle import Given, given, in_log
+from tests.verifier.test_bundle import Given, given, in_log, verified
 
 __all__ = ["given"]
 EN = WORDS["en"]
@@ -51,6 +51,8 @@ async def test_the_code_on_paper_leads_to_the_page_and_the_pdf_itself_is_checked
     for sentence in ("verify_yes", "verify_consent", "did_Given", "did_Withdrawn", "verify_complete"):
         assert EN[sentence] in said, sentence
     assert "contact point: ann@example.org" in said
+    notice = verified(given.bundle, given.vkey).entries[0].event["data"]["notice"]
+    assert EN["verify_notice"].format(**notice) in said
     assert "A firm" in said
 
 

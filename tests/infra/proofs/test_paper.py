@@ -1,8 +1,10 @@
 """Paper shows any script that people are called by, loses no letter, and carries the proof in the file."""
 
 import io
+import re
 import unicodedata
 import zlib
+from collections.abc import Mapping
 
 import pytest
 from hypothesis import given, settings
@@ -36,7 +38,8 @@ PEOPLE = [
     "Հայկ",
     "გიორგი",
 ]
-BUNDLE = {"format": "a proof", "notices": [{"id": "n", "title": "Datenschutz 隐私"}]}
+BUNDLE = {"format": "a proof"}
+NOTICES = {("n", 1): "Datenschutz 隐私", ("n", 2): "Another version's"}
 LINK = "https://chancery.example/p/verify"
 
 
@@ -52,9 +55,9 @@ def an_act(value: str) -> Entry:
     return Entry(place=3, leaf=b"{}", event=event, hash=b"\x01" * 32, disclosed={"remark": value})
 
 
-def a_paper(name: str, remark: str = "-") -> bytes:
+def a_paper(name: str, remark: str = "-", notices: Mapping[tuple[str, int], str] | None = NOTICES) -> bytes:
     found = Verified("chancery/firms/x", 4, "consent/1", [an_act(remark)], 4, 0, [], 0, 1)
-    return paper(BUNDLE, found, firm="Kanzlei Müller & Söhne", name=name, link=LINK, purposes={"news": "الأخبار"})
+    return paper(BUNDLE, found, firm="Kanzlei Müller & Söhne", name=name, link=LINK, purposes={"news": "الأخبار"}, notices=notices)
 
 
 def text_of(pdf: bytes) -> str:
@@ -82,6 +85,15 @@ def test_the_fonts_are_in_the_file_and_the_words_can_be_copied_out_of_it() -> No
         "隐私",
     ):
         assert words in text
+
+
+def test_a_notice_is_named_by_what_the_chain_binds_and_its_title_is_that_of_its_version_on_record() -> None:
+    bound = f"n, version 1 (de), SHA-256 {'ab' * 32}"
+    for notices, shows in ((NOTICES, True), ({("n", 2): "Datenschutz 隐私"}, False), (None, False)):
+        text = text_of(a_paper("Ann Ash", notices=notices))
+        assert bound in re.sub(r"\s*\n", " ", text).replace("\u200b", "")
+        assert ("Datenschutz" in text) is shows
+        assert "Another" not in text
 
 
 def test_a_letter_that_no_font_has_and_a_sign_that_hides_are_shown_by_their_numbers() -> None:
