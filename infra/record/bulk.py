@@ -46,8 +46,8 @@ from commands.kernel import Actor, Command, Entity, Made, Work
 from domain.kernel import EVENTS, STREAMS, FirmId, Refused, Stream
 from infra import ids, turns
 from infra.database import Database
-from infra.record import appender, codec, wire
-from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable, stream_key
+from infra.record import codec, wire
+from infra.record.appender import CommandIdReused, OutcomeUnknown, Unavailable, statements, stream_key, transaction
 from infra.record.crew import Crew, CrewLost, packed, travels
 from infra.record.encoding import About, Commanded, Piece, Rests, Told
 from infra.record.execute import ATTEMPTS, Making, Memory, TooContended, complete_answer, now, read_versions, spec_of
@@ -366,8 +366,8 @@ class Bulk(Making):
         done: dict[bytes, tuple[bytes, int, bytes]] = {}
         if keyed:
             firms = wire.uuids([self._firm.bytes] * len(keyed))
-            result = wire.pipe(self._read_connection()).ask(appender.COMMANDS, firms, wire.uuids([i.bytes for i in keyed]))
-            done = appender.read_commands(result)
+            result = wire.pipe(self._read_connection()).ask(statements.COMMANDS, firms, wire.uuids([i.bytes for i in keyed]))
+            done = statements.read_commands(result)
         wanted: dict[Key, tuple[Stream[Any, Any], UUID]] = {}
         for d in doing:
             first = done.get(self._firm.bytes + d.command_id.bytes)
@@ -698,20 +698,20 @@ def _append(c: psycopg.Connection[Any], firm: UUID, batch: Sequence[_Doing], *, 
     """Write a batch in one transaction; what can't be written now, and what rests on it, is to be decided again."""
     firm_bytes = firm.bytes
     pipe = wire.pipe(c)
-    pipe.add(appender.BEGIN)
-    pipe.add(appender.LOCK)
-    pipe.add(appender.HEAD)
-    pipe.add(appender.FIRM_HEADS, wire.uuids([firm_bytes]))
-    appender.ask_versions(pipe, list({stream_key(firm, *key): None for d in batch for key in d.expected}))
-    pipe.add(appender.COMMANDS, wire.uuids([firm_bytes] * len(batch)), wire.uuids([d.command_id.bytes for d in batch]))
+    pipe.add(statements.BEGIN)
+    pipe.add(statements.LOCK)
+    pipe.add(statements.HEAD)
+    pipe.add(statements.FIRM_HEADS, wire.uuids([firm_bytes]))
+    statements.ask_versions(pipe, list({stream_key(firm, *key): None for d in batch for key in d.expected}))
+    pipe.add(statements.COMMANDS, wire.uuids([firm_bytes] * len(batch)), wire.uuids([d.command_id.bytes for d in batch]))
     try:
         _, _, head, heads, versions, known = pipe.send()
         start = wire.read_int8(head.get_value(0, 0))
-        version = {(k[32:].decode(), UUID(bytes=k[16:32])): v for k, v in appender.read_versions(versions).items()}
-        seen = {k[16:]: v for k, v in appender.read_commands(known).items()}
+        version = {(k[32:].decode(), UUID(bytes=k[16:32])): v for k, v in statements.read_versions(versions).items()}
+        seen = {k[16:]: v for k, v in statements.read_commands(known).items()}
         result, accepted = _choose(batch, start, version, seen, again=again)
         if accepted:
-            _insert(pipe, firm, accepted, start, appender.read_firms(heads).get(firm_bytes, 0), result)
+            _insert(pipe, firm, accepted, start, statements.read_firms(heads).get(firm_bytes, 0), result)
         else:
             c.execute("ROLLBACK")
     except BaseException:
@@ -776,11 +776,11 @@ def _insert(
         for k in d.keys:
             keys[k.key_id] = k
         ends.append(position)
-    if position // appender.PARTITION_AHEAD != start // appender.PARTITION_AHEAD:
-        pipe.ask(appender.EXTEND, wire.int8(position + appender.PARTITION_AHEAD))
-    wire.drive(appender.copying_rows(pipe, start, rows), pipe.pg.socket)
+    if position // statements.PARTITION_AHEAD != start // statements.PARTITION_AHEAD:
+        pipe.ask(statements.EXTEND, wire.int8(position + statements.PARTITION_AHEAD))
+    wire.drive(transaction.copying_rows(pipe, start, rows), pipe.pg.socket)
     pipe.add(
-        appender.INSERT_COMMANDS,
+        statements.INSERT_COMMANDS,
         wire.uuids([firm_bytes] * len(accepted)),
         wire.uuids([d.command_id.bytes for d in accepted]),
         wire.byteas([d.mac for d in accepted]),
@@ -788,10 +788,10 @@ def _insert(
         wire.byteas([d.answer for d in accepted]),
     )
     if keys:
-        appender.add_keys(pipe, list(keys.values()))
+        statements.add_keys(pipe, list(keys.values()))
     if rows:
         versions = {stream_key(firm, *key): version for key, version in touched.items()}
-        appender.add_heads(pipe, versions, {firm_bytes: firm_position}, position)
-    pipe.add(appender.COMMIT)
+        statements.add_heads(pipe, versions, {firm_bytes: firm_position}, position)
+    pipe.add(statements.COMMIT)
     pipe.send()
     result.keys += keys.values()

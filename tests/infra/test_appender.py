@@ -11,9 +11,20 @@ import psycopg
 import pytest
 
 from infra.database import Database, migrations
-from infra.record import appender as writer
 from infra.record import wire
-from infra.record.appender import Append, Appended, Appender, Busy, CommandIdReused, Conflict, OutcomeUnknown, Unavailable, flush
+from infra.record.appender import (
+    CHANNEL,
+    Append,
+    Appended,
+    Appender,
+    Busy,
+    CommandIdReused,
+    Conflict,
+    OutcomeUnknown,
+    Unavailable,
+    flush,
+)
+from infra.record.appender.statements import PARTITION_AHEAD, PARTITION_SIZE
 from infra.record.reader import EventRow, read_after
 from infra.record.vault import NewKey
 from tests.infra.writing import FIRM, OTHER, Writer, an_append, no_one_appends, scalar, together
@@ -80,7 +91,7 @@ def test_leaf_indexes_of_a_firm_go_on_where_they_stopped_in_one_batch_and_in_the
 
 def test_who_listens_is_told_once_of_a_batch_and_not_of_each_event(fresh: Database) -> None:
     with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as listener, fresh.connect("record") as c:
-        listener.execute(f"LISTEN {writer.CHANNEL}")
+        listener.execute(f"LISTEN {CHANNEL}")
         wire.register(c)
         for batch, last in (
             ([an_append(2) for _ in range(10)], "20"),
@@ -341,8 +352,8 @@ def test_waiting_longer_than_one_wants_to_is_an_unknown_outcome(fresh: Database,
 def test_partitions_are_of_the_size_the_writer_copies_into() -> None:
     (sql,) = [sql for number, _, sql in migrations() if number == 2]
     (size,) = re.findall(r"size\s+constant bigint := (\d+)", sql)
-    assert int(size) == writer.PARTITION_SIZE
-    assert writer.PARTITION_SIZE % writer.PARTITION_AHEAD == 0
+    assert int(size) == PARTITION_SIZE
+    assert PARTITION_SIZE % PARTITION_AHEAD == 0
 
 
 @pytest.mark.invariant("I3")
@@ -350,7 +361,7 @@ def test_partitions_are_of_the_size_the_writer_copies_into() -> None:
 def test_a_batch_across_partitions_is_contiguous_and_the_next_partition_is_there_in_time(
     fresh: Database, appender: Appender, events: int
 ) -> None:
-    size, ahead = writer.PARTITION_SIZE, writer.PARTITION_AHEAD
+    size, ahead = PARTITION_SIZE, PARTITION_AHEAD
     for boundary in (size, 2 * size, 3 * size):
         for near in (boundary - ahead, boundary):
             with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as c:

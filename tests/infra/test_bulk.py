@@ -20,8 +20,9 @@ from domain.kernel import FirmId, NotFound
 from domain.tasks import TASK
 from domain.tasks.events import TaskCommented
 from infra.database import Database
-from infra.record import appender, bulk, codec, reader
+from infra.record import bulk, codec, reader
 from infra.record.appender import CommandIdReused
+from infra.record.appender.statements import PARTITION_SIZE
 from infra.record.bulk import Bulk, Outcome, Task, command_task
 from infra.record.codec import TooLargeToRecord
 from infra.record.crew import Crew, packed
@@ -354,9 +355,9 @@ def test_an_import_whose_helpers_are_killed_goes_on_without_them(database: Datab
 def test_an_import_crosses_from_one_partition_to_the_next(fresh: Database, vault: Vault, firm: FirmId) -> None:
     with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as c:
         c.execute("SET session_replication_role = replica")
-        c.execute("UPDATE record.head SET position = %s", (appender.PARTITION_SIZE - 4,))
+        c.execute("UPDATE record.head SET position = %s", (PARTITION_SIZE - 4,))
     with Bulk(fresh, vault, firm=firm, actor=ACTOR) as writer:
         outcomes = list(writer.run(create(n) for n in range(10)))
-    assert sorted(o.position for o in outcomes) == list(range(appender.PARTITION_SIZE - 3, appender.PARTITION_SIZE + 7))
+    assert sorted(o.position for o in outcomes) == list(range(PARTITION_SIZE - 3, PARTITION_SIZE + 7))
     with fresh.connect("record") as c:
         assert len(reader.read_after(c, 0, 100)) == 10

@@ -18,7 +18,8 @@ import pytest
 from infra.database import Database, migrate
 from infra.embedded import start
 from infra.record import wire
-from infra.record.appender import APPEND_LOCK, BEGIN, LOCK, Appended, Appender, OutcomeUnknown
+from infra.record.appender import APPEND_LOCK, Appended, Appender, OutcomeUnknown
+from infra.record.appender.statements import BEGIN, LOCK
 from infra.record.reader import read_after
 from tests.infra.writing import FIRM, OTHER, Writer, an_append, scalar, together
 

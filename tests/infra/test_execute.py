@@ -14,9 +14,8 @@ from commands.keys import IssueKey
 from domain.kernel import FirmId, NotFound
 from domain.members import ALL_PERMISSIONS, Role
 from infra.database import Database
-from infra.record import appender as writer
 from infra.record import wire
-from infra.record.appender import Append, Appended, Appender, CommandIdReused
+from infra.record.appender import Append, Appended, Appender, CommandIdReused, transaction
 from infra.record.execute import Executor
 from infra.record.vault import Vault
 from tests.infra.test_vault import an_executor
@@ -90,7 +89,7 @@ async def test_another_firms_record_is_not_found(here: Executor) -> None:
 async def test_a_secret_is_still_shown_when_the_word_of_its_commit_was_lost(
     fresh: Database, here: Executor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flushing = writer.flushing
+    flushing = transaction.flushing
     broken: list[int] = []
 
     def breaks_once(pipe: wire.Pipe, batch: list[Append], **how: Any) -> wire.Talk[list[Appended | BaseException]]:
@@ -100,7 +99,7 @@ async def test_a_secret_is_still_shown_when_the_word_of_its_commit_was_lost(
             raise psycopg.OperationalError("the connection is lost")
         return results
 
-    monkeypatch.setattr(writer, "flushing", breaks_once)
+    monkeypatch.setattr(transaction, "flushing", breaks_once)
     issued = await here.execute(IssueKey(name="A key", role=Role.OWNER), **HOW)
     assert broken == [1]
     assert issued.shown_once["api_key"]
