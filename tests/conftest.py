@@ -12,6 +12,8 @@ import psycopg
 import pytest
 import pytest_asyncio
 import structlog
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis
 
 from infra import registry
 from infra.database import Database, migrate, migrations
@@ -20,6 +22,12 @@ from infra.settings import Settings
 from tests import engines
 from tests.databases import at, copied
 from tests.house import House, a_house
+
+# How long an example takes says how busy the machine is. What is tried is the same in every run: what fails by a new example fails on the
+# change that brought it. `--hypothesis-profile=searching` looks for new ones.
+hypothesis.register_profile("searching", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis.register_profile("chancery", hypothesis.get_profile("searching"), derandomize=True, database=None)
+hypothesis.load_profile("chancery")
 
 
 def pytest_configure() -> None:
