@@ -205,6 +205,22 @@ def paths(state: Any, each: frozenset[str]) -> dict[Path, object]:
     return out
 
 
+def names_of(at: Iterable[Path], *states: Any) -> list[str]:
+    """Where states differ, in the words of the views: parts by their own names, entries of mappings behind the mapping's."""
+    return sorted({_name(p, states) for p in at})
+
+
+def _name(path: Path, states: tuple[Any, ...]) -> str:
+    values = [getattr(s, str(path[0]), None) for s in states]
+    if len(path) == 1:
+        return str(path[0])
+    if any(is_dataclass(v) and not hasattr(v, "adding") for v in values):
+        return str(path[1])
+    if any(isinstance(v, Mapping) for v in values) and isinstance(path[1], str):
+        return f"{path[0]}.{path[1]}"
+    return str(path[0])
+
+
 def differing(before: Mapping[Path, object], after: Mapping[Path, object]) -> set[Path]:
     return {p for p in before.keys() | after.keys() if before.get(p) != after.get(p)}
 
@@ -280,7 +296,7 @@ async def _step(w: Work, line: _Line, version: int, reason: str) -> Step:
         moved = {p for p in touched if here.get(p) != now.get(p)}
         rival = _who_changed(line, last, moved, inverse.each)
         if rival is not None:
-            raise ChangedSince(**_named(rival), fields=sorted({str(p[0]) for p in moved}))
+            raise ChangedSince(**_named(rival), fields=names_of(moved, after, line.entity.state))
     undo = Undo(
         e=undone.event, was=before, now=line.entity.state, id=line.entity.id, w=w, past=line.past, version=version, reason=reason
     )
@@ -299,7 +315,7 @@ async def _step(w: Work, line: _Line, version: int, reason: str) -> Step:
         besides = differing(now, paths(fold(line.entity.state, line.entity.stream.evolve, events), inverse.each)) - changed
         rival = _who_changed(line, last, besides, inverse.each)
         if rival is not None:  # taking it back would take something later with it
-            raise ChangedSince(**_named(rival), fields=sorted({str(p[0]) for p in besides}))
+            raise ChangedSince(**_named(rival), fields=names_of(besides, line.entity.state))
     w.record(line.entity, events)
     if inverse.exact and not inverse.over and version != 1:
         new, old = paths(line.entity.state, inverse.each), paths(before, inverse.each)

@@ -53,6 +53,7 @@ async def test_what_was_changed_since_stops_an_undo_and_is_named(house: House) -
     refused = await post(house, "/undo", {"command_id": first}, 409)
     assert refused["type"] == "urn:chancery:problem:changed-since"
     assert (refused["event_id"], refused["event"]) == (later["events"][0]["id"], "contacts.Amended.v1")
+    assert refused["fields"] == ["job_title"]  # as the view calls it, not where the state keeps it
     await post(house, "/undo", {"command_id": await command_of(house, path)})
     await post(house, "/undo", {"command_id": first})
     await house.settle()
