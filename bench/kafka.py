@@ -19,7 +19,7 @@ from commands.pipelines import DefinePipeline, NewStage
 from domain.kernel import FirmId
 from infra import turns
 from infra.bus import topics
-from infra.bus.batches import Batch, Batches
+from infra.bus.batches import Batches, Ready
 from infra.bus.connection import client
 from infra.bus.publishing import producer_of
 from infra.bus.relay import PATIENCE, TRANSACTION, Relay, enter, show
@@ -65,10 +65,10 @@ def measure(p: Place) -> list[Figure]:
             return chosen, AdminClient(client(chosen))
 
         with Batches(p.database, 12) as batches:
-            ready: list[Batch] = []
+            ready: list[list[Ready]] = []
             position = 0
             while (batch := batches.after(position)).reached > position:
-                ready.append(batch)
+                ready.append([(m[0], dict(m[1]), *m[2:]) for m in batch.messages])
                 position = batch.reached
         gc.collect()
         gc.freeze()  # what theirs has ready is nothing for ours to look through
@@ -95,7 +95,7 @@ def measure(p: Place) -> list[Figure]:
                 def work() -> None:
                     with Batches(p.database, publisher.topic.partitions) as batches:
                         while publisher.position < last:
-                            publisher.publish(batches.after(publisher.position), waiting=batches.waiting)
+                            publisher.publish(batches.after(publisher.position))
                             show(c, publisher.position)
 
                 return timed(chosen, admin, work)
@@ -110,9 +110,9 @@ def measure(p: Place) -> list[Figure]:
 
             def work() -> None:
                 produce = producer.produce
-                for batch in ready:
+                for messages in ready:
                     producer.begin_transaction()
-                    for value, headers, key, partition, millis, _ in batch.ready:
+                    for value, headers, key, partition, millis, _ in messages:
                         produce(topic, value, key, partition, timestamp=millis, headers=headers)
                     producer.commit_transaction(PATIENCE)
 

@@ -4,7 +4,7 @@ BUS7  A transaction holds events of consecutive positions and the record of how 
 BUS8  An event that a partition ends behind is not written again, whatever the record of progress says.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import orjson
@@ -78,18 +78,16 @@ class Publisher:
             tails=self._floors,
         )
 
-    def publish(self, batch: Batch, *, noted: bool = True, live: bool = False, waiting: Callable[[], None] | None = None) -> None:
-        """One transaction: the batch, where it reaches when that is to be noted, and that this generation is the live one when it is to be.
-
-        `waiting` is called when all that is left is to wait for Kafka.
-        """
+    def publish(self, batch: Batch, *, noted: bool = True, live: bool = False) -> None:
+        """One transaction: the batch, where it reaches when that is to be noted, and that this generation is the live one when it is to be
+        and has all there is."""
         producer, produce, topic = self._producer, self._producer.produce, self.topic.name
         producer.begin_transaction()
         floors = self._floors
-        ready = batch.ready
-        if self.position < self._highest_floor:
-            ready = [r for r in ready if r[5] > floors.get(r[3], 0)]
-        for value, headers, key, partition, millis, position in ready:
+        healing = self.position < self._highest_floor
+        for value, headers, key, partition, millis, position in batch.messages:
+            if healing and position <= floors.get(partition, 0):
+                continue
             produce(topic, value, key, partition, timestamp=millis, headers=headers)
             floors[partition] = position
         self.position = batch.reached
@@ -97,10 +95,8 @@ class Publisher:
         if noted:
             standing = self.standing
             produce(self._control, standing.dump(), standing.key, 0)
-        if live:
+        if live and not batch.full:
             produce(self._control, orjson.dumps({"generation": self.generation}), LIVE, 0)
-        if waiting is not None:
-            waiting()
         producer.commit_transaction(self._patience)
 
     def forget(self, generations: Iterable[int]) -> None:

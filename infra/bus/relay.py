@@ -193,7 +193,7 @@ class Relay:
                 self._look(publisher)
             batch = batches.after(publisher.position)
             if batch.reached > publisher.position:
-                publisher.publish(batch, waiting=batches.waiting)
+                publisher.publish(batch)
             if publisher.position != shown:
                 shown = publisher.position
                 show(c, shown)
@@ -257,7 +257,7 @@ class Relay:
         if control.live is not None or there:
             log.error("relay.position_lost", generation=generation)
         publisher = Publisher(producer, self._names, generation, found, 0, {}, self._patience)
-        publisher.publish(Batch([], 0, "", full=False), live=True)
+        publisher.publish(Batch((), 0, full=False), live=True)
         return publisher
 
     def _same_history(self, c: psycopg.Connection[Any], head: int, standing: Standing, tails: dict[int, Tail]) -> None:
@@ -328,7 +328,7 @@ class Relay:
             last.leaf_hash = filled.leaf_hash
             while True:
                 batch = batches.after(last.position)
-                last.publish(batch, live=not batch.full)
+                last.publish(batch, live=True)
                 self._lease.seize(c)
                 if batch.poison is not None:
                     log.error(
@@ -358,7 +358,7 @@ class Relay:
                 while True:
                     batch = batches.after(publisher.position)
                     if batch.reached > publisher.position:
-                        publisher.publish(batch, noted=False, waiting=batches.waiting)
+                        publisher.publish(batch, noted=False)
                         failed = 0
                     told(publisher.position)
                     if batch.poison is not None or not batch.full:
