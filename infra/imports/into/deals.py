@@ -20,7 +20,7 @@ from domain.tasks import TASK
 from infra.imports.activities import Step
 from infra.imports.deals import DealRecord
 from infra.imports.into.courses import MOST_TASKS, Course, kind_of, past, pieces
-from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, line_of, slug, taken, text_of
+from infra.imports.into.kernel import Carry, Carrying, Names, Outcome, folded, line_of, slug, taken, text_of
 from infra.imports.into.people import Contacts, Members, Organisations
 from infra.imports.into.pipelines import Kind, Pipelines
 from infra.imports.rows import Mapped
@@ -81,6 +81,8 @@ class DealCarrier:
         return True
 
     def _survey(self) -> None:
+        field = self._file.map.fields.get("stage")
+        listed = {folded(name): place for place, name in enumerate(field.one_of if field is not None else ())}
         for n, row in enumerate(self._file, 1):
             r: DealRecord | None = taken(row)
             if r is None:
@@ -92,7 +94,7 @@ class DealCarrier:
             else:
                 kind = _table_kind(r)
                 if r.stage:
-                    seen.stage(r.stage, kind, 0)
+                    seen.stage(r.stage, kind, listed.get(folded(r.stage), len(listed)))
                 if r.status != "open":
                     seen.outcomes.add(r.status)
             self._tell(n)

@@ -60,6 +60,21 @@ def test_the_crm_sample_comes_with_its_parents_its_misspellings_and_its_gaps(fir
         assert [o["source"] for _, _, o in sample] == list(csv.DictReader(file))
 
 
+def test_stages_stand_in_the_order_in_which_the_map_lists_them(firm: Firm, tmp_path: Path) -> None:
+    other = firm.another()
+    table = tmp_path / "chances.csv"
+    table.write_text("id,title,phase\n1,A,Bid\n2,B,Agreed\n3,C,Zero talks\n4,D,Unheard of\n5,E,Bid\n")
+    map = tmp_path / "chances.toml"
+    map.write_text(
+        'kind = "deals"\n[fields]\nid = "id"\ntitle = "title"\npipeline = { constant = "Chances" }\n'
+        'stage = { column = "phase", one_of = ["Zero talks", "Bid", "Agreed"] }\n'
+    )
+    assert other.carry(table, "deals", map).created == 5
+    other.see("pipelines")
+    stages = other.one("SELECT stages FROM views.pipelines WHERE firm_id = %s AND name = 'Chances'", other.id)
+    assert [s["name"] for s in stages if s["kind"] == "open"] == ["Zero talks", "Bid", "Agreed", "Unheard of"]
+
+
 def test_a_changed_row_amends_and_the_others_stay_as_they_are(firm: Firm, tmp_path: Path) -> None:
     other = firm.another()
     table = tmp_path / "people.csv"
