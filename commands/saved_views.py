@@ -1,5 +1,6 @@
 """Saving how a list is looked at; filter, order and fields are checked against the list when they are saved."""
 
+from dataclasses import replace
 from typing import Annotated, Protocol, cast
 from uuid import UUID
 
@@ -22,26 +23,33 @@ class HasLists(Protocol):
     lists: Lists
 
 
-class Looked(Command):
-    name: Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
-    filter: Annotated[str, Field(max_length=4000)] = ""
-    order_by: Annotated[str, Field(max_length=500)] = ""
-    fields: Annotated[str, Field(max_length=4000)] = ""
+Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"\S")]
+Long = Annotated[str, Field(max_length=4000)]
+Short = Annotated[str, Field(max_length=500)]
+
+
+class SaveView(Command):
+    collection: Annotated[str, Field(min_length=1, max_length=60)]
+    name: Name
+    filter: Long = ""
+    order_by: Short = ""
+    fields: Long = ""
     shared: bool = Field(False, description="Whether the whole firm is to see it as one of its own.")
 
 
-class SaveView(Looked):
-    collection: Annotated[str, Field(min_length=1, max_length=60)]
-
-
-class ChangeView(Looked):
+class ChangeView(Command):
     id: UUID
+    name: Name | None = None
+    filter: Long | None = None
+    order_by: Short | None = None
+    fields: Long | None = None
+    shared: bool | None = None
 
 
-def look_of(c: Looked, w: Work, collection: str) -> Look:
+def usable(look: Look, w: Work, collection: str) -> Look:
     lists = cast("HasLists", w.outside).lists
-    lists.check(collection, filter=c.filter, order_by=c.order_by, fields=c.fields, permissions=w.permissions)
-    return Look(name=c.name, filter=c.filter, order_by=c.order_by, fields=c.fields)
+    lists.check(collection, filter=look.filter, order_by=look.order_by, fields=look.fields, permissions=w.permissions)
+    return look
 
 
 @command(
@@ -55,7 +63,7 @@ def look_of(c: Looked, w: Work, collection: str) -> Look:
 )
 async def save(c: SaveView, w: Work) -> Answer:
     """Keep a filter, an order and a choice of fields under a name, for oneself or for the firm."""
-    look = look_of(c, w, c.collection)
+    look = usable(Look(name=c.name, filter=c.filter, order_by=c.order_by, fields=c.fields), w, c.collection)
     view = w.create(SAVED_VIEW, w.new_id())
     w.record(view, saved_views.save(view.state, collection=c.collection, owner=str(w.actor), shared=c.shared, look=look))
     return {"id": str(view.id)}
@@ -70,10 +78,15 @@ async def save(c: SaveView, w: Work) -> Answer:
     undoable=False,
 )
 async def change(c: ChangeView, w: Work) -> Answer:
-    """The whole view as it is to be; what is left out is empty from then on."""
+    """What is named becomes as it says, and an empty text empties it; what is left out stays as it is."""
     view = await w.load(SAVED_VIEW, c.id)
-    look = look_of(c, w, view.state.collection)
-    w.record(view, saved_views.change(view.state, by=str(w.actor), shared=c.shared, look=look))
+    named = c.model_dump(include={"name", "filter", "order_by", "fields"}, exclude_none=True)
+    look = replace(view.state.look or Look(name=""), **named)
+    shared = view.state.shared if c.shared is None else c.shared
+    events = saved_views.change(view.state, by=str(w.actor), shared=shared, look=look)
+    if events:
+        usable(look, w, view.state.collection)
+    w.record(view, events)
     return None
 
 

@@ -25,7 +25,13 @@ async def test_a_view_is_saved_shared_changed_and_deleted(house: House) -> None:
         theirs = await client.post(f"{path}:change", json={"name": "Mine now"})
     assert (theirs.status_code, theirs.json()["type"]) == (409, "urn:chancery:problem:not-your-view")
     await house.settle()
-    assert (await house.client.get(path)).json()["filter"] == "amount > 5000"
+    kept = body | {"name": "Larger", "filter": "amount > 5000", "shared": True}  # what a change leaves out stays
+    assert {k: v for k, v in (await house.client.get(path)).json().items() if k in kept} == kept
+    assert (await house.client.post(f"{path}:change", json={"fields": "", "shared": False})).status_code == 200
+    await house.settle()
+    emptied = kept | {"fields": "", "shared": False}
+    assert {k: v for k, v in (await house.client.get(path)).json().items() if k in kept} == emptied
+    assert (await house.client.post(f"{path}:change", json={"order_by": "nothing"})).status_code == 422
     assert (await house.client.post(f"{path}:delete", json={})).status_code == 200
     await house.settle()
     assert (await house.client.get(path)).status_code == 404
@@ -41,4 +47,6 @@ async def test_what_a_list_would_refuse_is_not_saved(house: House) -> None:
     ):
         answer = await house.client.post("/v1/saved_views", json=good | wrong)
         assert (answer.status_code, answer.json()["type"]) == (422, f"urn:chancery:problem:{problem}")
-    assert (await house.client.post("/v1/saved_views", json={"collection": "dreams", "name": "x"})).status_code == 404
+    unknown = await house.client.post("/v1/saved_views", json={"collection": "dealz", "name": "x"})
+    assert (unknown.status_code, unknown.json()["type"]) == (422, "urn:chancery:problem:no-such-list")
+    assert "Did you mean deals" in unknown.json()["detail"]
