@@ -4,7 +4,6 @@ import dataclasses
 import json
 import re
 import threading
-import time
 from uuid import uuid4
 
 import psycopg
@@ -27,7 +26,7 @@ from infra.record.appender import (
 from infra.record.appender.statements import PARTITION_AHEAD, PARTITION_SIZE
 from infra.record.reader import EventRow, read_after
 from infra.record.vault import NewKey
-from tests.infra.writing import FIRM, OTHER, Writer, an_append, no_one_appends, scalar, together
+from tests.infra.writing import FIRM, OTHER, Writer, an_append, no_one_appends, scalar, together, until_they_wait
 
 
 def positions(results: list[Appended | BaseException]) -> list[int | str]:
@@ -99,7 +98,12 @@ def test_who_listens_is_told_once_of_a_batch_and_not_of_each_event(fresh: Databa
             ([an_append()], "322"),
         ):
             flush(c, batch)
-            heard = [n.payload for n in listener.notifies(timeout=0.5)]
+            c.execute("SELECT pg_notify(%s, 'nothing more')", (CHANNEL,))  # notices come in the order of their commits
+            heard = []
+            for notice in listener.notifies(timeout=60):
+                if notice.payload == "nothing more":
+                    break
+                heard.append(notice.payload)
             assert heard == [last]
 
 
@@ -218,8 +222,7 @@ def test_a_command_alone_sees_what_was_committed_while_it_waited_however_the_ser
             with no_one_appends(fresh) as holder:
                 late = threading.Thread(target=lambda: landed.extend(flush(c, [an_append(stream=stream, at=at)])))  # noqa: B023
                 late.start()
-                while not scalar(fresh, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"):
-                    time.sleep(0.01)
+                until_they_wait(holder)
                 flush(holder, [an_append(), an_append()])  # who holds the lock may
             late.join()
             assert [type(r) for r in landed] == [Appended]
@@ -276,13 +279,7 @@ def test_the_same_command_id_from_three_processes_at_once_has_one_effect_and_one
     id = uuid4()
     with no_one_appends(fresh) as c:
         rivals = [Writer(fresh, "one", id, mac) for mac in ("aa", "aa", "aa")]
-        waiting = 0
-        while waiting < 3:
-            row = c.execute(
-                "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
-                " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-            ).fetchone()
-            waiting = row[0] if row else 0
+        until_they_wait(c, 3)
     said = [r.finish()[0] for r in rivals]
     assert sorted(s["replayed"] for s in said) == [False, True, True]
     assert len({s["answer"] for s in said}) == 1
@@ -298,13 +295,21 @@ def test_the_same_command_id_from_three_processes_at_once_has_one_effect_and_one
 def test_more_commands_than_may_wait_are_refused_at_once_and_those_that_wait_are_written(fresh: Database) -> None:
     small = Appender(fresh, max_waiting=5)
     landed: list[Appended | BaseException] = []
-    with no_one_appends(fresh), pytest.raises(Busy):  # noqa: PT012 - which of them is the first too many is not fixed
-        for _ in range(100):
-            append = an_append()
-            append.done = landed.append
-            small.submit(append)
+
+    def one_more() -> None:
+        append = an_append()
+        append.done = landed.append
+        small.submit(append)
+
+    with no_one_appends(fresh) as c:
+        one_more()
+        until_they_wait(c)  # the first is with the writer, and waits no more
+        for _ in range(5):
+            one_more()
+        with pytest.raises(Busy):
+            one_more()
     small.close()
-    assert 5 <= len(landed) <= 6  # the sixth was already with the writer
+    assert len(landed) == 6
     assert all(isinstance(r, Appended) for r in landed)
     with pytest.raises(Unavailable):
         small.submit(an_append())
@@ -313,11 +318,15 @@ def test_more_commands_than_may_wait_are_refused_at_once_and_those_that_wait_are
 @pytest.mark.invariant("I19")
 def test_more_bytes_than_may_wait_are_refused_at_once(fresh: Database) -> None:
     small = Appender(fresh, max_bytes=100_000)
-    with no_one_appends(fresh), pytest.raises(Busy):  # noqa: PT012 - which of them is the first too many is not fixed
-        for _ in range(100):
+    with no_one_appends(fresh) as c:
+        small.submit(an_append(sealed=b"x" * 30_000))
+        until_they_wait(c)  # the first is with the writer, and waits no more
+        for _ in range(3):
+            small.submit(an_append(sealed=b"x" * 30_000))
+        with pytest.raises(Busy):
             small.submit(an_append(sealed=b"x" * 30_000))
     small.close()
-    assert 3 <= len(all_rows(fresh)) <= 4
+    assert len(all_rows(fresh)) == 4
 
 
 def test_a_submitter_whose_callback_fails_does_not_stop_the_writer(fresh: Database, appender: Appender) -> None:

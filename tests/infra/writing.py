@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -82,8 +83,20 @@ def together(appender: Appender, batch: list[Append]) -> list[Appended | BaseExc
         append.done = done
         appender.submit(append)
     for _ in batch:
-        assert landed.acquire(timeout=60)
+        assert landed.acquire(timeout=120)
     return [results[n] for n in range(len(batch))]
+
+
+def until_they_wait(c: psycopg.Connection[Any], many: int = 1) -> None:
+    """Return when so many writers of this database stand before the append lock."""
+    until = time.monotonic() + 120
+    sql = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+    )
+    while (c.execute(sql).fetchone() or (0,))[0] < many:
+        assert time.monotonic() < until, "they never came"
+        time.sleep(0.01)
 
 
 @contextmanager
@@ -113,7 +126,7 @@ class Writer:
         lines = Path(self._said.name).read_text().splitlines(keepends=True)
         return [json.loads(line) for line in lines if line.endswith("\n")]
 
-    def finish(self, timeout: float = 60) -> list[dict[str, Any]]:
+    def finish(self, timeout: float = 300) -> list[dict[str, Any]]:
         with self:
             assert self.process.wait(timeout) == 0
             return self.said()
@@ -158,7 +171,7 @@ def main() -> None:
     """`many SIZE COUNT…` for one thread each, `for ever THREADS`, `one COMMAND_ID MAC`."""
     _, conninfo, job, *more = sys.argv
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
-    appender = Appender(Database(conninfo), patience=30)
+    appender = Appender(Database(conninfo), patience=120)
     if job == "one":
         command_id = UUID(more[0])
         _say(command_id, together(appender, [an_append(command_id=command_id, mac=bytes.fromhex(more[1]))])[0])
