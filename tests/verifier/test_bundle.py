@@ -13,6 +13,7 @@ from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -25,6 +26,7 @@ from verifier import chancery_verify
 from verifier.chancery_verify import NotProved, Trust, Verified, leaf_hash, of_keys, of_policy, verify
 
 VERIFIER = Path(chancery_verify.__file__)
+PATIENCE = 120.0  # seconds for what comes to pass in any case, on a machine whose cores are all taken
 
 
 class Given:
@@ -39,13 +41,17 @@ class Given:
     contact: str
 
 
-async def in_log(house: House, position: int) -> None:
-    for _ in range(200):
-        got = await house.client.get("/v1/log/proofs", params={"position": position})
-        if got.status_code == 200:
-            return
+async def answered(house: House, path: str, **how: str) -> httpx.Response:
+    """The answer, as soon as it is no refusal."""
+    limit = time.monotonic() + PATIENCE
+    while (got := await house.client.get(path, params=how)).status_code != 200:
+        assert time.monotonic() < limit, got.text
         await asyncio.sleep(0.05)
-    raise AssertionError(got.text)
+    return got
+
+
+async def in_log(house: House, position: int) -> None:
+    await answered(house, "/v1/log/proofs", position=str(position))
 
 
 async def a_chain(house: House) -> str:
@@ -63,12 +69,7 @@ async def a_chain(house: House) -> str:
 
 
 async def proof(house: House, contact: str, **how: str) -> dict[str, Any]:
-    for _ in range(100):
-        got = await house.client.get(f"/v1/contacts/{contact}/consent:proof", params=how)
-        if got.status_code == 200:
-            return dict(got.json())
-        await asyncio.sleep(0.05)
-    raise AssertionError(got.text)
+    return dict((await answered(house, f"/v1/contacts/{contact}/consent:proof", **how)).json())
 
 
 async def furnished(house: House) -> None:
@@ -86,11 +87,11 @@ async def given(house: House) -> Given:
     old = int(sizes["keys"][0]["from_size"])
     sealing = await house.client.post("/v1/log/heads:seal")
     assert sealing.status_code < 300, sealing.text
-    for _ in range(100):
-        out.bundle = await proof(house, contact, disclose="contact_point,ip_address", old=str(old))
-        if "heads" in out.bundle:
-            break
+    limit = time.monotonic() + PATIENCE
+    while "heads" not in (bundle := await proof(house, contact, disclose="contact_point,ip_address", old=str(old))):
+        assert time.monotonic() < limit, "the seal was never in the log"
         await asyncio.sleep(0.05)
+    out.bundle = bundle
     out.other = await proof(house, other)
     out.vkey = (await house.client.get("/v1/log/vkey")).text
     stranger = await house.another_firm()
@@ -303,18 +304,16 @@ def test_what_is_no_bundle_is_refused_without_a_fault(given: Given, bad: bytes) 
 
 
 @pytest.mark.invariant("PB3")
-def test_the_file_stands_alone_and_is_quick(given: Given, tmp_path: Path) -> None:
+def test_the_file_stands_alone_and_comes_to_an_end(given: Given, tmp_path: Path) -> None:
     """A copy of the one file, with nothing of Chancery in reach."""
     alone = tmp_path / "verify.py"
     alone.write_bytes(VERIFIER.read_bytes())
     (tmp_path / "proof.json").write_text(json.dumps(given.bundle))
     (tmp_path / "key").write_text(given.vkey)
     line = [sys.executable, "-I", str(alone), str(tmp_path / "proof.json"), "--vkey", str(tmp_path / "key"), "--complete"]
-    started = time.monotonic()
-    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = subprocess.run(line, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=PATIENCE)  # bench says how soon
     assert done.returncode == 0, done.stderr
     assert "no change up to there was left out" in done.stdout
-    assert time.monotonic() - started < 10  # the bar is measured in bench; here it only must not hang
     (tmp_path / "proof.json").write_text(json.dumps({**given.bundle, "summary": {}}))
     assert subprocess.run(line, cwd=tmp_path, capture_output=True, check=False).returncode == 1
     assert subprocess.run(line[:-3], cwd=tmp_path, capture_output=True, check=False).returncode == 2
