@@ -14,7 +14,9 @@ from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, bar, fail, misuse, out, run, show
 from infra.feed import Behind
 from infra.followers import Follower, followers, parts
+from infra.projector.comparing import columns, contents
 from infra.projector.rebuild import AlreadyRebuilding, RebuildFailed, rebuild
+from infra.projector.shadows import SCHEMAS
 from infra.record.appender import CHANNEL
 from projections.kernel import VIEWS
 
@@ -141,19 +143,11 @@ def rebuild_(
 def digest_of(connection: Any, name: str) -> str:
     """SHA-256 over a view's rows and their history, in the order of firm and id: depends on nothing but the events applied."""
     view = VIEWS[name]
-    columns = connection.execute(
-        "SELECT string_agg(quote_ident(attname), ', ' ORDER BY attname COLLATE \"C\") FROM pg_attribute"
-        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped",
-        (view.table,),
-    ).fetchone()[0]
-    history = view.table.replace("views.", "history.", 1)
-    superseded = "_known_from, _valid_to, _known_to, _known_end, _gone"
+    names = columns(connection, view)
     digest = hashlib.sha256()
-    for rows in (
-        f"SELECT {columns} FROM {view.table} ORDER BY firm_id, id",
-        f"SELECT {columns}, {superseded} FROM {history} ORDER BY firm_id, id, updated_at, _known_from",
-    ):
-        with connection.cursor().copy(f"COPY ({rows}) TO STDOUT") as copy:
+    for schema in SCHEMAS:
+        rows = contents(names, schema, view.table.removeprefix("views."), superseded=schema == "history")
+        with connection.cursor().copy(rows) as copy:
             for piece in copy:
                 digest.update(piece)
     return digest.hexdigest()

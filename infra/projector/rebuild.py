@@ -58,7 +58,7 @@ def rebuild(
 
     As many processes fill them as are asked for; by itself one where the record is short, else nearly as many as there are cores.
     """
-    with _alone(database) as owner, database.connect("record") as record:
+    with alone(database) as owner, database.connect("record") as record:
         wire.register(owner)
         names = {v.name: v.table.removeprefix("views.") for v in views}
         head = _head(record)
@@ -220,8 +220,8 @@ class _Late:
 
 
 @contextmanager
-def _alone(database: Database) -> Iterator[psycopg.Connection[Any]]:
-    """A connection as the owner of the tables, the only one that rebuilds."""
+def alone(database: Database) -> Iterator[psycopg.Connection[Any]]:
+    """A connection as the owner of the tables, the only one that has shadows."""
     with psycopg.connect(database.conninfo("owner"), autocommit=True) as owner:
         # nobody else rebuilds, and nobody fills any more for a rebuild that is gone
         row = owner.execute(

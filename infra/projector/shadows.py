@@ -12,12 +12,18 @@ SCHEMAS = ("views", "history")
 def make(owner: psycopg.Connection[Any], name: str) -> None:
     """Empty tables beside the view's, without keys or indexes."""
     with owner.transaction():
+        drop(owner, name)
         for schema in SCHEMAS:
             shadow = sql.Identifier(schema, name + SHADOW)
-            owner.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(shadow))
             owner.execute(
                 sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL EXCLUDING INDEXES)").format(shadow, sql.Identifier(schema, name))
             )
+
+
+def drop(owner: psycopg.Connection[Any], name: str) -> None:
+    """What a rebuild or a comparison has made."""
+    for schema in SCHEMAS:
+        owner.execute(sql.SQL("DROP TABLE IF EXISTS {}").format(sql.Identifier(schema, name + SHADOW)))
 
 
 def add_key(owner: psycopg.Connection[Any], schema: str, name: str) -> None:

@@ -50,6 +50,7 @@ _HEADS = (
     " FROM record.events WHERE firm_id = %s AND stream_type = 'consent' AND firm_position < %s"
     " ORDER BY stream_id, stream_version DESC) last ORDER BY stream"
 )
+_WITHOUT = "SELECT firm_id FROM record.firm_heads WHERE firm_position > 0 AND position('/firms/' || firm_id IN %s) > 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,8 +215,14 @@ def _seals(c: psycopg.Connection[Any], log: Log) -> Iterator[str]:
 
 
 def first_finding(c: psycopg.Connection[Any], trust: Trust) -> str | None:
-    """As a check of `chancery doctor`: the first thing that is wrong with any log."""
-    for log in logs(c):
+    """As a check of `chancery doctor`: the first thing that is wrong with any log, or that one which was signed is gone."""
+    kept = logs(c)
+    known = {log.firm for log in kept}
+    for origin, (size, _) in trust.signed.all().items() if trust.signed else ():
+        for (firm,) in c.execute(_WITHOUT, (origin,)).fetchall():
+            if firm not in known:
+                return f"firm {firm}: the database has no log of it, and one was signed up to {size} events ({origin})"
+    for log in kept:
         for wrong in examine(c, log, trust):
             return wrong
     return None

@@ -84,6 +84,18 @@ def test_whatever_a_dba_changes_is_named(bench: Bench, change: str, found: list[
 
 
 @pytest.mark.invariant("LG15")
+def test_a_log_that_was_signed_and_is_gone_is_missed(bench: Bench) -> None:
+    bench.write(20)
+    bench.catch_up()
+    for table in ("logs", "log_tiles", "log_checkpoints", "log_keys"):
+        bench.run(f"DELETE FROM chancery.{table}")
+    with bench.database.connect("record") as c:
+        found = first_finding(c, Trust(bench.keys, bench.signed))
+    assert found is not None
+    assert f"firm {bench.firm}: the database has no log of it, and one was signed up to 20 events" in found
+
+
+@pytest.mark.invariant("LG15")
 def test_an_event_edited_together_with_its_tile_is_found(bench: Bench) -> None:
     bench.write(700)
     bench.catch_up()
