@@ -65,14 +65,17 @@ class Presence:
         self.place = place
         self._said: str | None = None
         self._since = 0.0
+        self._had = 0.0
         self._guard = threading.Lock()
 
-    def missed(self, e: psycopg.OperationalError) -> NoAnswer:
-        """No connection could be had."""
+    def missed(self, e: psycopg.OperationalError, asked: float) -> NoAnswer:
+        """No connection could be had by who asked for it then; it counts for nothing when somebody has had one since."""
         refused = refusal(e)
         why = f"lets nobody in: {refused}" if refused is not None else "does not answer"
         said = f"PostgreSQL at {self.place} {why}. It is asked again until it does; what is recorded waits there."
         with self._guard:
+            if self._had > asked:
+                return NoAnswer(said)
             first, told = self._said is None, self._said == said
             self._said = said
             if first:
@@ -83,6 +86,7 @@ class Presence:
 
     def had(self) -> None:
         """A connection could be had."""
+        self._had = time.monotonic()
         if self._said is None:
             return
         with self._guard:
@@ -160,21 +164,23 @@ class Database:
 
     def connect(self, role: Role, *, writing: bool = False, **extra: Any) -> psycopg.Connection[Any]:
         """A new session. NoAnswer when there is none to be had."""
+        asked = time.monotonic()
         try:
             made = psycopg.connect(self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra)
         except psycopg.OperationalError as e:
-            raise self._presence.missed(e) from e
+            raise self._presence.missed(e, asked) from e
         self._presence.had()
         return made
 
     async def connect_async(self, role: Role, *, writing: bool = False, **extra: Any) -> psycopg.AsyncConnection[Any]:
         """The same under an event loop."""
+        asked = time.monotonic()
         try:
             made = await psycopg.AsyncConnection.connect(
                 self.conninfo(role, writing=writing), autocommit=True, prepare_threshold=1, **extra
             )
         except psycopg.OperationalError as e:
-            raise self._presence.missed(e) from e
+            raise self._presence.missed(e, asked) from e
         self._presence.had()
         return made
 

@@ -12,11 +12,12 @@ from structlog.testing import capture_logs
 from structlog.typing import EventDict
 
 from infra.blobs import blobs
-from infra.database import Database, NoAnswer, Role
+from infra.database import Database, NoAnswer, Presence, Role
 from infra.followers import Parts, followers
 from infra.projector.engine import Projector
 from infra.record.vault import Vault
 from infra.settings import Settings
+from tests.processes import PATIENCE
 
 NOWHERE = "postgresql://anna:hunter2@127.0.0.1:1/offices"
 
@@ -38,7 +39,7 @@ class Fickle(Database):
 
 
 def until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + 30
+    ends = time.monotonic() + PATIENCE
     while not true():
         assert time.monotonic() < ends, "it never came to be"
         time.sleep(0.02)
@@ -77,7 +78,7 @@ def test_whoever_follows_the_record_says_once_in_words_that_postgresql_does_not_
         assert "answers again, after" in named(said, "database.back")[0]["why"]
         stop.set()
         for thread in threads:
-            thread.join(20)
+            thread.join(PATIENCE)
     assert len(named(said, "database.away")) == len(named(said, "database.back")) == 1
     assert "hunter2" not in str(said)
     assert "anna" not in str(said)
@@ -101,7 +102,7 @@ def test_a_connection_that_is_cut_is_said_in_words_and_the_work_goes_on(fresh: D
         run = Projector(fresh, Vault(tmp_path / "keys")).run
         thread = threading.Thread(target=run, args=(stop,), kwargs={"progress": lambda _n: reached.set()}, daemon=True)
         thread.start()
-        assert reached.wait(20)
+        assert reached.wait(PATIENCE)
         with psycopg.connect(fresh.admin_conninfo(), autocommit=True) as admin:
             admin.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
@@ -109,10 +110,21 @@ def test_a_connection_that_is_cut_is_said_in_words_and_the_work_goes_on(fresh: D
             )
         until(lambda: bool(named(said, "projector.interrupted")))
         reached.clear()
-        assert reached.wait(20)
+        assert reached.wait(PATIENCE)
         stop.set()
-        thread.join(20)
+        thread.join(PATIENCE)
         c.execute("SELECT 1")
     told = named(said, "projector.interrupted")
     assert {one["why"] for one in told} == {"The connection to PostgreSQL broke off. It is made anew, and nothing is lost."}
     assert named(said, "database.away") == []
+
+
+def test_who_asked_before_another_was_let_in_does_not_call_it_away_again() -> None:
+    presence = Presence("the office")
+    with capture_logs() as said:
+        asked = time.monotonic()
+        presence.had()
+        presence.missed(psycopg.OperationalError("of before"), asked)
+        assert said == []
+        presence.missed(psycopg.OperationalError("of now"), time.monotonic())
+    assert [one["event"] for one in said] == ["database.away"]
