@@ -22,6 +22,7 @@ from infra.record.appender import APPEND_LOCK, Appended, Appender, OutcomeUnknow
 from infra.record.appender.statements import BEGIN, LOCK
 from infra.record.reader import read_after
 from tests.infra.writing import FIRM, OTHER, Writer, an_append, scalar, together
+from tests.processes import PATIENCE, killed_with_children
 
 
 class Cluster:
@@ -44,15 +45,12 @@ class Cluster:
 
     def kill(self) -> None:
         """SIGKILL the postmaster; its backends notice and end. Returns when all are gone."""
-        postmaster = psutil.Process(self.server.get_pid())
-        processes = [postmaster, *postmaster.children()]
-        postmaster.kill()
-        until(lambda: not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes))
+        killed_with_children(psutil.Process(self.server.get_pid()))
         for lock in ("postmaster.pid", ".s.PGSQL.5432.lock"):  # where nobody buries the dead, they would be taken for alive
             (self.folder / lock).unlink(missing_ok=True)
 
     def start(self) -> None:
-        self.server.ensure_postgres_running()
+        self.server = start(self.folder)
 
     def answers(self) -> bool:
         try:
@@ -75,7 +73,7 @@ def own() -> Iterator[Cluster]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def until(condition: Callable[[], Any], seconds: float = 30) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "it never happened"
