@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from infra import embedded
+from tests.processes import PATIENCE, gone
 
 
 @pytest.fixture
@@ -29,10 +30,7 @@ def folder() -> Iterator[Path]:
 def kill(server: Any) -> None:
     process = psutil.Process(server.get_pid())
     process.kill()
-    until = time.monotonic() + 30
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-        assert time.monotonic() < until, "it never died"
-        time.sleep(0.01)
+    gone([process])
 
 
 def answers(server: Any) -> bool:
@@ -93,7 +91,7 @@ async def test_a_server_that_is_kept_comes_back(folder: Path) -> None:
     server = await asyncio.to_thread(embedded.start, folder)
     keeper = asyncio.create_task(embedded.keep(folder))
     await asyncio.to_thread(kill, server)
-    until = time.monotonic() + 30
+    until = time.monotonic() + PATIENCE
     while not await asyncio.to_thread(answers, server):
         assert time.monotonic() < until, "it never came back"
         await asyncio.sleep(0.05)
