@@ -22,6 +22,7 @@ from neo4j import GraphDatabase
 from infra.engines.errors import EnginesUnusable
 from infra.engines.run import Engines, Status, default_cache
 from infra.engines.servers import SERVERS
+from tests.processes import PATIENCE, alive
 
 ENGINES = ("kafka", "elasticsearch", "neo4j")
 CACHE = Path(os.environ["CHANCERY_ENGINES_CACHE"]) if os.environ.get("CHANCERY_ENGINES_CACHE") else default_cache()
@@ -35,12 +36,12 @@ class Kept(NamedTuple):
 def produce(v: dict[str, str]) -> None:
     bootstrap: dict[str, Any] = {"bootstrap.servers": v["CHANCERY_KAFKA_BOOTSTRAP"]}
     admin = AdminClient(bootstrap)
-    admin.create_topics([NewTopic("tried", 1, 1)])["tried"].result(20)
+    admin.create_topics([NewTopic("tried", 1, 1)])["tried"].result(60)
     producer = Producer({**bootstrap, "transactional.id": "tried", "acks": "all"})
-    producer.init_transactions(30)
+    producer.init_transactions(60)
     producer.begin_transaction()
     producer.produce("tried", key=b"firm", value=b"kept")
-    producer.commit_transaction(30)
+    producer.commit_transaction(60)
 
 
 def consume(v: dict[str, str]) -> list[str]:
@@ -65,13 +66,13 @@ def consume(v: dict[str, str]) -> list[str]:
 
 
 def index(v: dict[str, str]) -> None:
-    with Elasticsearch(v["CHANCERY_ELASTICSEARCH_URL"], request_timeout=30) as client:
+    with Elasticsearch(v["CHANCERY_ELASTICSEARCH_URL"], request_timeout=60) as client:
         client.index(index="tried", id="1", document={"word": "kept"}, refresh=True)
 
 
 def search(v: dict[str, str]) -> list[str]:
-    with Elasticsearch(v["CHANCERY_ELASTICSEARCH_URL"], request_timeout=30) as client:
-        client.cluster.health(index="tried", wait_for_status="yellow", timeout="30s")
+    with Elasticsearch(v["CHANCERY_ELASTICSEARCH_URL"], request_timeout=60) as client:
+        client.cluster.health(index="tried", wait_for_status="yellow", timeout="60s")
         return [h["_source"]["word"] for h in client.search(index="tried", query={"match": {"word": "KEPT"}})["hits"]["hits"]]
 
 
@@ -156,8 +157,8 @@ def addresses(running: Status) -> list[str]:
 
 
 def gone(was: Status) -> None:
-    until = time.monotonic() + 60
-    while any(psutil.pid_exists(p) and psutil.Process(p).status() != psutil.STATUS_ZOMBIE for p in was.pids):
+    until = time.monotonic() + PATIENCE
+    while any(psutil.pid_exists(p) and alive(psutil.Process(p)) for p in was.pids):
         assert time.monotonic() < until, f"{was.engine} still runs"
         time.sleep(0.1)
 
