@@ -368,10 +368,12 @@ class Choices:
         if not ONE_ADDRESS.fullmatch(address):
             raise HttpProblem(422, "not-an-address", "The contact_point is one address and nothing else, such as ann@example.org.")
         sender = mailer(chancery.settings)  # refuses, before anything is recorded, where no mail server is set
+        await chancery.feed.wait(
+            NAMED, chancery.feed.head
+        )  # what the letter says stands there; once it is recorded, the letter goes
         done = await chancery.executor.execute(
             command, firm=principal.firm, actor=principal.actor, permissions=principal.permissions, target=contact
         )
-        await chancery.feed.wait(NAMED, done.position)
         link = Link(use=Use.CONFIRM, firm=principal.firm, contact=command.id, token=done.shown_once["token"])
         shown = await self._standing(request, link)
         if shown is None:

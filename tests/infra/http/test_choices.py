@@ -1,5 +1,6 @@
 """A person's own pages: seen without changing anything, changed by forms, obeyed at one click, confirmed by mail over real SMTP."""
 
+import asyncio
 import re
 from collections.abc import Iterator
 from email import message_from_bytes
@@ -258,6 +259,37 @@ async def test_a_mail_server_that_is_away_is_said_and_the_request_can_be_sent_ag
         house.chancery.settings = service_settings
     again = await house.client.post(f"/v1/contacts/{contact}/consent:send-request", json={**asked, "resend": True})
     assert again.status_code == 200
+
+
+async def test_a_view_that_stands_still_keeps_back_no_mail_whose_request_is_recorded(house: House, box: tuple[Box, int]) -> None:
+    first, second = (await a_person(house))[0], (await a_person(house))[0]
+    notices = (await house.client.get("/v1/notices", params={"filter": 'title = "Privacy"'})).json()["items"]
+    asked = {"purposes": ["news"], "channel": "email", "contact_point": "ann@example.org", "notice": {"id": notices[0]["id"]}}
+    await house.settle()
+
+    async def alter(sql: str) -> None:
+        async with await house.chancery.database.connect_async("record") as c:
+            await c.execute(sql.encode())
+
+    # as an event that could not be applied leaves it
+    await alter("UPDATE chancery.projections SET stopped_at = position + 1, error = 'ZeroDivisionError' WHERE name = 'consents'")
+    try:
+        before = len(box[0].mail)
+        sent = await house.client.post(f"/v1/contacts/{first}/consent:send-request", json=asked)
+        assert (sent.status_code, len(box[0].mail) - before) == (200, 1), sent.text
+        assert "News" in box[0].mail[-1].get_content()
+        # now it is behind: nothing is recorded, so that asking again asks
+        refused = await house.client.post(f"/v1/contacts/{second}/consent:send-request", json=asked)
+        assert (refused.status_code, refused.json()["type"]) == (503, "urn:chancery:problem:view-behind")
+    finally:
+        await alter("UPDATE chancery.projections SET stopped_at = NULL, error = NULL WHERE name = 'consents'")
+        await alter("SELECT pg_notify('chancery_events', '')")
+        async with asyncio.timeout(60):
+            while (await house.client.get("/readyz")).status_code != 200:
+                await asyncio.sleep(0.1)
+        await house.settle()
+    assert [len(await events(house, c)) for c in (first, second)] == [1, 0]
+    assert (await house.client.post(f"/v1/contacts/{second}/consent:send-request", json=asked)).status_code == 200
 
 
 @pytest.mark.invariant("CH1")
