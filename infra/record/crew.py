@@ -65,8 +65,8 @@ class Crew:
 
     @property
     def standing(self) -> bool:
-        """Whether all are ready for work."""
-        return all(m.ready for m in self._members)
+        """Whether all are ready for work; none is any more when one was lost."""
+        return all(m.ready and not m.lost for m in self._members)
 
     @property
     def pids(self) -> list[int]:
@@ -98,7 +98,7 @@ class _Member:
             self.process = subprocess.Popen(command, pass_fds=[fd], process_group=0)  # noqa: S603 # nosec B603 - ourselves
         self.under_way: deque[Future[Any]] = deque()
         self.ready = False
-        self._lost = False
+        self.lost = False
         self._guard = threading.Lock()
         self._connection.send_bytes(packed((start, arguments)))
         self._thread = threading.Thread(target=self._listen, name="crew", daemon=True)
@@ -107,7 +107,7 @@ class _Member:
     def give(self, piece: bytes) -> "Future[Any]":
         future: Future[Any] = Future()
         with self._guard:
-            if self._lost:
+            if self.lost:
                 raise CrewLost
             self.under_way.append(future)
             try:
@@ -129,7 +129,7 @@ class _Member:
                     future.set_exception(result)
         except (EOFError, OSError):
             with self._guard:
-                self._lost = True
+                self.lost = True
             while self.under_way:
                 self.under_way.popleft().set_exception(CrewLost())
 

@@ -20,10 +20,10 @@ from domain.kernel import FirmId, NotFound
 from domain.tasks import TASK
 from domain.tasks.events import TaskCommented
 from infra.database import Database
-from infra.record import bulk, codec, reader
+from infra.record import codec, reader
 from infra.record.appender import CommandIdReused
 from infra.record.appender.statements import PARTITION_SIZE
-from infra.record.bulk import Bulk, Outcome, Task, command_task
+from infra.record.bulk import Bulk, Outcome, Task, command_task, forming, writing
 from infra.record.codec import TooLargeToRecord
 from infra.record.crew import Crew, packed
 from infra.record.encoding import Piece
@@ -69,7 +69,7 @@ def make(
     helped = request.param == "helped"
     if helped:
         crew = request.getfixturevalue("crew")
-        monkeypatch.setattr(bulk, "Crew", lambda *_: Shared(crew))
+        monkeypatch.setattr(forming, "Crew", lambda *_: Shared(crew))
 
     def make(**how: Any) -> Bulk:
         opened.append(Bulk(database, vault, firm=firm, actor=ACTOR, origin="import/1", helpers=2 * helped, **how))
@@ -210,7 +210,7 @@ def test_a_broken_connection_after_the_commit_leaves_one_effect_and_the_first_an
     make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     writer = make()
-    really, times = bulk._append, []
+    really, times = writing._append, []
 
     def breaks_once(c: psycopg.Connection[Any], *how: Any, again: bool) -> Any:
         written = really(c, *how, again=again)
@@ -219,7 +219,7 @@ def test_a_broken_connection_after_the_commit_leaves_one_effect_and_the_first_an
             raise psycopg.OperationalError("the connection is lost")
         return written
 
-    monkeypatch.setattr(bulk, "_append", breaks_once)
+    monkeypatch.setattr(writing, "_append", breaks_once)
     outcomes = by_label(list(writer.run([create(1), comment(vault, firm, 1, 1)])))
     assert times == [False, True]
     assert [o.replayed for o in outcomes.values()] == [False, False]
@@ -301,7 +301,7 @@ def test_an_event_that_cannot_be_recorded_is_refused_and_what_follows_on_its_str
 def test_chained_events_carry_the_hash_of_the_one_before_whoever_encodes_the_others(
     make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId
 ) -> None:
-    assert "consent" in bulk._chained()
+    assert "consent" in forming.chained()
     writer = make()
     writer._chained |= {"tasks"}  # as if tasks were chained: made here, beside others that are not
     pipeline = command_task(DefinePipeline(name="P", stages=[NewStage(name="S")]), actor=ACTOR, label="pipeline")
