@@ -48,8 +48,8 @@ class Moment:
 NOW = Moment()
 _ENTER = wire.Statement(
     b"reading_enter",
-    b"SELECT set_config('chancery.firm', $1, true), set_config('chancery.actor', $2, true)",
-    (wire.TEXT, wire.TEXT),
+    b"SELECT set_config('chancery.firm', $1, true), set_config('chancery.actor', $2, true), set_config('chancery.now', $3, true)",
+    (wire.TEXT, wire.TEXT, wire.TEXT),
 )
 
 
@@ -98,6 +98,7 @@ class PgReader:
         moment: Moment = NOW,
         ports: Ports | None = None,
         by: Caller | None = None,
+        now: datetime | None = None,
     ) -> None:
         self.actor = str(by.actor) if by is not None else ""
         self.member = by.member if by is not None else None
@@ -105,7 +106,7 @@ class PgReader:
         self._moment = moment
         self.firm = firm
         self.permissions = permissions
-        self.now = moment.as_of or datetime.now(UTC)
+        self.now = moment.as_of or now or datetime.now(UTC)
         for name, made in (ports or {}).items():
             setattr(self, name, made(self))
 
@@ -194,7 +195,7 @@ class Readers:
             if raw is None:
                 raw = self._raw[c] = _Raw(c)
             pipe = raw.pipe
-            pipe.add(_ENTER, str(firm).encode(), str(by.actor).encode())
+            pipe.add(_ENTER, str(firm).encode(), str(by.actor).encode(), datetime.now(UTC).isoformat().encode())
             pipe.add(statement, firm.bytes, id.bytes)
             try:
                 _, found = await _converse(pipe.sending(), c.pgconn.socket)
@@ -218,13 +219,15 @@ class Readers:
         async with self._pool.connection() as c, c.pipeline():
             await c.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             actor = str(by.actor) if by is not None else ""
+            now = datetime.now(UTC)
             await c.execute(
-                "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true)", (str(firm), actor)
+                "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true), set_config('chancery.now', %s, true)",
+                (str(firm), actor, now.isoformat()),
             )
             await enter(c, moment)
             await enter(c, versus, "vs_")
             try:
-                yield PgReader(c, firm, permissions, moment, self._ports, by)
+                yield PgReader(c, firm, permissions, moment, self._ports, by, now)
             finally:
                 with suppress(psycopg.OperationalError, psycopg.InterfaceError):
                     await c.execute("ROLLBACK")

@@ -60,11 +60,17 @@ CREATE FUNCTION chancery.as_of() RETURNS timestamptz LANGUAGE sql STABLE PARALLE
     RETURN coalesce(nullif(current_setting('chancery.as_of', true), '')::timestamptz, 'infinity');
 CREATE FUNCTION chancery.known_at() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
     RETURN coalesce(nullif(current_setting('chancery.known_at', true), '')::bigint, 9223372036854775806);
+-- The present of this read: the business time it asks for, else the time at which it began.
+CREATE FUNCTION chancery.present() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('chancery.as_of', true), '')::timestamptz, nullif(current_setting('chancery.now', true), '')::timestamptz, now());
 -- The moment a read compares with.
 CREATE FUNCTION chancery.vs_as_of() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
     RETURN coalesce(nullif(current_setting('chancery.vs_as_of', true), '')::timestamptz, 'infinity');
 CREATE FUNCTION chancery.vs_known_at() RETURNS bigint LANGUAGE sql STABLE PARALLEL SAFE
     RETURN coalesce(nullif(current_setting('chancery.vs_known_at', true), '')::bigint, 9223372036854775806);
+
+CREATE FUNCTION chancery.vs_present() RETURNS timestamptz LANGUAGE sql STABLE PARALLEL SAFE
+    RETURN coalesce(nullif(current_setting('chancery.vs_as_of', true), '')::timestamptz, nullif(current_setting('chancery.now', true), '')::timestamptz, now());
 
 -- A view's table `views.x`: current rows, read by the application, written by its projection. With it come `history.x`, the rows that
 -- were superseded, and `at.x`, the rows as of a business time and a known position (spec/decisions/0007); `before.x` is the same of

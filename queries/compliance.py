@@ -13,9 +13,10 @@ from queries import cursors
 from queries.figures import Answer, sql
 from queries.kernel import Query, Reader, query
 from queries.listing import SEES_PERSONAL
+from queries.standing import VIEWS, stood
 
-OVERVIEW = sql("compliance_overview")
-GAPS, EXPIRING = sql("compliance_gaps"), sql("compliance_expiring")
+OVERVIEW = stood(sql("compliance_overview"))
+GAPS, EXPIRING = stood(sql("compliance_gaps")), stood(sql("compliance_expiring"))
 RECONSENT = sql("compliance_reconsent")
 NOBODY = UUID(int=0)
 Days = Annotated[int, Field(ge=1, le=3660)]
@@ -32,7 +33,7 @@ class ReadCompliance(Query):
     "GET /compliance/overview",
     permission="consent:read",
     title="Where consent and people's requests stand",
-    views=("consents", "suppressions", "privacy_requests", "notices"),
+    views=(*VIEWS, "suppressions", "privacy_requests"),
 )
 async def overview(q: ReadCompliance, r: Reader) -> Answer:
     """How many consents stand on which legal basis (GDPR, CASL, CCPA …), how many can't be proved (no notice, no evidence of how), how many end
@@ -54,12 +55,12 @@ class ListGaps(Query):
     "GET /compliance/gaps",
     permission="consent:read",
     title="Consents that can't be proved",
-    views=("consents", "consent_events", "contacts"),
+    views=(*VIEWS, "consent_events", "contacts"),
 )
 async def gaps(q: ListGaps, r: Reader) -> Answer:
     """Consents that stand and lack something of a proof: the notice, how it was collected, the contact point it is bound to, or evidence where
     it was imported. Each row names what is missing, in the order of their ids."""
-    return await _paged(r, GAPS, q.page_size, q.page_token, now=r.now)
+    return await _paged(r, GAPS, q.page_size, q.page_token)
 
 
 class ListExpiring(Query):
@@ -73,11 +74,11 @@ class ListExpiring(Query):
     "GET /compliance/expiring",
     permission="consent:read",
     title="Consents that are about to end",
-    views=("consents", "contacts"),
+    views=(*VIEWS, "contacts"),
 )
 async def expiring(q: ListExpiring, r: Reader) -> Answer:
     """Consents that stand now and end within `days`, in the order of their ids, with the time."""
-    return await _paged(r, EXPIRING, q.page_size, q.page_token, now=r.now, until=r.now + timedelta(days=q.days))
+    return await _paged(r, EXPIRING, q.page_size, q.page_token, until=r.now + timedelta(days=q.days))
 
 
 class ListReconsent(Query):
@@ -91,7 +92,7 @@ class ListReconsent(Query):
     "GET /compliance/reconsent",
     permission="consent:read",
     title="Whom to ask again after a notice changed",
-    views=("consents", "suppressions", "notices", "contacts"),
+    views=(*VIEWS, "suppressions", "contacts"),
 )
 async def reconsent(q: ListReconsent, r: Reader) -> Answer:
     """The campaign that a material version of a notice calls for: everyone whose consent it ended, noted or not, who was not asked since and

@@ -7,9 +7,9 @@ SELECT g.*, CASE WHEN %(personal)s THEN c.name END AS name
                CASE WHEN t.contact_point_ref IS NULL AND t.channel IN ('email', 'sms', 'phone') THEN 'contact_point' END,
                CASE WHEN e.collection_method = 'import' AND e.evidence = '[]' THEN 'evidence' END
            ], NULL) AS missing
-      FROM views.consents t
+      FROM {consents} t
       LEFT JOIN views.consent_events e ON e.firm_id = %(firm)s AND e.contact = t.contact AND e.seq = t.decided_seq
-     WHERE t.firm_id = %(firm)s AND t.id > %(after)s AND t.status IN ('given', 'renewed') AND NOT coalesce(t.expires_at <= %(now)s, false)
+     WHERE t.firm_id = %(firm)s AND t.id > %(after)s AND t.status IN ('given', 'renewed')
   ) g
   LEFT JOIN views.contacts c ON c.firm_id = %(firm)s AND c.id = g.contact
  WHERE g.missing <> '{}'

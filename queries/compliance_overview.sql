@@ -1,7 +1,7 @@
 WITH stands AS (
     SELECT t.legal_basis, t.consent_type, t.purpose, t.notice, t.expires_at
-      FROM views.consents t
-     WHERE t.firm_id = %(firm)s AND t.status IN ('given', 'renewed') AND NOT coalesce(t.expires_at <= %(now)s, false)
+      FROM {consents} t
+     WHERE t.firm_id = %(firm)s AND t.status IN ('given', 'renewed')
 )
 SELECT 'consents' AS what, s.purpose, s.legal_basis, s.consent_type, count(*) AS standing, count(*) FILTER (WHERE s.notice IS NULL) AS without_notice,
        count(*) FILTER (WHERE s.expires_at <= %(until)s) AS ending, NULL AS kind, NULL AS ground, NULL::bigint AS open, NULL::bigint AS due,

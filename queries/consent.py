@@ -1,22 +1,22 @@
 """Reads of consent: how a contact stands by purpose and channel, who is suppressed, and the chain of events behind it."""
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import Field
 
-from domain.consent.deciding import lapsed
 from domain.consent.words import DPV, STATUS_DPV, VALID, Status
 from domain.kernel import NotFound
 from projections.consent import CONSENT_EVENTS, CONSENTS, SUPPRESSIONS
 from queries.kernel import Collection, Query, Reader, collection, query
+from queries.listing.derived import derived
 from queries.listing.relations import Relation, relation
+from queries.standing import DERIVED, VIEWS, stood
 
 _HERE = Path(__file__).parent
-STANDING_SQL = (_HERE / "consent_standing.sql").read_text()
+STANDING_SQL = stood((_HERE / "consent_standing.sql").read_text())
 SUPPRESSIONS_SQL = (_HERE / "consent_suppressions.sql").read_text()
 CHAIN_SQL = (_HERE / "consent_chain.sql").read_text()
 CONTACT_SQL = "SELECT id FROM views.contacts WHERE firm_id = %(firm)s AND id = %(contact)s"
@@ -61,6 +61,7 @@ for _of in ("consents", "suppressions", "consent_events"):
 for _of in ("consents", "consent_events"):
     relation(_of, Relation("notice", "notices", "notice"))
 relation("consents", Relation("definition", "purposes", "purpose", "key"))
+derived("consents", DERIVED)
 
 
 class ContactConsent(Query):
@@ -74,11 +75,12 @@ class ContactConsent(Query):
     "GET /contacts/{id}/consent",
     permission="consent:read",
     title="A contact's consent",
-    views=("contacts", "consents", "suppressions", "consent_events"),
+    views=("contacts", *VIEWS, "suppressions", "consent_events"),
 )
 async def contact_consent(q: ContactConsent, reader: Reader) -> object:
     """How a contact stands now, by purpose and channel, what suppresses them, and the chain of events: `page_size` of them after
-    `after_seq`; `next_after_seq` is there when more follow. A status that time has ended reads `expired`, noted or not."""
+    `after_seq`; `next_after_seq` is there when more follow. A status that time has ended reads `expired`, and one that a newer notice has
+    ended `superseded`, noted or not."""
     personal = "personal:read" in reader.permissions
     stands = await reader.all(STANDING_SQL, contact=q.id, personal=personal)
     silences = await reader.all(SUPPRESSIONS_SQL, contact=q.id, personal=personal, now=reader.now)
@@ -88,12 +90,11 @@ async def contact_consent(q: ContactConsent, reader: Reader) -> object:
     purposes: dict[str, dict[str, Any]] = {}
     for row in stands:
         branch = purposes.setdefault(row["purpose"], {"purpose": row["purpose"], "dpv": row["dpv"], "channels": []})
-        status = status_now(row, reader.now)
+        status = Status(row["status"])
         reasons = suppressed_by(row, silences)
         branch["channels"].append(
             {
                 **{name: value for name, value in row.items() if name not in {"purpose", "dpv"}},
-                "status": status,
                 "status_dpv": DPV + STATUS_DPV[status],
                 "valid": status in VALID and not reasons,
                 "suppressed_by": reasons,
@@ -110,11 +111,6 @@ async def contact_consent(q: ContactConsent, reader: Reader) -> object:
     if len(links) > q.page_size:
         answer["next_after_seq"] = page[-1]["seq"]
     return answer
-
-
-def status_now(row: Mapping[str, Any], now: datetime) -> Status:
-    """What time has made of a status since it was recorded."""
-    return lapsed(Status(row["status"]), row["expires_at"], row["request_expires_at"], now)
 
 
 def suppressed_by(row: Mapping[str, Any], silences: Sequence[Mapping[str, Any]]) -> list[str]:

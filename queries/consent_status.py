@@ -1,6 +1,6 @@
 """How consent stands in the whole firm: counts by purpose, channel and status, and the contacts behind a count.
 
-A status is that of the moment asked: one that time has ended reads `expired`, whether that was noted or not.
+A status is that of the moment asked: what time or a newer notice has ended reads `expired` or `superseded`, noted or not.
 """
 
 from typing import Annotated
@@ -13,10 +13,11 @@ from queries import cursors
 from queries.figures import Answer, sql
 from queries.kernel import Query, Reader, query
 from queries.listing import SEES_PERSONAL
+from queries.standing import VIEWS, stood
 
-NOW = sql("consent_status_now")
-"""What time has made of a row `t` of the consents, and whether something suppresses it: the rule of domain.consent.deciding.lapsed."""
-COUNTS, LIST = (sql(name).replace("{now}", NOW) for name in ("consent_status", "consent_status_list"))
+SUPPRESSED = sql("consent_suppressed")
+"""Whether something suppresses a row `t` of the consents."""
+COUNTS, LIST = (stood(sql(name)).replace("{suppressed}", SUPPRESSED) for name in ("consent_status", "consent_status_list"))
 NOBODY = UUID(int=0)
 Purpose = Annotated[str, Field(min_length=1, max_length=200)]
 
@@ -31,7 +32,7 @@ class ReadConsentStatus(Query):
     "GET /consent/status",
     permission="consent:read",
     title="How consent stands by purpose and channel",
-    views=("consents", "suppressions"),
+    views=(*VIEWS, "suppressions"),
 )
 async def status(q: ReadConsentStatus, r: Reader) -> Answer:
     """For each purpose and channel: how many contacts stand at which status, for how many of them consent is valid, and how many of these
@@ -70,7 +71,7 @@ class ListConsentStatus(Query):
     "GET /consent/contacts",
     permission="consent:read",
     title="The contacts by how their consent stands",
-    views=("consents", "suppressions", "contacts"),
+    views=(*VIEWS, "suppressions", "contacts"),
 )
 async def contacts(q: ListConsentStatus, r: Reader) -> Answer:
     """The contacts who stand at a status for a purpose over a channel, in the order of their ids."""

@@ -1,7 +1,7 @@
 WITH stands AS (
     SELECT t.purpose, t.dpv, t.channel,
-           {now}
-      FROM views.consents t
+           t.status, {suppressed}
+      FROM {consents} t
      WHERE t.firm_id = %(firm)s AND (%(purpose)s::text IS NULL OR t.purpose = %(purpose)s)
        AND (%(channel)s::text IS NULL OR t.channel = %(channel)s)
 )

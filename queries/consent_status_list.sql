@@ -1,7 +1,7 @@
 WITH stands AS (
     SELECT t.id, t.contact, t.purpose, t.channel, t.since, t.expires_at, t.request_expires_at, t.legal_basis, t.consent_type, t.double_opt_in,
-           {now}
-      FROM views.consents t
+           t.status, {suppressed}
+      FROM {consents} t
      WHERE t.firm_id = %(firm)s AND t.purpose = %(purpose)s AND t.channel = %(channel)s AND t.contact > %(after)s
 )
 SELECT s.*, CASE WHEN %(personal)s THEN c.name END AS name

@@ -16,14 +16,15 @@ from queries.figures import EARLIEST, LATEST, Answer, Row, TimeZone, sql, start,
 from queries.kernel import Query, Reader, query
 from queries.listing import SEES_PERSONAL
 from queries.projects import Network, network
+from queries.standing import stood
 
-TASKS, DEALS, CONSENTS, LOAD = sql("day_tasks"), sql("day_deals"), sql("day_consents"), sql("load_members")
+TASKS, DEALS, CONSENTS, LOAD = sql("day_tasks"), sql("day_deals"), stood(sql("day_consents")), sql("load_members")
 MEMBER = "SELECT id, name, status FROM views.members WHERE firm_id = %(firm)s AND id = %(id)s"
 MEMBERS = "SELECT id, name FROM views.members WHERE firm_id = %(firm)s AND id = ANY (%(ids)s)"
 TASK_LISTS = ("overdue", "due_today", "in_progress", "blocked", "waiting")
 DEAL_LISTS = ("rotting", "closing_this_week", "overdue_to_close")
 MOST_MEMBERS = 500
-OF_A_DAY = ("members", "tasks", "dependencies", "deals", "stages", "contacts", "consents", "firms")
+OF_A_DAY = ("members", "tasks", "dependencies", "deals", "stages", "contacts", "consents", "notices", "firms")
 
 
 class ReadDay(Query):
@@ -74,7 +75,7 @@ async def day(q: ReadDay, r: Reader) -> Answer:
         rows = await r.all(DEALS, id=q.id, now=r.now, today=this, week_end=week_end, limit=q.limit)
         answer["deals"] = _lists(rows, DEAL_LISTS, "deals", personal=personal, sealed=("title",))
     if {"consent:read", "contacts:read"} <= r.permissions:
-        rows = await r.all(CONSENTS, id=q.id, now=r.now, limit=q.limit)
+        rows = await r.all(CONSENTS, id=q.id, limit=q.limit)
         answer["consent_requests"] = {
             "requests": rows[0]["requests"] if rows else 0,
             "items": [

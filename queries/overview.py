@@ -14,7 +14,7 @@ from projections.contacts import CONTACTS
 from projections.deals import DEALS as DEALS_VIEW
 from projections.organisations import ORGANISATIONS
 from queries.board import due_at
-from queries.consent import STANDING_SQL, SUPPRESSIONS_SQL, status_now, suppressed_by
+from queries.consent import STANDING_SQL, SUPPRESSIONS_SQL, suppressed_by
 from queries.figures import Answer, Row, seconds, sql
 from queries.funnel import STAYS, stays_of
 from queries.kernel import Query, Reader, query
@@ -111,16 +111,13 @@ class _Glance:
             return {}
         stands = await self.r.all(STANDING_SQL, contact=id, personal=self.personal)
         silences = await self.r.all(SUPPRESSIONS_SQL, contact=id, personal=self.personal, now=self.r.now)
-        told = []
-        for row in stands:
-            status = status_now(row, self.r.now)
-            told.append(
-                {
-                    **{k: row[k] for k in ("purpose", "channel", "since", "expires_at", "legal_basis")},
-                    "status": status,
-                    "suppressed_by": suppressed_by(row, silences),
-                }
-            )
+        told = [
+            {
+                **{k: row[k] for k in ("purpose", "channel", "since", "expires_at", "legal_basis", "status")},
+                "suppressed_by": suppressed_by(row, silences),
+            }
+            for row in stands
+        ]
         return {"consent": {"items": told, "suppressions": [{k: s[k] for k in ("reason", "channel", "since")} for s in silences]}}
 
     async def last_activity(self) -> Answer:
@@ -151,7 +148,7 @@ VIEWS = (
         "document_links",
         "notes",
     ),
-    *("consents", "suppressions", "timeline"),
+    *("consents", "notices", "suppressions", "timeline"),
 )
 
 
@@ -180,7 +177,7 @@ async def contact(q: ReadOverview, r: Reader) -> Answer:
     "GET /organisations/{id}/overview",
     permission="contacts:read",
     title="An organisation at a glance",
-    views=VIEWS[:-3] + VIEWS[-1:],
+    views=VIEWS[:-4] + VIEWS[-1:],
 )
 async def organisation(q: ReadOverview, r: Reader) -> Answer:
     """The organisation, and of it and those merged into it: relations with people and organisations, deals with their sums, tasks, projects,

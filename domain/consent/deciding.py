@@ -7,6 +7,7 @@ CD4  Consent to a purpose is consent to no other: neither to one above it nor to
 CD5  Of people who were found to be one and merged, the latest word counts, and at one instant the no.
 CD6  Nothing is sent for a retired purpose, nor to an archived contact, nor to one that was erased.
 CD7  Every answer gives all its reasons, and names the event that decided it.
+CD8  Whoever lists, counts or reports consents reads of each the status that a decision goes by at that moment.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -11,6 +11,7 @@ from domain.consent.deciding import Known, Question, decide
 from domain.consent.words import VALID, Channel, Status
 from infra.choices.words import day
 from infra.reading import PgReader
+from queries.standing import standing
 
 PURPOSES = "SELECT id, key, name, description, parent, retired FROM views.purposes WHERE firm_id = %(firm)s ORDER BY created_at, id"
 NOTICES = (
@@ -19,7 +20,7 @@ NOTICES = (
     " ORDER BY n.published_at DESC, n.id, t.language"
 )
 STANDS = (
-    "SELECT contact, purpose, channel, status, since, expires_at, request_expires_at FROM views.consents"
+    f"SELECT contact, purpose, channel, status, since, expires_at, request_expires_at FROM ({standing()}) t"
     " WHERE firm_id = %(firm)s AND contact = ANY(%(chains)s::uuid[])"
 )
 CONTACT = "SELECT status, languages, merged_into, absorbed FROM views.contacts WHERE firm_id = %(firm)s AND id = %(contact)s"

@@ -13,6 +13,7 @@ from infra.http.routing import Endpoint
 from infra.http.service import Service
 from queries.kernel import Collection
 from queries.listing import compile_one, one_as_seen
+from queries.listing.derived import views_of
 from queries.unusable import printable
 
 MOST_IDS = 1_000
@@ -44,8 +45,8 @@ def route(service: Service, c: Collection) -> Endpoint:
         moment = moment_of(given)
         sql, tree = compile_one(c, fields=fields)
         sql = sql.replace("t.id = %(id)s", "t.id = ANY (%(ids)s::uuid[])")
-        await service.wait_for(request, (c.view.name,))
-        position = service.chancery.feed.reached((c.view.name,))
+        await service.wait_for(request, views_of(c))
+        position = service.chancery.feed.reached(views_of(c))
         async with service.chancery.readers.reading(principal.firm, principal.permissions, moment, by=principal) as r:
             found = {row["id"]: one_as_seen(c, row, tree, principal.permissions) for row in await r.all(sql, ids=ids)}
         body = {"items": [found[id] for id in ids if id in found], "missing": [id for id in ids if id not in found]}

@@ -159,12 +159,13 @@ async def _reading(service: Service, principal: Principal, moment: Moment) -> As
     """A reader on a connection that no other read waits for."""
     async with await service.chancery.database.connect_async("app") as c:
         await c.execute("BEGIN READ ONLY")
+        now = datetime.now(UTC)
         await c.execute(
-            "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true)",
-            (str(principal.firm), str(principal.actor)),
+            "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true), set_config('chancery.now', %s, true)",
+            (str(principal.firm), str(principal.actor), now.isoformat()),
         )
         await enter(c, moment)
-        yield PgReader(c, principal.firm, principal.permissions, moment, by=principal)
+        yield PgReader(c, principal.firm, principal.permissions, moment, by=principal, now=now)
 
 
 async def _rows(service: Service, principal: Principal, whole: Whole, moment: Moment) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

@@ -34,10 +34,12 @@ from infra.http.service import Service, json_default
 from infra.record.codec import CODECS, unb64url
 from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from projections.kernel import Recorded
+from queries.kernel import COLLECTIONS
+from queries.listing import current
 
 PAGE = 1_000
 HIDDEN = frozenset({"firm_id", "version", "position", "marks", "changes", "versions"})
-_OF = "SELECT {columns} FROM views.{table} t WHERE t.firm_id = %(firm)s AND t.id > %(after)s AND {which} ORDER BY t.id LIMIT %(limit)s"
+_OF = "SELECT {columns} FROM {table} AS t WHERE t.firm_id = %(firm)s AND t.id > %(after)s AND {which} ORDER BY t.id LIMIT %(limit)s"
 _PERSON = "t.contact = ANY(%(people)s)"
 _DEALS = "(SELECT p.deal_id FROM views.deal_parties p WHERE p.firm_id = %(firm)s AND p.party_id = ANY(%(people)s))"
 _DOCUMENTS = "(SELECT d.id FROM views.documents d WHERE d.firm_id = %(firm)s AND d.contacts && %(people)s)"
@@ -123,7 +125,12 @@ class Portability:
         after = NOBODY
         while True:
             async with self._service.chancery.readers.reading(firm, permissions) as r:
-                page = await r.all(_OF.format(columns=columns, table=table, which=which), people=people, after=after, limit=PAGE)
+                page = await r.all(
+                    _OF.format(columns=columns, table=current(COLLECTIONS[table]), which=which),
+                    people=people,
+                    after=after,
+                    limit=PAGE,
+                )
             for row in page:
                 yield {k: v for k, v in row.items() if k not in HIDDEN and v not in (None, [], {}, "")}
             if len(page) < PAGE:

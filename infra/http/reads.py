@@ -25,6 +25,7 @@ from queries.filtering import parse
 from queries.graph.forms import Written
 from queries.kernel import COLLECTIONS, Collection, Query, QuerySpec
 from queries.listing import compile_one, one_as_seen, read_page
+from queries.listing.derived import DERIVED, views_of
 from queries.listing.fields import EVERY_ROW
 from queries.listing.pages import Mark, Sort, binding, seal, unseal
 from queries.listing.resolve import All, Condition, Never, Related, Resolver, Some
@@ -118,13 +119,13 @@ def views_read(c: Collection, filter: str, permissions: frozenset[str]) -> tuple
             case Never():
                 yield from reached(condition.part)
             case Related():
-                yield condition.target.view.name
+                yield from views_of(condition.target)
                 yield from reached(condition.condition)
             case _:
                 pass
 
     found = reached(Resolver(c, permissions, datetime.now(UTC)).resolve(parse(filter))) if filter.strip() else ()
-    return tuple(dict.fromkeys((c.view.name, *found)))
+    return tuple(dict.fromkeys((*views_of(c), *found)))
 
 
 def views_asked(spec: QuerySpec, asked: Query, permissions: frozenset[str]) -> tuple[str, ...]:
@@ -229,7 +230,9 @@ def has_it(request: Request, etag: str) -> bool:
 
 def one_route(service: Service, c: Collection) -> Endpoint:
     """One member by id. Its ETag is the version of the stream behind it, for If-Match; of a row inside another stream the position."""
-    tag, mark = ("version", "") if c.stream is not None else ("position", "p")
+    tag, mark = ('t."version"', "") if c.stream is not None else ('t."position"', "p")
+    if c.name in DERIVED:
+        tag = f"{tag} || '.' || t.\"{DERIVED[c.name].column}\""  # what the row says changes though it is not written
 
     async def endpoint(request: Request) -> Response:
         principal = await service.principal(request)
@@ -238,9 +241,9 @@ def one_route(service: Service, c: Collection) -> Endpoint:
         moment = moment_of(asked)
         versus = compared_moment(asked, moment)
         sql, tree = compile_one(c, fields=asked.get("fields", ""))
-        sql = sql.replace("SELECT ", f'SELECT t."{tag}" AS _tag, ', 1)
+        sql = sql.replace("SELECT ", f"SELECT {tag} AS _tag, ", 1)
         id = path_id(request)
-        views = (c.view.name,)
+        views = views_of(c)
         await service.wait_for(request, views)
         position = service.chancery.feed.reached(views)
         if versus is not None:

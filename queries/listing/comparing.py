@@ -15,6 +15,7 @@ from domain.kernel import FirmId
 from queries.filtering import parse, show
 from queries.kernel import Collection, Reader
 from queries.listing import MAX_PAGE_SIZE, PAGE_SIZE, _order, one_as_seen
+from queries.listing.derived import DERIVED
 from queries.listing.fields import EVERY_ROW, fields_of
 from queries.listing.pages import Mark, Sort, after, binding, seal, unseal
 from queries.listing.projection import Tree, selection
@@ -42,17 +43,19 @@ def kinds_of(text: str) -> tuple[Kind, ...]:
 
 def before(c: Collection) -> str:
     """The rows as of the moment a read compares with."""
-    return c.view.table.replace("views.", "before.", 1)
+    return current(c).replace("views.", "before.").replace("chancery.present()", "chancery.vs_present()")
 
 
 def _touched(c: Collection, *, every: bool) -> str:
-    """The ids of rows that may differ between the moments, from the current table: a row that is visible there at both is the same."""
+    """The ids of rows that may differ between the moments, from the current table: a row that is visible there at both is the
+    same, but for what is derived of it."""
     name = c.view.table.removeprefix("views.")
+    drifting = DERIVED.get(c.name)
     since = (
         ""
         if every
         else " AND (n.updated_at > (SELECT least(chancery.as_of(), chancery.vs_as_of()))"
-        " OR n.position > (SELECT least(chancery.known_at(), chancery.vs_known_at())))"
+        f" OR n.position > (SELECT least(chancery.known_at(), chancery.vs_known_at())){f' OR {drifting.drifts}' if drifting else ''})"
     )
     # the quotation marks keep the current table the current one, whatever moment is read
     return (

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from queries.kernel import Collection
+from queries.listing.derived import OF_HISTORY, rows_of
 from queries.listing.pages import Sort
 from queries.listing.sql import Compiler, quoted
 
@@ -65,8 +66,9 @@ def page_of_moment(
     if moment.as_of is not None:
         met.append(f"t.created_at <= {compiler.param(moment.as_of, 'timestamptz')}")
     # the quotation marks keep the current table the current one, whatever moment is read
-    stands = f'FROM "views".{name} AS t WHERE {" AND ".join(met)}'
-    superseded = f"FROM history.{name} AS t WHERE {' AND '.join(met)} AND NOT t._gone"
+    current, history = rows_of(c, f'"views".{name}'), rows_of(c, f"history.{name}", OF_HISTORY)
+    stands = f"FROM {current} AS t WHERE {' AND '.join(met)}"
+    superseded = f"FROM {history} AS t WHERE {' AND '.join(met)} AND NOT t._gone"
     if order[0].name not in {"id", "created_at", c.order.lstrip("-")}:
         stands = f"SELECT {selected} {stands} AND {_STOOD} {ordered} LIMIT {limit}"
         superseded = f"SELECT {selected} {superseded} AND t.updated_at <= {_AS_OF} AND {_HELD} {ordered} LIMIT {limit}"

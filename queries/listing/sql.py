@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, assert_never
 
 from queries.kernel import Collection
+from queries.listing.derived import rows_of
 from queries.listing.fields import SCALARS, SQL_TYPES, Field, Kind, fields_of, is_array_column
 from queries.listing.resolve import All, Condition, Each, Key, Never, Op, Part, Related, Some, Span, Step, Test
 from queries.listing.values import Loose
@@ -17,7 +18,7 @@ FOLDING = 'COLLATE "pg_c_utf8"'  # letters of any script fold alike, whatever th
 
 def current(c: Collection) -> str:
     """The rows as they are now."""
-    return c.view.table
+    return rows_of(c, c.view.table)
 
 
 def quoted(alias: str, name: str) -> str:

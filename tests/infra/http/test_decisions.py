@@ -23,6 +23,7 @@ TREE = {
 }
 BEGAN = "2020-01-01T00:00:00Z"
 LIVE = [key for key in TREE if key != "old"]
+ABOUT = ("purpose", "channel", "status")
 GRANTS = {"give", "renew", "request"}
 PLAIN = {"withdraw", "refuse", "defer", "revoke", "invalidate", "suppress", "unsuppress", "expire", "opt_out_of_sale"}
 
@@ -93,6 +94,18 @@ async def asked(house: House, contact: str, question: list[str]) -> dict[str, An
     return answer
 
 
+async def listed(house: House, decision: dict[str, Any], moment: dict[str, str]) -> list[str]:
+    """The status in the list, at the same moment, of the consent that decided."""
+    if decision["chain"] is None:
+        return []
+    asked = " AND ".join(
+        f'{name} = "{value}"' for name, value in (("contact", decision["chain"]), *((n, decision[n]) for n in ABOUT))
+    )
+    found = await house.client.get("/v1/consents", params={"filter": asked, **moment})
+    assert found.status_code == 200, found.text
+    return [row["status"] for row in found.json()["items"]]
+
+
 def test_the_table_has_a_hundred_and_fifty_rows() -> None:
     assert sum(len(s["ask"]) for s in STORIES) >= 150
 
@@ -104,6 +117,7 @@ def test_the_table_has_a_hundred_and_fifty_rows() -> None:
 @pytest.mark.invariant("CD4")
 @pytest.mark.invariant("CD5")
 @pytest.mark.invariant("CD6")
+@pytest.mark.invariant("CD8")
 async def test_a_story_ends_in_the_decisions_of_the_table(office: House, story: dict[str, Any]) -> None:
     contact, notice = await contact_and_notice(office)
     other, _ = await contact_and_notice(office)
@@ -118,6 +132,7 @@ async def test_a_story_ends_in_the_decisions_of_the_table(office: House, story: 
         batch = (await office.client.post("/v1/consent/decisions", json=many, params=at)).json()
         assert batch["items"][0]["reasons"] == expected, question
         assert len(got["because"]) == len(expected)
+        assert await listed(office, got, at) == ([got["status"]] if got["status"] != "unknown" else []), question
     for question in story["ask"]:
         if question[2] == "now":  # the record itself says the same as the views
             sent = await post(office, "/sendings", {"contacts": [contact], "purpose": question[0], "channel": question[1]})

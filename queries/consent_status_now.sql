@@ -1,8 +1,0 @@
-CASE WHEN t.status IN ('given', 'renewed') AND t.expires_at <= %(now)s
-     THEN CASE WHEN t.request_expires_at > %(now)s THEN 'requested' ELSE 'expired' END
-     WHEN t.status IN ('requested', 'deferred') AND NOT coalesce(t.request_expires_at > %(now)s, false) THEN 'expired'
-     ELSE t.status END AS status,
-EXISTS (SELECT FROM views.suppressions s
-         WHERE s.firm_id = %(firm)s AND s.contact = t.contact AND s.active AND s.since <= %(now)s
-           AND (s.channel IS NULL OR s.channel = t.channel)
-           AND (s.contact_point_ref IS NULL OR s.contact_point_ref = t.contact_point_ref)) AS suppressed
