@@ -23,6 +23,7 @@ from infra.settings import PREFIX, Settings, is_secret
 from projections.kernel import VIEWS
 from queries.kernel import COLLECTIONS, QUERIES
 from queries.listing.fields import is_hidden
+from queries.listing.relations import relations_of
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "reference"
 COMMON = ("id", "firm_id", "version", "created_at", "updated_at", "position")
@@ -240,6 +241,9 @@ def views() -> str:
         fields = [f for f in dataclasses.fields(v.row) if not is_hidden(hints[f.name])]
         rows = [(f"`{f.name}`", _type_name(hints[f.name]), "personal" if personal_mark(hints[f.name]) else "") for f in fields]
         lines += _table(("column", "type", ""), rows)
+        if c is not None and (ways := relations_of(c)):
+            lead = ", ".join(f"`{r.name}` to {r.collection}" for r in ways.values())
+            lines += [f"In filters names lead on to other lists: {lead}.", ""]
     lines += ["## Other reads", ""]
     queries = [
         (f"`{q.name}`", f"`{q.method} /v1{q.path}`", f"`{q.permission}`", q.description)

@@ -30,6 +30,9 @@ relation("contacts", Relation("survivor", "contacts", "merged_into"))
 relation("contacts", Relation("relations", "relations", "id", "source", many=True))
 relation("contacts", Relation("relations_to", "relations", "id", "target", many=True))
 relation("contacts", Relation("notes", "notes", "id", "about", many=True))
+relation("contacts", Relation("tasks", "tasks", "id", "contact", many=True))
+relation("contacts", Relation("projects", "projects", "id", "contact", many=True))
+relation("contacts", Relation("document_links", "document_links", "id", "target", many=True))
 
 
 class FindDuplicates(Query):

@@ -3,6 +3,7 @@
 from domain.members import MEMBER, PERMISSIONS
 from projections.members import MEMBERS
 from queries.kernel import Collection, Query, Reader, collection, query
+from queries.listing.relations import Relation, relation
 
 MEMBER_COLLECTION = collection(
     Collection(
@@ -14,6 +15,8 @@ MEMBER_COLLECTION = collection(
         search=("name", "email"),
     )
 )
+relation("members", Relation("deals", "deals", "id", "owner_id", many=True))
+relation("members", Relation("tasks", "tasks", "id", "assignee", many=True))
 
 
 class ReadRoles(Query):

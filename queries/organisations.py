@@ -32,6 +32,9 @@ relation("organisations", Relation("survivor", "organisations", "merged_into"))
 relation("organisations", Relation("relations", "relations", "id", "source", many=True))
 relation("organisations", Relation("relations_to", "relations", "id", "target", many=True))
 relation("organisations", Relation("notes", "notes", "id", "about", many=True))
+relation("organisations", Relation("tasks", "tasks", "id", "organisation", many=True))
+relation("organisations", Relation("projects", "projects", "id", "organisation", many=True))
+relation("organisations", Relation("document_links", "document_links", "id", "target", many=True))
 
 
 class ReadTree(Query):

@@ -171,7 +171,7 @@ class Resolver:
             fields, relations = fields_of(c.view.row), relations_of(c)
             name, last = names[at], at == len(names) - 1
             f, r = fields.get(name), relations.get(name)
-            into_field = f is not None and (last or r is None or f.kind in {Kind.many, Kind.record, Kind.keyed, Kind.loose})
+            into_field = f is not None and (last or r is None or _has_parts(f))
             if f is not None and into_field:
                 return Found(tuple(through), self.descend(f, names[at:], position), printable(".".join(names)))
             if r is None:
@@ -367,6 +367,13 @@ class Resolver:
                 position=w.position,
             )
         return Some(tuple(parts))
+
+
+def _has_parts(f: Field) -> bool:
+    """Whether names may lead on into the value itself. Into a list of ids they do not: there they go on to the records."""
+    while f.kind is Kind.many and f.each is not None:
+        f = f.each
+    return f.kind in {Kind.record, Kind.keyed, Kind.loose}
 
 
 def _word_in(path: Path, text: str) -> list[Condition]:

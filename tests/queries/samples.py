@@ -84,6 +84,7 @@ class Sample:
 _WAYS = (
     Relation("shelf", "test_shelves", "shelf"),
     Relation("watchers", "test_shelves", "owners", many=True),
+    Relation("owners", "test_shelves", "owners", many=True),
     Relation("places", "test_shelves", "parts.id", many=True),
 )
 _BACK = (

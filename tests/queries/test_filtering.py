@@ -1,11 +1,14 @@
 import re
 import string
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from domain.members import ALL_PERMISSIONS
+from infra import registry
 from queries.filtering import (
     ANYTHING,
     MAX_BYTES,
@@ -26,6 +29,8 @@ from queries.filtering import (
     parse,
     show,
 )
+from queries.kernel import COLLECTIONS, Collection
+from queries.listing.resolve import Resolver
 from queries.unusable import Unusable
 
 
@@ -255,6 +260,22 @@ def test_every_example_of_the_manual_can_be_read() -> None:
     assert len(examples) > 20
     for written in examples:
         assert parse(written) is not None
+
+
+def test_every_example_of_the_manual_fits_a_list_that_there_is() -> None:
+    registry.load()
+    examples = [line for block in re.findall(r"```filter\n(.*?)```", MANUAL, re.DOTALL) for line in block.splitlines()]
+    real = [c for c in COLLECTIONS.values() if not c.name.startswith("test_")]
+    for written in examples:
+        assert any(fits(written, c) for c in real), written
+
+
+def fits(written: str, c: Collection) -> bool:
+    try:
+        Resolver(c, ALL_PERMISSIONS, datetime(2026, 3, 1, tzinfo=UTC)).resolve(parse(written))
+    except Unusable:
+        return False
+    return True
 
 
 def test_the_manual_names_the_limits_that_hold() -> None:

@@ -76,3 +76,25 @@ async def test_pages_repeat_nothing_and_lose_nothing_while_others_write(house: H
         await house.settle()
     assert [id for id in seen if id in made] == made
     assert len(seen) == len(set(seen))
+
+
+async def test_filters_lead_from_people_to_their_work_and_from_documents_to_the_people_they_are_about(house: House) -> None:
+    ann = (await post(house, "/contacts", {"given": "Ann", "family": "Reached"}))["id"]
+    await post(house, "/contacts", {"given": "Bob", "family": "Reached"})
+    task = (await post(house, "/tasks", {"title": "Ring Ann", "contact": ann}))["id"]
+    project = (await post(house, "/projects", {"name": "Her move", "contact": ann}))["id"]
+    content = (await house.client.post("/v1/uploads", content=b"about Ann")).json()["sha256"]
+    link = {"kind": "contact", "target": ann}
+    paper = (await post(house, "/documents", {"version": {"sha256": content, "file_name": "a.txt"}, "links": [link]}))["id"]
+    await house.settle()
+
+    async def found(path: str, filter: str) -> list[str]:
+        return [i["id"] for i in (await listed(house, path, filter=filter))["items"]]
+
+    assert await found("contacts", 'family = Reached AND tasks.title = "Ring Ann"') == [ann]
+    assert await found("contacts", 'family = Reached AND projects.name : "move"') == [ann]
+    assert await found("contacts", "family = Reached AND document_links.document.file_name = a.txt") == [ann]
+    assert await found("documents", 'contacts.name = "Ann Reached"') == [paper]
+    assert await found("documents", f"contacts : {ann}") == [paper]
+    assert await found("tasks", 'contact.name = "Ann Reached"') == [task]
+    assert await found("projects", 'contact.name = "Ann Reached"') == [project]

@@ -109,6 +109,8 @@ from tests.queries.samples import OTHER_FIRM, SHELVES
         ("shelf:*", [1, 2]),
         ("watchers.name = Lost", [2]),
         ("watchers:*", [1, 2]),
+        ("owners.name = Lost", [2]),
+        ("owners:*", [1, 2]),
         ("places.name = Lost", [1]),
         ("places:*", [1]),
         ("shelf.samples.title : sure", [2]),
