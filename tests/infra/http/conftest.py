@@ -37,7 +37,7 @@ class Served:
 
 
 async def read_answer(reader: asyncio.StreamReader, *, bodiless: bool = False) -> tuple[int, dict[str, str], bytes]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         head = await reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").strip().split("\r\n")
         headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines)}
