@@ -5,7 +5,8 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Self
 from uuid import uuid4
 
 import httpx
@@ -27,8 +28,8 @@ from tests.infra.http.conftest import Served, read_answer
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def strict(settings: Settings, database: Database) -> AsyncIterator[House]:
-    """A house that allows ten requests at once and one in ten seconds after that, and 300 a day."""
-    tight = settings.model_copy(update={"rate_per_second": 0.1, "rate_burst": 10, "requests_per_day": 300})
+    """A house that allows ten requests at once and one in a thousand seconds after that, and 300 a day."""
+    tight = settings.model_copy(update={"rate_per_second": 0.001, "rate_burst": 10, "requests_per_day": 300})
     async with a_house(tight, database) as opened:
         yield opened
 
@@ -49,12 +50,24 @@ async def test_who_asks_too_often_is_told_how_long_to_wait_and_another_key_is_se
     answers = [await strict.client.get("/v1/me") for _ in range(12)]
     assert [a.status_code for a in answers] == [200] * 10 + [429] * 2
     assert kind(answers[-1]) == (429, "too-many-requests")
-    assert 1 <= int(answers[-1].headers["retry-after"]) <= 10
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 1_000
     assert (await other.client.get("/v1/me")).status_code == 200
 
 
-async def test_a_firm_has_a_quota_a_day_that_outlives_the_process(strict: House, settings: Settings, database: Database) -> None:
+async def test_a_firm_has_a_quota_a_day_that_outlives_the_process(
+    strict: House, settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     firm = await strict.another_firm()
+    midnight = datetime.combine(datetime.now(UTC).date() + timedelta(days=1), datetime.min.time(), UTC)
+
+    class OneDay(datetime):
+        """A clock that does not come to midnight while this runs."""
+
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Self:
+            return cls.fromtimestamp(min(time.time(), midnight.timestamp() - 1), tz)
+
+    monkeypatch.setattr(service, "datetime", OneDay)
     generous = settings.model_copy(update={"requests_per_day": 15})
     async with a_house(generous, database) as first:
         client = House(first.chancery, first._app, str(firm.firm), firm.key).client
@@ -62,11 +75,12 @@ async def test_a_firm_has_a_quota_a_day_that_outlives_the_process(strict: House,
             assert (await client.get("/v1/me")).status_code == 200
     async with a_house(generous, database) as second:
         client = House(second.chancery, second._app, str(firm.firm), firm.key).client
+        began = datetime.now(UTC)
         answers = [await client.get("/v1/me") for _ in range(8)]
         assert [a.status_code for a in answers] == [200] * 6 + [429] * 2
         assert kind(answers[-1]) == (429, "quota-used-up")
-        until_midnight = 86_400 - (datetime.now(UTC).hour * 3600 + datetime.now(UTC).minute * 60)
-        assert abs(int(answers[-1].headers["retry-after"]) - until_midnight) < 120
+        left = max((midnight - datetime.now(UTC)).total_seconds(), 0)
+        assert left <= int(answers[-1].headers["retry-after"]) <= (midnight - began).total_seconds() + 1
         assert (await second.client.get("/v1/me")).status_code == 200
 
 
@@ -94,16 +108,16 @@ async def test_a_server_at_its_limit_says_so_at_once(house: House, monkeypatch: 
 
 
 async def test_a_read_that_takes_too_long_is_ended_and_told_to_ask_for_less(settings: Settings, database: Database) -> None:
-    hasty = settings.model_copy(update={"statement_timeout_ms": 300})
+    hasty = settings.model_copy(update={"statement_timeout_ms": 3_000})
     async with a_house(hasty, database) as house:
+        async with house.chancery.readers.reading(house.firm) as r:
+            assert await r.one("SELECT current_setting('statement_timeout') AS most") == {"most": "3s"}
         with psycopg.connect(database.admin_conninfo()) as c:
             c.execute("LOCK TABLE views.relations IN ACCESS EXCLUSIVE MODE")  # as long as a slow filter would take
-            started = time.monotonic()
             refused = await house.client.get("/v1/relations", params={"filter": "kind = works_at"})
             assert kind(refused) == (503, "too-expensive")
             assert "Narrow the filter" in refused.json()["detail"]
             assert int(refused.headers["retry-after"]) >= 1
-            assert time.monotonic() - started < 5
             assert (await house.client.get("/v1/contacts")).status_code == 200
         assert (await house.client.get("/v1/relations", params={"filter": "kind = works_at"})).status_code == 200
 
@@ -194,7 +208,7 @@ async def test_a_caller_who_reads_nothing_is_let_go(served: Served, monkeypatch:
     writer.write(
         f"GET /v1/documents/{made.json()['id']}/versions/1/content HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.house.key}\r\n\r\n".encode()
     )
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while door.crowd.in_flight == 0:
             await asyncio.sleep(0.01)
         while door.crowd.in_flight:
@@ -245,7 +259,7 @@ async def test_of_requests_that_come_in_one_turn_no_more_are_begun_than_there_is
     opened = [await asyncio.open_connection("127.0.0.1", served.port) for _ in range(12)]
     for _, writer in opened:
         writer.write(f"GET /v1/me HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {served.house.key}\r\n\r\n".encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while len(turned_away) < 9:
             await asyncio.sleep(0)
     assert crowd.in_flight == 3
