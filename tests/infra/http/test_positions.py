@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 
 from domain.members import ALL_PERMISSIONS
+from infra.feed import Feed
 from infra.http.reads import views_read
 from queries.kernel import COLLECTIONS
 from tests.house import House
@@ -15,6 +16,16 @@ async def made(house: House, path: str, **body: Any) -> dict[str, Any]:
     done = await house.client.post(f"/v1/{path}", json=body)
     assert done.status_code in {200, 201}, done.text
     return {**done.json(), "at": done.headers["chancery-position"]}
+
+
+def no_news(feed: Feed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if nobody looked for the views, or heard of them, any more."""
+
+    async def look(_c: object) -> None:
+        return None
+
+    monkeypatch.setattr(feed, "_look", look)
+    monkeypatch.setattr(feed, "_told", lambda _payload: None)
 
 
 async def test_every_answer_to_a_read_says_how_far_it_reaches_and_reads_from_there_on_see_it(house: House) -> None:
@@ -37,10 +48,7 @@ async def test_a_filter_across_relations_waits_for_every_view_it_reads(house: Ho
     def lagging(view: str) -> dict[str, int]:
         return {v: (p - 1 if v == view else p) for v, p in feed.positions.items()}
 
-    async def look(_c: object) -> None:
-        return None
-
-    monkeypatch.setattr(feed, "_look", look)  # as if news of the views came no more
+    no_news(feed, monkeypatch)
     monkeypatch.setattr(feed, "positions", lagging("stages"))
     monkeypatch.setattr(feed, "stopped", {"stages": feed.positions["stages"] + 1})
     at = {"Chancery-Position": pipeline["at"]}
@@ -69,10 +77,7 @@ async def test_a_figure_waits_for_every_view_its_filter_reaches(
     path = f"/v1/{path.format(pipeline=pipeline['id'])}"
     assert (await house.client.get(path, params=asked, headers=at)).status_code == 200
 
-    async def look(_c: object) -> None:
-        return None
-
-    monkeypatch.setattr(feed, "_look", look)  # as if news of the views came no more
+    no_news(feed, monkeypatch)
     monkeypatch.setattr(feed, "positions", {v: (p - 1 if v == view else p) for v, p in feed.positions.items()})
     monkeypatch.setattr(feed, "stopped", {view: feed.positions[view] + 1})
     behind = await house.client.get(path, params=asked, headers=at)
@@ -92,11 +97,8 @@ async def test_a_read_waits_no_longer_than_it_must_when_the_projector_is_stopped
     async def briefly(views: Any, position: int, timeout: float = 0.2) -> None:  # noqa: ASYNC109 - stands in for one that has it
         await wait(views, position, timeout)
 
-    async def look(_c: object) -> None:
-        return None
-
     monkeypatch.setattr(feed, "wait", briefly)
-    monkeypatch.setattr(feed, "_look", look)
+    no_news(feed, monkeypatch)
     monkeypatch.setattr(feed, "positions", dict.fromkeys(feed.positions, 1))
     for path in ("contacts", f"contacts/{contact['id']}", "firm"):
         behind = await house.client.get(f"/v1/{path}", headers={"Chancery-Position": contact["at"]})
