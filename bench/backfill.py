@@ -18,7 +18,7 @@ from infra.bus.standing import bounds, live_topic, read_all, reading
 from infra.engines.run import Engines
 from infra.followers import Follower, followers, parts
 from infra.graph.neo4j.client import Address, driver
-from infra.graph.neo4j.follower import postgres_digest
+from infra.graph.neo4j.digests import postgres_digest
 from infra.ids import uuid7
 from infra.imports import load_map
 from infra.imports.run import Importer

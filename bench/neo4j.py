@@ -26,8 +26,10 @@ from infra import turns
 from infra.engines.run import Engines, default_cache
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, Client, driver
+from infra.graph.neo4j.digests import postgres_digest
 from infra.graph.neo4j.engine import Neo4jGraph
-from infra.graph.neo4j.follower import BATCH, Filler, Neo4jFollower, postgres_digest, sealer
+from infra.graph.neo4j.filling import BATCH, Filler, sealer
+from infra.graph.neo4j.follower import Neo4jFollower
 from infra.graph.neo4j.statements import Statement
 from infra.http.reads import JSON_OPTIONS
 from infra.http.service import json_default

@@ -35,7 +35,7 @@ async def graph(settings: Settings, vault: Vault, *, serving: bool = True) -> Gr
     from infra.graph.neo4j.client import Address, Client
     from infra.graph.neo4j.cypher import Cypher
     from infra.graph.neo4j.engine import NAME, Neo4jGraph
-    from infra.graph.neo4j.follower import sealer
+    from infra.graph.neo4j.filling import sealer
 
     address = Address.of(settings)
     if address is None:

@@ -32,7 +32,7 @@ from infra.cli.firms import create_firm
 from infra.cli.projections import digest_of
 from infra.database import Database
 from infra.followers import followers, parts
-from infra.graph.neo4j.follower import postgres_digest
+from infra.graph.neo4j.digests import postgres_digest
 from infra.projector.rebuild import rebuild
 from infra.record.bulk import Bulk, command_task
 from infra.record.vault import Vault

@@ -18,7 +18,8 @@ from infra.engines import servers
 from infra.engines.run import Engines, any_free
 from infra.engines.servers import HOST, SERVERS, Site
 from infra.followers import parts
-from infra.graph.neo4j.follower import follower, postgres_digest
+from infra.graph.neo4j.digests import postgres_digest
+from infra.graph.neo4j.follower import follower
 from infra.settings import Settings
 from tests import engines as shared_engines
 from tests.engines import CACHE

@@ -15,7 +15,9 @@ from infra.graph.neo4j import migrations
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, check
 from infra.graph.neo4j.engine import CYPHER
-from infra.graph.neo4j.follower import Filler, Neo4jFollower, postgres_digest
+from infra.graph.neo4j.digests import postgres_digest
+from infra.graph.neo4j.filling import Filler
+from infra.graph.neo4j.follower import Neo4jFollower
 from infra.graph.neo4j.migrations import MIGRATIONS, MigrationChanged, migrate
 from infra.graph.neo4j.rows import Sealer
 from infra.graph.neo4j.statements import Statement

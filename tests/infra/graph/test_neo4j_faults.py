@@ -20,7 +20,8 @@ from infra.engines import servers
 from infra.engines.run import Engines
 from infra.engines.servers import SERVERS, Site
 from infra.graph.neo4j import store as st
-from infra.graph.neo4j.follower import Filler, postgres_digest
+from infra.graph.neo4j.digests import postgres_digest
+from infra.graph.neo4j.filling import Filler
 from infra.record import wire
 from tests.engines import CACHE
 from tests.infra.graph.places import Place

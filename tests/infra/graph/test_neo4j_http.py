@@ -26,7 +26,8 @@ from infra.engines.run import Engines
 from infra.graph.neo4j import store
 from infra.graph.neo4j.client import driver
 from infra.graph.neo4j.cypher import _Worker
-from infra.graph.neo4j.follower import Neo4jFollower, postgres_digest
+from infra.graph.neo4j.digests import postgres_digest
+from infra.graph.neo4j.follower import Neo4jFollower
 from infra.reading import NOW
 from infra.settings import Settings
 from queries.graph.cypher import FUNCTIONS, OPERATORS, checked
