@@ -20,7 +20,7 @@ from queries.kernel import COLLECTIONS, Query, Reader, query
 from queries.listing import SEES_PERSONAL
 from queries.listing.values import WrongValue
 from queries.search.box import MAX_CLAUSES, read_box, words_in
-from queries.search.conditions import COLLECTION, asks_for, kinds_in, resolve
+from queries.search.conditions import COLLECTION, asks_for, can_be_tested, kinds_in, only_kinds, resolve
 from queries.search.pages import binding, seal, unseal
 from queries.search.port import (
     Clause,
@@ -34,7 +34,6 @@ from queries.search.port import (
     SearchEngine,
     Sought,
     Suggested,
-    Test,
 )
 from queries.unusable import Unusable, shown
 
@@ -72,18 +71,17 @@ def sought_in(text: str, filter: str, r: Reader) -> Sought:
         raise SearchTooLong(
             f"At character {bad} stands NUL or half of a pair, which can't occur in text. Leave it out.", position=bad
         )
-    box = read_box(text)
+    box = read_box(text, lambda node: can_be_tested(node, r.now))
     if len(box.clauses) + len(box.without) > MAX_CLAUSES:
         raise SearchTooLong(f"It has more than {MAX_CLAUSES} words. Leave out those that say least.", limit=MAX_CLAUSES)
     nodes = [n for n in (box.filter, parse(filter)) if n is not None]
     condition = resolve(both(nodes), r.now) if nodes else None
     if not box.clauses and condition is None:
         raise NothingToSearch
-    only_kinds = isinstance(condition, Test) and condition.fact == "kind" and condition.op == "="
     return Sought(
         clauses=box.clauses,
         without=box.without,
-        condition=None if only_kinds else condition,
+        condition=None if only_kinds(condition) else condition,
         kinds=kinds_in(condition, may_read(r.permissions)),
         archived=asks_for(condition, "archived"),
         personal=SEES_PERSONAL in r.permissions,
@@ -227,22 +225,36 @@ async def suggest(q: Suggest, r: Reader) -> object:
         if q.kind.removesuffix("s") not in KINDS and q.kind not in KINDS:
             raise WrongValue(f"{shown(q.kind)} is no kind. Known are {', '.join(KINDS)}.")
         kinds = tuple(k for k in kinds if k in {q.kind, q.kind.removesuffix("s")})
-    bad = unstorable(q.q)
-    key = "" if bad else analysis.key(q.q)
+    if unstorable(q.q) is not None:
+        return {"items": []}
+    box = read_box(q.q, lambda node: can_be_tested(node, r.now))
+    condition = resolve(box.filter, r.now) if box.filter is not None else None
+    kinds = kinds_in(condition, kinds)
+    narrowed = not only_kinds(condition) or bool(box.without)  # by more than titles and kinds say
+    key = analysis.key(box.rest)
     if not key or not kinds:
         return {"items": []}
     personal = SEES_PERSONAL in r.permissions
-    found = list(await engine.suggest(key, kinds, personal=personal, limit=q.limit))
-    if len(found) < q.limit and " " in key if found else len(key) >= 4:
-        box = read_box(q.q)
-        if box.clauses and len(box.clauses) <= MAX_CLAUSES:
-            sought = Sought(clauses=box.clauses, kinds=kinds, personal=personal, key=key, most=50, near=not found)
-            results = await engine.search(sought)
-            known = {(s.kind, s.id) for s in found}
-            more = [f for f in results.found if (f.kind, f.id) not in known][: q.limit - len(found)]
-            shown_too = await engine.show(more, personal=personal)
-            found += [Suggested(kind=e.kind, id=e.id, title=e.title) for e in shown_too if e is not None and e.title]
-    mark = analysis.Sought(beginnings=tuple(f for c in words_in(q.q, open_end=True) for f in c.forms))
+    found = [] if narrowed else list(await engine.suggest(key, kinds, personal=personal, limit=q.limit))
+    more_is_worth_it = narrowed or (len(found) < q.limit and " " in key if found else len(key) >= 4)
+    if more_is_worth_it and box.clauses and len(box.clauses) + len(box.without) <= MAX_CLAUSES:
+        sought = Sought(
+            clauses=box.clauses,
+            without=box.without,
+            condition=condition if narrowed else None,
+            kinds=kinds,
+            archived=asks_for(condition, "archived"),
+            personal=personal,
+            key=key,
+            most=50,
+            near=not found,
+        )
+        results = await engine.search(sought)
+        known = {(s.kind, s.id) for s in found}
+        more = [f for f in results.found if (f.kind, f.id) not in known][: q.limit - len(found)]
+        shown_too = await engine.show(more, personal=personal)
+        found += [Suggested(kind=e.kind, id=e.id, title=e.title) for e in shown_too if e is not None and e.title]
+    mark = analysis.Sought(beginnings=tuple(f for c in words_in(box.rest, open_end=True) for f in c.forms))
     return {
         "items": [
             {

@@ -1,7 +1,7 @@
 """What a person types into the box, read."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from projections.search.kinds import FACTS
@@ -37,19 +37,25 @@ def _plain(text: str, *, last: bool) -> Iterator[Clause]:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """What was typed: what to look for, what not, and comparisons as the filter language has them."""
+    """What was typed: what to look for, what not, and comparisons as the filter language has them; `rest` is the text without these."""
 
     clauses: tuple[Clause, ...]
     without: tuple[Clause, ...]
     filter: Node | None
+    rest: str = ""
 
 
-def read_box(text: str) -> Box:
-    """Read what a person typed: words, "phrases", -exclusions, name:value where name is a fact. Never fails for how it is written."""
+def read_box(text: str, fits: Callable[[Node], bool] = lambda _: True) -> Box:
+    """Read what a person typed: words, "phrases", -exclusions, name:value where name is a fact and has such values (`fits`).
+
+    Never fails for how it is written: what is no comparison is words.
+    """
     wanted: list[Clause] = []
     without: list[Clause] = []
     filters: list[Node] = []
     run: list[str] = []
+    rest = ""
+    at = 0
 
     def flush(*, last: bool) -> None:
         if run:
@@ -61,11 +67,11 @@ def read_box(text: str) -> Box:
         name, quoted, plain = match["name"], match["quoted"], match["plain"]
         value = quoted if quoted is not None else plain
         last = match.end() == len(text)
-        if name is not None and name.lower() in FACTS and value.strip():
-            node: Node = Restriction(
-                (name.lower(),), ":", Value(value.strip("*"), quoted=True), match.start() + 1, match.start() + 1
-            )
+        node = _comparison(match, value)
+        if node is not None and fits(node):
             filters.append(Not(node) if match["minus"] else node)
+            rest += text[at : match.start()]
+            at = match.end()
         elif quoted is not None:
             phrase = Phrase(words_in(f"{name or ''} {quoted}", open_end=False))
             if phrase.words:
@@ -78,4 +84,12 @@ def read_box(text: str) -> Box:
             if last:
                 flush(last=True)
     flush(last=False)
-    return Box(tuple(wanted), tuple(without), both(filters) if filters else None)
+    return Box(tuple(wanted), tuple(without), both(filters) if filters else None, rest + text[at:])
+
+
+def _comparison(match: re.Match[str], value: str) -> Node | None:
+    name = (match["name"] or "").lower()
+    if name not in FACTS or not value.strip():
+        return None
+    at = match.start() + 1
+    return Restriction((name,), ":", Value(value.strip("*"), quoted=True), at, at)

@@ -11,7 +11,7 @@ from queries.listing.fields import Field as ListField
 from queries.listing.fields import Kind as Type
 from queries.listing.values import WrongComparison, WrongValue, literal, near, suggestion, unknown_field
 from queries.search.port import AllOf, AnyOf, Condition, NotSo, Op, Test
-from queries.unusable import printable
+from queries.unusable import Unusable, printable
 
 COLLECTION = {kind: f"{kind}s" for kind in KINDS}
 _TYPES: Mapping[FactType, Type] = {
@@ -45,6 +45,15 @@ def resolve(node: Node, now: datetime) -> Condition:
             assert_never(node)
 
 
+def can_be_tested(node: Node, now: datetime) -> bool:
+    """Whether a comparison says something of a fact: it has values of that type."""
+    try:
+        resolve(node, now)
+    except Unusable:
+        return False
+    return True
+
+
 def _test(node: Restriction, now: datetime) -> Condition:
     name = ".".join(node.path)
     name = name.removesuffix(".id") if name.removesuffix(".id") in FACTS else name
@@ -66,7 +75,7 @@ def _compared(name: str, type: FactType, comparator: str, value: Value, at: int,
         kind = known.get(value.text.lower())
         if kind is None or comparator not in {":", "="}:
             raise WrongValue(
-                f"At character {at}: kind is one of {', '.join(KINDS)}. {suggestion(near(value.text, list(KINDS)), list(KINDS))}",
+                f"At character {at}: kind takes one of {', '.join(KINDS)}. {suggestion(near(value.text, list(KINDS)), [])}".rstrip(),
                 position=at,
                 near=list(near(value.text, list(KINDS))),
             )
@@ -134,6 +143,11 @@ def asks_for(condition: Condition | None, fact: str) -> bool:
             return any(asks_for(p, fact) for p in condition.parts)
         case _:
             assert_never(condition)
+
+
+def only_kinds(condition: Condition | None) -> bool:
+    """Whether nothing is asked but of which kind a thing is."""
+    return condition is None or (isinstance(condition, Test) and condition.fact == "kind" and condition.op == "=")
 
 
 def kinds_in(condition: Condition | None, kinds: tuple[str, ...]) -> tuple[str, ...]:

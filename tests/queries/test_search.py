@@ -176,7 +176,26 @@ async def test_what_can_not_be_searched_for_is_refused_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    "typed", ["(", '"', '"open', "a:b:c", "-", "--", "kind:", "'''", "\\", "a & b | !c <-> d:*", "* **", "∀x🙂", "%s %(firm)s"]
+    "typed",
+    [
+        "(",
+        '"',
+        '"open',
+        "a:b:c",
+        "-",
+        "--",
+        "kind:",
+        "kind:con",
+        "amount:much",
+        "owner:me",
+        "-due_at:soon",
+        "'''",
+        "\\",
+        "a & b | !c <-> d:*",
+        "* **",
+        "∀x🙂",
+        "%s %(firm)s",
+    ],
 )
 @pytest.mark.invariant("SR8")
 async def test_nothing_typed_into_the_box_is_refused_for_how_it_is_written(search: Searcher, typed: str) -> None:
@@ -284,6 +303,10 @@ async def test_suggestions_follow_the_fingers(search: Searcher) -> None:
     assert await search.suggest("succession", kind="task") == []
     assert len(await search.suggest("zw", limit=5)) == 5
     assert ("contact", "Иван Петров") in await search.suggest("petr")
+    assert {kind for kind, _ in await search.suggest("kind:deal m")} == {"deal"}
+    assert ("deal", "Succession planning Müller") in await search.suggest("mue kind:deal")
+    assert await search.suggest("kind:task succession") == []
+    assert await search.suggest("-city:Berlin -status:active ann") == []
     assert await search.suggest("archivar") == []
     assert await search.suggest("") == []
 
