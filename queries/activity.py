@@ -8,7 +8,7 @@ from uuid import UUID
 from pydantic import Field
 
 from domain.kernel import Invalid
-from queries.figures import MOST_FILTER, Answer, Time, TimeZone, matching, month, sql, zone
+from queries.figures import MOST_FILTER, Answer, PeriodEndsBeforeItBegins, Time, TimeZone, matching, month, sql, zone
 from queries.kernel import COLLECTIONS, Query, Reader, query
 from queries.timeline import Names, names_of, streams_for
 
@@ -24,10 +24,6 @@ OTHERS = "others"
 
 class TooManyBuckets(Invalid):
     """The period holds too many buckets. Ask for a shorter period or for a longer bucket."""
-
-
-class PeriodEndsBeforeItBegins(Invalid):
-    """The period ends before it begins. Give an `until` that is after `since`."""
 
 
 class UnknownStreamKind(Invalid):

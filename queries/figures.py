@@ -106,13 +106,20 @@ def matching(statement: str, r: Reader, filter: str, collection: str = "deals", 
     return statement.replace("{matching}", condition), dict(compiler.params)
 
 
+class PeriodEndsBeforeItBegins(Invalid):
+    """The period ends before it begins. Give an end that is after its beginning."""
+
+
 class Period(Query):
     since: Since = None
     until: Until = None
 
     def bounds(self) -> tuple[datetime, datetime]:
         """From when (in it) until when (not in it). What happens at the very moment asked is in it."""
-        return self.since or BEGINNING, self.until or END
+        since, until = self.since or BEGINNING, self.until or END
+        if until <= since:
+            raise PeriodEndsBeforeItBegins
+        return since, until
 
     def told(self, r: Reader) -> Answer:
         return {"since": self.since, "until": self.until or r.now}

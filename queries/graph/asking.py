@@ -14,6 +14,7 @@ from pydantic import AwareDatetime, Field
 from domain.kernel import Invalid, NotFound
 from domain.relations import MEANINGS
 from projections.graph_edges import ACTS, SEALED_KIND
+from queries.figures import PeriodEndsBeforeItBegins
 from queries.graph.forms import Format, Plain, node_said
 from queries.graph.port import PERMISSION_OF, Edge, Graph, Node, NodeKind, Scope
 from queries.kernel import Query, Reader
@@ -99,6 +100,8 @@ def readable(permissions: Collection[str]) -> tuple[str, ...]:
 
 def scope_of(q: Asked, r: Reader, *, edge_kinds: Sequence[str] | None = None, ended: bool | None = None) -> Scope:
     """What the reader may see of what is asked for."""
+    if q.after is not None and q.before is not None and q.before < q.after:
+        raise PeriodEndsBeforeItBegins(after=q.after.isoformat(), before=q.before.isoformat())
     allowed = readable(r.permissions)
     asked = _listed(q.node_kinds, PERMISSION_OF, "node_kinds")
     edges = _listed(q.edge_kinds, EDGE_KINDS, "edge_kinds")

@@ -186,6 +186,9 @@ async def test_a_funnel_says_where_deals_went_from_each_stage(house: House, scen
     earlier = await get(house, f"pipelines/{scene.pipeline}/funnel", as_of=ago(16))
     assert [earlier["stages"][0][k] for k in ("entered", "went_on", "resting")] == [2, 0, 2]
     await get(house, f"pipelines/{scene.pipeline}/funnel", 422, since="1066-10-14T00:00:00Z")
+    for figure in ("funnel", "durations"):  # nothing would be found, and nobody would see why
+        backwards = await get(house, f"pipelines/{scene.pipeline}/{figure}", 422, since=ago(1), until=ago(2))
+        assert backwards["type"].endswith("period-ends-before-it-begins")
 
 
 async def test_stays_have_a_beginning_an_end_and_a_doer(house: House, scene: Scene) -> None:

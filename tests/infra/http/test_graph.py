@@ -313,6 +313,7 @@ async def test_what_can_not_be_asked_is_refused_with_what_can(world: World) -> N
         (f"deal/{world.ids['Anna']}/neighbourhood", {}, 404, None),
         ("castle/1/neighbourhood", {}, 404, None),
         ("central", {"by": "beauty"}, 422, None),
+        ("central", {"after": "2026-02-01T00:00:00Z", "before": "2026-01-01T00:00:00Z"}, 422, "period-ends-before-it-begins"),
     ):
         refused = await client.get(f"/v1/graph/{path}", params=asked)
         assert refused.status_code == status, (path, asked, refused.text)
