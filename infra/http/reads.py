@@ -151,10 +151,15 @@ def moment_of(given: Mapping[str, Any], prefix: str = "") -> Moment:
         times[name] = time(text) if isinstance(text, str) else None
         if times[name] is None:
             or_position = ", or a position" if name == "known_at" else ""
+            plus = (
+                " In an address a + means a space: write it as %2B."
+                if isinstance(text, str) and time(text.replace(" ", "+"))
+                else ""
+            )
             raise HttpProblem(
                 400,
                 "parameter-malformed",
-                f"The parameter {asked} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.",
+                f"The parameter {asked} takes a time with its offset from UTC, such as 2026-03-31T23:59:59Z{or_position}.{plus}",
                 parameter=asked,
             )
     return Moment(times.get("as_of"), position if position is not None else times.get("known_at"))
