@@ -14,11 +14,13 @@ from domain.consent.words import Channel
 from domain.kernel import NotFound
 from infra.bootstrap import Chancery
 from infra.cli.console import DATA, JSON, contact_id, err, execute, fail, firm_id, known, misuse, out, print_json, run, write
-from infra.cli.log import brought_up, sequencer_of
+from infra.cli.log import brought_up, read_file, sequencer_of
 from infra.proofs import heads
 from infra.proofs.acting import sealing
 from infra.proofs.bundle import DISCLOSABLE, Wanted, bundle
 from infra.proofs.errors import NotProved
+from infra.proofs.follower import signing_keys
+from infra.proofs.going_on import going_on
 from infra.proofs.store import AsyncLogStore, NodeCache
 from infra.reading import Moment
 from queries.decisions import Decide, decision
@@ -90,7 +92,10 @@ def proof(
     ),
     disclose: str = typer.Option("none", help="none, all, or names of personal fields with commas between."),
     old: list[int] = typer.Option(
-        [], min=1, help="The size of a kept checkpoint that the log is shown to go on from; may be repeated."
+        [], min=1, help="The size of a checkpoint kept here (one an hour) that the log is shown to go on from; may be repeated."
+    ),
+    kept: Path | None = typer.Option(
+        None, metavar="FILE", help="A checkpoint that whoever verifies has kept: the log is shown to go on from it."
     ),
     data: Path | None = DATA,
 ) -> None:
@@ -99,6 +104,8 @@ def proof(
     names = None if disclose == "all" else () if disclose == "none" else tuple(disclose.split(","))
     if names is not None and not set(names) <= set(DISCLOSABLE):
         misuse(f"--disclose takes none, all, or some of these with commas between: {', '.join(DISCLOSABLE)}.")
+
+    note = read_file(kept) if kept is not None else None
 
     async def work(c: Chancery) -> bytes:
         of = known(c, firm_id(firm))
@@ -110,7 +117,10 @@ def proof(
         async with c.readers.reading(of, frozenset({"consent:read"})) as r:
             store = AsyncLogStore(r.connection, of, NodeCache())
             try:
-                return orjson.dumps(await bundle(store, c.vault, of, person, Wanted(disclose=names, older=old)))
+                proved = await bundle(store, c.vault, of, person, Wanted(disclose=names, older=old))
+                if note is not None:
+                    proved = await going_on(store, proved, note, [s.verifier for s in signing_keys(c.settings).signers(log.origin)])
+                return orjson.dumps(proved)
             except NotFound:
                 fail("There is no consent on record for this contact.")
 

@@ -212,7 +212,7 @@ def check(
     json: bool = JSON,
 ) -> None:
     """Hash every event anew and compare with the log, the log with what was signed. Exit 1 when something differs."""
-    shown_notes = [_bytes(path) for path in old or ()]
+    shown_notes = [read_file(path) for path in old or ()]
     if shown_notes and firm is None:
         misuse("An older checkpoint is of one firm's log: name it with --firm.")
 
@@ -256,7 +256,7 @@ def _told(progress: Progress, task: TaskID, done: int, _: int) -> None:
     progress.update(task, completed=done)
 
 
-def _bytes(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as e:

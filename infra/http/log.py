@@ -40,6 +40,10 @@ log = structlog.get_logger()
 
 READ, WRITE = "log:read", "log:write"
 FOR_EVER = "private, max-age=31536000, immutable"
+FORKED = (
+    "This log's key has signed this checkpoint, and the log does not have it. Keep the checkpoint: it proves that the log was"
+    " set back or forked. Tell whoever runs this installation at once."
+)
 NOT_KEPT = "private, no-cache"
 TEXT = "text/plain; charset=utf-8"
 MOST_NOTHING = 1_000
@@ -418,8 +422,7 @@ async def _stand_by(store: AsyncLogStore, entry: Log, checkpoint: Checkpoint, pr
         raise HttpProblem(
             409,
             "log-forked",
-            "This log's key has signed this checkpoint, and the log does not have it. Keep the checkpoint: it proves that the log was"
-            " set back or forked. Tell whoever runs this installation at once.",
+            FORKED,
             size=entry.size,
         )
 

@@ -10,12 +10,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+import structlog
 from starlette.requests import Request
 from starlette.responses import Response
 
 from domain.kernel import FirmId, NotFound
 from infra.http.commands import read_body
-from infra.http.log import NOT_KEPT, begun
+from infra.http.log import FORKED, NOT_KEPT, begun
 from infra.http.problems import HttpProblem
 from infra.http.reads import json_response, parameters
 from infra.http.routing import Endpoint
@@ -25,14 +26,18 @@ from infra.proofs.bundle import DISCLOSABLE, ChainTooLong, NotYetProvable, Wante
 from infra.proofs.certificates import certify
 from infra.proofs.encoding import b64, unb64
 from infra.proofs.errors import NotProved
+from infra.proofs.going_on import MOST_BYTES, AnotherLog, Forked, going_on
 from infra.proofs.notes import Verifier
 from infra.proofs.policy import Policy
 from infra.proofs.signing import SigningKeys
 from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
 from infra.proofs.tlogproof import TlogProof, claimed
 from infra.proofs.tree import leaf_hash
+from infra.record.codec import unb64url
 from verifier import chancery_verify
 from verifier.chancery_verify import Entry, Verified
+
+log = structlog.get_logger()
 
 PERSONAL = "personal:read"
 DOCUMENT_FORMAT = "chancery-document-proof/v1"
@@ -103,8 +108,9 @@ class Proofs:
         principal = await self._service.principal(request)
         principal.need("consent:read")
         principal.need("log:read")
-        asked = parameters(request, ("disclose", "old", "notices"))
+        asked = parameters(request, ("disclose", "old", "kept", "notices"))
         wanted = self._wanted(asked, principal)
+        kept = _kept(asked["kept"]) if "kept" in asked else None
         contact = _id(request.path_params["id"])
         if "log" in self._service.chancery.feed.positions:
             await self._service.wait_for(request, ("log",))
@@ -112,6 +118,13 @@ class Proofs:
             store = AsyncLogStore(r.connection, principal.firm, self._cache)
             try:
                 made = await bundle(store, self._service.chancery.vault, principal.firm, contact, wanted)
+                if kept is not None:
+                    made = await going_on(store, made, kept, self._keys(made["checkpoint"].partition("\n")[0]))
+            except AnotherLog as e:
+                raise HttpProblem(422, "another-log", f"The checkpoint you kept can't be used: {e}.") from e
+            except Forked as e:
+                log.error("log.forked", firm=str(principal.firm))
+                raise HttpProblem(409, "log-forked", FORKED) from e
             except NoLog as e:
                 raise begun() from e
             except NotYetProvable as e:
@@ -120,7 +133,10 @@ class Proofs:
                 raise HttpProblem(409, "chain-too-long", f"{e}. Ask whoever runs this installation for the whole log.") from e
             except Beyond as e:
                 raise HttpProblem(
-                    404, "checkpoint-not-kept", f"No checkpoint of {e.asked} entries is kept here; the log has {e.size}."
+                    404,
+                    "checkpoint-not-kept",
+                    f"No checkpoint of {e.asked} entries is kept here; the log has {e.size}. One an hour is kept. Send the checkpoint that you"
+                    " kept yourself as `kept`, base64url of its file.",
                 ) from e
         return contact, made, principal
 
@@ -360,6 +376,23 @@ class Proofs:
         if notices not in {"true", "false"}:
             raise HttpProblem(400, "parameter-malformed", "The parameter notices is true or false.", parameter="notices")
         return Wanted(disclose=disclose, older=[int(n) for n in older], notices=notices == "true")
+
+
+def _kept(sent: str) -> bytes:
+    """The checkpoint that somebody kept, as it stands in an address."""
+    try:
+        raw = unb64url(sent) if len(sent) <= MOST_BYTES and re.fullmatch(r"[A-Za-z0-9_-]+=*", sent) else b""
+        raw.decode()
+    except ValueError:
+        raw = b""
+    if not raw:
+        raise HttpProblem(
+            400,
+            "parameter-malformed",
+            f"The parameter kept is a checkpoint in base64url, up to {MOST_BYTES} letters.",
+            parameter="kept",
+        )
+    return raw
 
 
 def parsed(raw: bytes) -> Any:

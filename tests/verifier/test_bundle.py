@@ -12,6 +12,7 @@ import time
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
@@ -19,7 +20,8 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from structlog.testing import capture_logs
 
-from infra.proofs.notes import Signer
+from infra.proofs.notes import Signer, sign
+from infra.proofs.signing import SigningKeys
 from tests.house import House, post
 from tests.infra.erasure.test_erasure import beneath, dump, found_in, spellings
 from verifier import chancery_verify
@@ -260,6 +262,39 @@ def test_another_key_and_no_key_prove_nothing(given: Given) -> None:
         verified(given.bundle, given.foreign_vkey)
     with pytest.raises(NotProved, match="holds none"):
         of_keys("# nothing\n")
+
+
+@pytest.mark.invariant("PB6")
+async def test_a_checkpoint_that_only_the_auditor_kept_is_one_that_the_bundle_goes_on_from(house: House, given: Given) -> None:
+    kept: dict[int, str] = {}
+    contact = await a_chain(house)
+    while len(kept) < 3:  # one an hour is kept by the firm; the auditor has those between
+        made = await post(house, "/pipelines", {"name": f"P {uuid4()}", "stages": [{"name": "One"}]})
+        await in_log(house, made["position"])
+        note = (await house.client.get("/v1/log/checkpoint")).text
+        kept[int(note.splitlines()[1])] = note
+    old = kept[sorted(kept)[1]]
+    asked = await house.client.get(f"/v1/contacts/{contact}/consent:proof", params={"old": str(sorted(kept)[1])})
+    assert (asked.status_code, "kept" in asked.json()["detail"]) == (404, True)
+    proved = await proof(house, contact, kept=base64.urlsafe_b64encode(old.encode()).decode().rstrip("="))
+    assert verified(proved, given.vkey, old=old).older == [sorted(kept)[1]]
+    newest = (await house.client.get("/v1/log/checkpoint")).text
+    again = await proof(house, contact, kept=base64.urlsafe_b64encode(newest.encode()).decode())
+    assert verified(again, given.vkey, old=again["checkpoint"]).older == []
+
+
+@pytest.mark.invariant("PB6")
+async def test_a_checkpoint_that_is_of_another_log_or_of_another_history_is_told_for_what_it_is(house: House, given: Given) -> None:
+    contact = await a_chain(house)
+    origin = given.bundle["summary"]["log"]
+    (signer, *_) = SigningKeys(house.chancery.vault.folder, house.chancery.settings.signing_key).signers(origin)
+    forked = str(sign(f"{origin}\n2\n{base64.b64encode(bytes(32)).decode()}\n", [signer]))
+    foreign = (await (await house.another_firm()).client.get("/v1/log/checkpoint")).text
+    for sent, status, kind in ((forked, 409, "log-forked"), (foreign, 422, "another-log"), ("rubbish", 422, "another-log")):
+        params = {"kept": base64.urlsafe_b64encode(sent.encode()).decode()}
+        got = await house.client.get(f"/v1/contacts/{contact}/consent:proof", params=params)
+        assert (got.status_code, got.json()["type"]) == (status, f"urn:chancery:problem:{kind}"), got.text
+    assert (await house.client.get(f"/v1/contacts/{contact}/consent:proof", params={"kept": "!"})).status_code == 400
 
 
 def test_a_log_that_was_rebuilt_and_signed_anew_is_found_with_an_older_checkpoint(given: Given) -> None:

@@ -8,6 +8,7 @@ _SHOWN = (
     ID,
     in_query("disclose", pattern="^[a-z][a-z0-9_,]{0,400}$"),
     in_query("old", pattern="^[1-9][0-9]{0,15}(,[1-9][0-9]{0,15}){0,19}$"),
+    in_query("kept", pattern="^[A-Za-z0-9_-]{1,4000}=*$"),
     in_query("notices", enum=["true", "false"]),
 )
 _NEEDS = ("consent:read", "log:read")
@@ -20,7 +21,8 @@ DESCRIBED: dict[str, Any] = {
             "The proof of a contact's consent, in one file",
             *_SHOWN,
             description="The whole chain with its proofs, as consent-chain-proof/v1. `disclose` is none, all, or names of personal fields;"
-            " `old` are sizes of kept checkpoints that the log is shown to go on from; `notices` whether the texts come along.",
+            " `old` are sizes of checkpoints kept here (one an hour) that the log is shown to go on from, `kept` is one that you kept yourself,"
+            " base64url of its file; `notices` whether the texts come along.",
             needs=_NEEDS,
             answers={"200": answer("The bundle.", JSON), **_FAILS},
         )

@@ -65,6 +65,14 @@ def test_a_persons_consent_is_decided_proved_verified_held_and_erased(database: 
     good = call("verify", bundle, "--vkey", key, "--complete")
     assert good.exit_code == 0, good.output
     assert "a@example.org" in good.stdout
+    monday = tmp_path / "monday"  # kept by whoever verifies, and by nobody here
+    monday.write_text(call("log", "checkpoint", "--firm", firm).stdout)
+    assert call("consent", "proof", *who, "-o", bundle).exit_code == 0, "its seal is an event"
+    assert call("verify", bundle, "--vkey", key, "--old", monday).exit_code == 1
+    assert call("consent", "proof", *who, "-o", bundle, "--kept", monday, "--disclose", "contact_point").exit_code == 0
+    since = call("verify", bundle, "--vkey", key, "--complete", "--old", monday)
+    assert since.exit_code == 0, since.output
+    assert call("consent", "proof", *who, "--kept", tmp_path / "tuesday").exit_code == 1
     bundle.write_text(bundle.read_text().replace("a@example.org", "b@example.org").replace('"seq"', '"seq" '))
     forged = json.loads(bundle.read_text())
     forged["entries"][0]["index"] += 1
