@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_LINK_MODE ?= copy
 
-.PHONY: setup run test check bench format lock sbom clean
+.PHONY: setup run test again check bench format lock sbom clean
 
 setup: $(VENV)/.ready
 
@@ -29,7 +29,14 @@ check: setup
 	@$(BIN)/python -m tests.secrets
 
 test: setup
-	@$(BIN)/pytest -n $${CHANCERY_TEST_PROCESSES:-2} --dist loadfile
+	@rm -f .pytest_cache/v/cache/lastfailed
+	@$(BIN)/pytest -n $${CHANCERY_TEST_PROCESSES:-2} --dist loadfile || { test $$? = 1 && $(MAKE) --no-print-directory again; }
+
+# One to three tests that failed beside all others are tried alone: what passes so has run out of patience, or it is unsteady, which is a defect.
+again:
+	@test "$$(grep -c '::' .pytest_cache/v/cache/lastfailed)" -le 3
+	@echo "Trying alone what failed, as printed above. What passes now is unsteady and to be mended:"
+	@$(BIN)/pytest -n 0 --verbose --last-failed --last-failed-no-failures none
 
 bench: setup
 	@$(BIN)/python -m bench
