@@ -1,7 +1,12 @@
 """What is wrong with a value, in the words of whoever sent or typed it, not in those of the library that found it."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from queries.listing.values import near, suggestion
 
 ID = "an id such as 0190a1b2-0000-7000-8000-000000000000"
 WHOLE = "a whole number"
@@ -42,6 +47,59 @@ SENTENCES = {
     "datetime_future": "It lies in the future",
     "datetime_past": "It lies in the past",
 }
+
+
+FEW = 6
+"""So many fields are named rather than guessed among."""
+
+
+class Unfit(Exception):
+    """What was sent does not have the form of this model."""
+
+    def __init__(self, model: type[BaseModel], why: ValidationError) -> None:
+        super().__init__()
+        self.model = model
+        self.why = why
+
+
+def told(model: type[BaseModel], error: Mapping[str, Any]) -> str:
+    """One error of a model, as `reason` has it, and what the model knows besides: names that are near, a value that would do."""
+    said = reason(error)
+    place: Sequence[object] = error["loc"]
+    if error["type"] == "extra_forbidden":
+        names = dict.fromkeys(name for at in _places(model, place[:-1]) for name in getattr(at, "model_fields", ()))
+        known = [name for name in names if name != "id"]  # an id stands in the address
+        alike = () if len(known) <= FEW else near(str(place[-1]), known)
+        return f"{said}. {suggestion(alike, known)}".removesuffix(".").rstrip()
+    examples = [text for at in _places(model, place) for text in _examples(at)]
+    if examples and error["type"] in {"string_type", "string_pattern_mismatch"}:
+        return f"{said}, such as {examples[0]}"
+    return said
+
+
+def _places(at: Any, names: Sequence[object]) -> Iterator[Any]:
+    """Models and fields where a place in what was sent leads; nothing where the names are not those of fields."""
+    if not names:
+        yield at
+        yield from _inside(at)
+        return
+    name, rest = names[0], names[1:]
+    for model in (at, *_inside(at)):
+        if isinstance(model, type) and issubclass(model, BaseModel) and name in model.model_fields:
+            yield from _places(model.model_fields[str(name)], rest)
+        elif isinstance(name, int) and get_args(model):
+            yield from _places(get_args(model)[0], rest)
+
+
+def _inside(at: Any) -> Iterator[Any]:
+    """What a field or a hint is made of: its alternatives, and hints behind their marks."""
+    for part in (at.annotation,) if isinstance(at, FieldInfo) else get_args(at):
+        yield part
+        yield from _inside(part)
+
+
+def _examples(at: Any) -> Sequence[Any]:
+    return (at.examples or ()) if isinstance(at, FieldInfo) else ()
 
 
 def reason(error: Mapping[str, Any]) -> str:

@@ -8,7 +8,7 @@ import orjson
 import psycopg
 import structlog
 from psycopg_pool import PoolTimeout, TooManyRequests
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
@@ -23,7 +23,7 @@ from infra.away import EngineAway
 from infra.blobs import StoreAway
 from infra.feed import Behind
 from infra.jsonlimits import BodyTooLarge, NotJson
-from infra.plainly import reason
+from infra.plainly import Unfit, reason, told
 from infra.record.appender import Busy, CommandIdReused, OutcomeUnknown, Unavailable
 from infra.record.execute import TooContended
 from queries.keys import KeyNotAccepted
@@ -112,11 +112,11 @@ def answer(
     )
 
 
-def _validation(e: ValidationError) -> Response:
+def _validation(e: ValidationError, model: type[BaseModel] | None = None) -> Response:
     errors = [
         {
             "field": ".".join(str(part)[:80] for part in error["loc"])[:400] or "(body)",
-            "reason": reason(error),
+            "reason": reason(error) if model is None else told(model, error),
             "rule": error["type"],
         }
         for error in e.errors(include_url=False, include_input=False)[:50]
@@ -148,6 +148,8 @@ def of(e: Exception, request_id: str = "") -> Response:
     if isinstance(e, HttpProblem):
         title, detail = _sentence(e.title)
         return answer(e.status, e.type, title, detail, headers=e.headers, about=e.about)
+    if isinstance(e, Unfit):
+        return _validation(e.why, e.model)
     if isinstance(e, ValidationError):
         return _validation(e)
     if isinstance(e, Behind):

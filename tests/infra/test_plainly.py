@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from infra.plainly import reason
+from infra.plainly import reason, told
 
 
 class Colour(StrEnum):
@@ -73,3 +73,36 @@ def test_what_is_wrong_is_said_plainly(given: dict[str, Any], said: str) -> None
         Sent.model_validate(given)
     (error,) = bad.value.errors()
     assert reason(error) == said
+
+
+class Priced(BaseModel, extra="forbid"):
+    amount: Annotated[str, Field(pattern="^[0-9]+$", examples=["20000"])] | None = None
+    label: str = ""
+
+
+class Order(BaseModel, extra="forbid"):
+    id: UUID | None = None
+    title: str = ""
+    nickname: str = ""
+    reference: str = ""
+    remark: str = ""
+    colour: str = ""
+    owner: str = ""
+    lines: list[Priced] | None = None
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"titel": "x"}, "There is no such field here. Did you mean title?"),
+        ({"zzz": "x"}, "There is no such field here. Known are title, nickname, reference, remark, colour, owner, lines"),
+        ({"lines": [{"price": "x"}]}, "There is no such field here. Known are amount, label"),
+        ({"lines": [{"amount": 5}]}, "It takes text, such as 20000"),
+        ({"lines": [{"amount": "much"}]}, "It has the form ^[0-9]+$, such as 20000"),
+        ({"title": 5}, "It takes text"),
+    ],
+)
+def test_what_the_model_knows_of_a_field_is_told_with_the_error(given: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        Order.model_validate(given)
+    assert told(Order, caught.value.errors()[0]) == said
