@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
+from time import sleep
 from typing import Any
 from uuid import uuid4
 
@@ -13,12 +14,30 @@ from domain.members import Role
 from tests.house import House
 
 DPV = "https://w3id.org/dpv#DirectMarketing"
-NOW = datetime.now(UTC)
-TODAY = NOW.date()
+
+
+class Begun:
+    """When these tests began. They may be read long before, on another day."""
+
+    at: datetime
+
+    @property
+    def day(self) -> date:
+        return self.at.date()
+
+
+BEGUN = Begun()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _begun() -> None:
+    while (now := datetime.now(UTC)).time() >= time(23, 55):  # no midnight is to come in between
+        sleep(1)
+    BEGUN.at = now
 
 
 def ago(days: float) -> str:
-    return (NOW - timedelta(days=days)).isoformat()
+    return (BEGUN.at - timedelta(days=days)).isoformat()
 
 
 async def post(house: House, path: str, **body: Any) -> Any:
@@ -73,7 +92,7 @@ async def scene(house: House) -> Scene:
         {"kind": "organisation", "party_id": acme, "role": "client"},
     ]
     of = {"pipeline": pipeline, "owner": member, "currency": "EUR", "parties": parties[1:]}
-    month = TODAY.replace(day=1)
+    month = BEGUN.day.replace(day=1)
     closes = {"expected_close": month.isoformat()}
     old = (
         await post(
@@ -86,16 +105,16 @@ async def scene(house: House) -> Scene:
             **{**closes, **{k: v for k, v in of.items() if k != "parties"}},
         )
     )["id"]
-    new = (await post(house, "deals", title="New", amount="300.50", occurred_at=ago(1), **of, expected_close=TODAY.isoformat()))[
-        "id"
-    ]
+    new = (
+        await post(house, "deals", title="New", amount="300.50", occurred_at=ago(1), **of, expected_close=BEGUN.day.isoformat())
+    )["id"]
     won = (await post(house, "deals", title="Won", amount="99", occurred_at=ago(20), **of))["id"]
     await post(house, f"deals/{won}:move", stage=ids[1], occurred_at=ago(15))
-    await post(house, f"deals/{won}:win", occurred_at=ago(10), closed_on=(TODAY - timedelta(days=10)).isoformat())
+    await post(house, f"deals/{won}:win", occurred_at=ago(10), closed_on=(BEGUN.day - timedelta(days=10)).isoformat())
     lost = (await post(house, "deals", title="Lost", occurred_at=ago(9), pipeline=pipeline))["id"]
     await post(house, f"deals/{lost}:lose", reason_code="price", occurred_at=ago(8))
     project = (await post(house, "projects", name="Work", start_on="2026-01-05"))["id"]
-    noon = datetime.combine(TODAY, time(23, 59), UTC)
+    noon = datetime.combine(BEGUN.day, time(23, 59), UTC)
     given: list[dict[str, Any]] = [
         {"title": "Late", "due_at": ago(3), "contact": ann, "estimate_minutes": 90},
         {"title": "Today", "due_at": noon.isoformat(), "deal": old},
@@ -225,7 +244,7 @@ async def test_a_forecast_is_as_it_was_seen_when_the_month_began(house: House, s
     assert before["difference"] is not None
     assert after["won"] is None
     # of the two deals that are to close this month only the old one was there when it began
-    if TODAY.day > 2:
+    if BEGUN.day.day > 2:
         (seen,) = this["expected"]
         assert (seen["deals"], Decimal(seen["amount"]), Decimal(seen["weighted"])) == (1, 1000, 200)
     (now,) = this["still_expected"]
@@ -396,7 +415,7 @@ async def test_consent_is_counted_by_purpose_and_channel_and_listed(house: House
     }
     listed = await get(house, "consent/contacts", purpose=scene.purpose, channel="phone", status="given")
     assert [(c["contact"], c["name"]) for c in listed["items"]] == [(scene.bob, "Bob Birch")]
-    later = (NOW + timedelta(days=400)).isoformat()
+    later = (BEGUN.at + timedelta(days=400)).isoformat()
     told = await get(house, "consent/status", purpose=scene.purpose, channel="email", as_of=later)
     assert told["items"][0]["statuses"] == {"expired": 1}
 
