@@ -59,7 +59,7 @@ def alone(here: Path, *words: str, **settings: str) -> "subprocess.CompletedProc
     """The verb in a process of its own, where nothing was loaded before."""
     environment = {**os.environ, **settings}
     command = [sys.executable, "-m", "infra.cli", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
 
 
 def test_one_view_is_digested_and_rebuilt_by_its_name(database: Database, here: Path) -> None:
@@ -159,7 +159,7 @@ def test_an_output_that_takes_no_more_is_said_in_a_sentence(here: Path) -> None:
     for words in (("firm", "list"), ("firm", "list", "--json"), ("status",)):
         with Path("/dev/full").open("wb") as full:
             done = subprocess.run(
-                [sys.executable, "-m", "infra.cli", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+                [sys.executable, "-m", "infra.cli", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False
             )
         assert (done.returncode, done.stderr) == (1, "The output can't be written: No space left on device.\n")
 
@@ -194,5 +194,5 @@ def test_who_interrupts_before_anything_began_sees_no_trace(here: Path) -> None:
         "sys.meta_path.insert(0, Interrupting())\n"
         "infra.cli.main()\n"
     )
-    done = subprocess.run([sys.executable, "-c", interrupting], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([sys.executable, "-c", interrupting], capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (130, "Interrupted. Nothing was begun.\n")
