@@ -40,6 +40,7 @@ def start(folder: Path) -> Any:
     wheel = _wheel()
     lock = InterProcessLock(folder.parent / ".postgres.lock")
     begun = time.monotonic()
+    refused: float | None = None  # since when nothing of it runs and it ends at once
     while True:
         try:
             server = wheel.get_server(folder, start=False)
@@ -52,7 +53,13 @@ def start(folder: Path) -> Any:
             _settle(server)
             return server
         except (subprocess.SubprocessError, AssertionError, ConnectionError, FileNotFoundError, psycopg.OperationalError) as e:
-            if time.monotonic() - begun > (RECOVERY if isinstance(e, (subprocess.TimeoutExpired, AssertionError)) else PATIENCE):
+            now = time.monotonic()
+            if isinstance(e, (subprocess.TimeoutExpired, AssertionError)) or running(folder):  # on its way, however slowly
+                refused, over = None, now - begun > RECOVERY
+            else:
+                refused = now if refused is None else refused
+                over = now - refused > PATIENCE
+            if over:
                 raise NotStarting(
                     f"The embedded PostgreSQL of {folder} does not start. Its own log, {folder / 'log'}, says why."
                 ) from e

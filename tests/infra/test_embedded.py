@@ -3,6 +3,7 @@
 import asyncio
 import os
 import shutil
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
@@ -98,6 +99,26 @@ async def test_a_server_that_is_kept_comes_back(folder: Path) -> None:
     keeper.cancel()
     await asyncio.wait([keeper])
     assert embedded.running(folder)
+
+
+def test_a_start_that_takes_long_and_is_then_refused_once_is_tried_again(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a machine where the first server has not come so far as to be seen when a second one is started, and is in its way."""
+    server = embedded._wheel().PostgresServer
+    start, tries = server.start, [0]
+
+    def slow(self: Any) -> None:
+        tries[0] += 1
+        if tries[0] == 1:
+            time.sleep(2 * embedded.PATIENCE)
+            raise subprocess.TimeoutExpired("pg_ctl", 10)
+        if tries[0] == 2:
+            raise subprocess.CalledProcessError(1, "pg_ctl")
+        start(self)
+
+    monkeypatch.setattr(embedded, "PATIENCE", 0.2)
+    monkeypatch.setattr(server, "start", slow)
+    assert answers(embedded.start(folder))
+    assert tries == [3]
 
 
 def test_a_folder_that_cannot_be_started_says_where_to_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
