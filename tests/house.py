@@ -32,9 +32,9 @@ from infra.record.vault import Vault
 from infra.search.pgstore import NAME as SEARCH
 from infra.settings import Settings
 from projections.kernel import VIEWS
+from tests.processes import PATIENCE
 
 _FOLLOWING = "SELECT name FROM chancery.projections WHERE version > 0"  # a chore has no position
-PATIENCE = 120.0  # seconds for what comes to pass in any case, on a machine whose cores are all taken
 
 
 class House:

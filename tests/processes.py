@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 import psutil
 
-PATIENCE = 120.0
+PATIENCE = 120.0  # seconds for what comes to pass in any case, on a machine whose cores are all taken
 
 
 def alive(process: psutil.Process) -> bool:

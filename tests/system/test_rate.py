@@ -10,7 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from infra.engines.run import any_free
-from tests.system.test_serve import PATIENCE, SERVE
+from tests.processes import PATIENCE
+from tests.system.test_serve import SERVE
 
 CALLS, SOCKETS = 1_500, 30
 RATE, BURST = 4, 200  # a machine that serves no more than five a second still has to say no

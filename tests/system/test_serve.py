@@ -16,9 +16,9 @@ import psutil
 
 from infra.embedded import running
 from infra.engines.run import any_free
+from tests.processes import PATIENCE, gone
 
 SERVE = [sys.executable, "-m", "infra.cli", "serve"]
-PATIENCE = 120.0  # seconds for what comes to pass in any case, on a machine whose cores are all taken
 
 
 def until(done: Callable[[], bool], what: str = "it did not come to that") -> None:
@@ -27,14 +27,6 @@ def until(done: Callable[[], bool], what: str = "it did not come to that") -> No
     while not done():
         assert time.monotonic() < limit, what
         time.sleep(0.05)
-
-
-def over(process: psutil.Process) -> bool:
-    """Whether it has ended, collected by its parent or not."""
-    try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return True
 
 
 @contextmanager
@@ -106,5 +98,5 @@ def test_a_server_that_is_told_to_end_as_soon_as_it_answers_leaves_nobody_behind
         children = psutil.Process(server.pid).children()
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=PATIENCE)
-        until(lambda: all(over(c) for c in children), "a child was left running")
+        gone(children)
         until(lambda: not running(tmp_path / "data" / "postgres"), "the database was left running")

@@ -18,7 +18,8 @@ from infra.engines.run import any_free
 from infra.projector.rebuild import rebuild
 from infra.record.vault import Vault
 from projections.kernel import VIEWS
-from tests.system.test_serve import PATIENCE, SERVE, until
+from tests.processes import PATIENCE
+from tests.system.test_serve import SERVE, until
 
 CLI = [sys.executable, "-m", "infra.cli"]
 

@@ -24,11 +24,11 @@ from infra.proofs.notes import Signer, sign
 from infra.proofs.signing import SigningKeys
 from tests.house import House, post
 from tests.infra.erasure.test_erasure import beneath, dump, found_in, spellings
+from tests.processes import PATIENCE
 from verifier import chancery_verify
 from verifier.chancery_verify import NotProved, Trust, Verified, leaf_hash, of_keys, of_policy, verify
 
 VERIFIER = Path(chancery_verify.__file__)
-PATIENCE = 120.0  # seconds for what comes to pass in any case, on a machine whose cores are all taken
 
 
 class Given:
