@@ -52,6 +52,7 @@ WORKERS = {  # how each is started, and a row of chancery.projections that says 
 }
 EVERY = frozenset({*VIEWS, *WORKERS})
 SWIFT, SLOW = 0.02, 0.5  # seconds between two people
+PATIENCE = 400.0  # seconds for what comes to pass in any case, on a machine whose cores are all taken
 
 Worker = subprocess.Popen[bytes]
 
@@ -117,7 +118,7 @@ class Writing:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._begun.wait(60)
+        assert self._begun.wait(PATIENCE)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -146,8 +147,8 @@ class Standing:
         head = self.head()
         return self.beyond(head - 1)
 
-    def until(self, done: Callable[[], bool], seconds: float, pause: float = 0.25) -> None:
-        limit = time.monotonic() + seconds
+    def until(self, done: Callable[[], bool], pause: float = 0.25) -> None:
+        limit = time.monotonic() + PATIENCE
         while not done():
             assert time.monotonic() < limit, f"it did not come to that: {self.head()} {self.positions()}"
             time.sleep(pause)
@@ -171,7 +172,7 @@ def put_to_sleep(standing: Standing, awake: dict[str, Worker]) -> None:
                 left.pop(name).send_signal(signal.SIGSTOP)
         return not left
 
-    standing.until(asleep, 240, pause=0.01)
+    standing.until(asleep, pause=0.01)
 
 
 def ended(*some: dict[str, Worker]) -> dict[str, int | None]:
@@ -207,15 +208,15 @@ def test_workers_that_slept_and_wake_beside_their_replacements_change_no_digest(
             wake = time.monotonic() + SLEEP
             writing.pause = SLOW
             with workers(full, tmp_path / "replacements") as replacements:
-                standing.until(lambda: standing.beyond(asleep), 240, pause=1.0)
+                standing.until(lambda: standing.beyond(asleep), pause=1.0)
                 time.sleep(max(0.0, wake - time.monotonic()))
                 for process in sleepers.values():
                     process.send_signal(signal.SIGCONT)
                 writing.pause = SWIFT
                 more = standing.head() + 200
-                standing.until(lambda: standing.beyond(more), 120)
+                standing.until(lambda: standing.beyond(more))
                 writing.end()
-                standing.until(standing.caught_up, 120)
+                standing.until(standing.caught_up)
                 assert ended(sleepers, replacements) == {}
         assert standing.stopped() == []
         live = {name: digest_of(c, name) for name in sorted(VIEWS)}
