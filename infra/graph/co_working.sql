@@ -9,7 +9,7 @@ WITH worked AS MATERIALIZED (
      GROUP BY 1, 2
 )
 SELECT a.member AS first, b.member AS second, a.kind, count(*) AS shared,
-       min(greatest(a.since, b.since)) AS since, max(least(a.last_at, b.last_at)) AS last_at
+       min(greatest(a.since, b.since)) AS since, max(greatest(a.last_at, b.last_at)) AS last_at
   FROM worked a
   JOIN worked b ON b.thing = a.thing AND b.member > a.member
  WHERE %(member)s::uuid IS NULL OR %(member)s = a.member OR %(member)s = b.member

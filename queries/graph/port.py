@@ -131,7 +131,10 @@ class Degree:
 
 @dataclass(frozen=True, slots=True)
 class CoWork:
-    """Two members (`first` has the lower id) and the things of one kind both worked on."""
+    """Two members (`first` has the lower id) and the things of one kind both worked on.
+
+    `since` is when both had begun on the first of them, `last_at` when one of the two last worked on any: never before that.
+    """
 
     first: UUID
     second: UUID

@@ -182,8 +182,21 @@ async def test_degrees_pairs_and_co_working_count(engine: Engine) -> None:
         assert (pairs[(CONTACTS[3], DEALS[0])], pairs[(DEALS[0], MEMBERS[0])]) == (2, 2)
         work = scope(edge_kinds=("acted_on",))
         day = [START + timedelta(days=n) for n in range(13)]
-        assert await g.co_working(work, member=None, limit=10) == [CoWork(MEMBERS[0], MEMBERS[1], "deal", 2, day[9], day[10])]
+        assert await g.co_working(work, member=None, limit=10) == [CoWork(MEMBERS[0], MEMBERS[1], "deal", 2, day[9], day[11])]
         assert await g.co_working(work, member=MEMBERS[2], limit=10) == []
+
+
+async def test_members_have_not_last_worked_together_before_both_had_begun(engine: Engine) -> None:
+    h = History()
+    h.deal(0)
+    h.member(0)
+    h.member(1)
+    for member, day in ((0, 1), (0, 2), (1, 9)):  # the second came when the first was done
+        h.act(MEMBERS[member], DEALS[0], day)
+    engine.take(h.events)
+    async with engine.at(FIRM) as g:
+        (pair,) = await g.co_working(scope(edge_kinds=("acted_on",)), member=None, limit=10)
+        assert (pair.since, pair.last_at) == (START + timedelta(days=9), START + timedelta(days=9))
 
 
 async def test_a_timeline_tells_every_act_and_what_was_superseded(engine: Engine) -> None:

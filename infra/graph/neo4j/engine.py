@@ -84,7 +84,7 @@ CYPHER: Mapping[str, str] = {
         " WITH a, b WHERE b[0] > a[0] AND ($member IS NULL OR $member = a[0] OR $member = b[0])"
         " WITH a[0] AS first, b[0] AS second, a[1] AS kind,"
         " CASE WHEN a[2] IS NULL THEN b[2] WHEN b[2] IS NULL OR a[2] > b[2] THEN a[2] ELSE b[2] END AS since,"
-        " CASE WHEN a[3] < b[3] THEN a[3] ELSE b[3] END AS last_at"
+        " CASE WHEN a[3] > b[3] THEN a[3] ELSE b[3] END AS last_at"
         " WITH first, second, kind, count(*) AS shared, min(since) AS since, max(last_at) AS last_at"
         " ORDER BY first, second, kind LIMIT $limit RETURN [first, second, kind, shared, since, last_at]"
     ),
