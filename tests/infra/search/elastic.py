@@ -23,7 +23,7 @@ from tests.infra.imports.importing import Firm
 @contextmanager
 def an_index(url: str, *, name: str | None = None, **how: Any) -> Iterator[ElasticIndex]:
     prefix = f"t{uuid4().hex[:12]}"
-    elastic = Elastic(url, timeout=10.0)
+    elastic = Elastic(url, timeout=60.0)
     bulk = Bulk(elastic, **how) if how else None
     yield ElasticIndex(elastic, prefix, "a test", name=name or f"search-{prefix}", bulk=bulk)
     sweep(url, prefix)
@@ -31,7 +31,7 @@ def an_index(url: str, *, name: str | None = None, **how: Any) -> Iterator[Elast
 
 def sweep(url: str, prefix: str) -> None:
     """Remove what stands under a prefix."""
-    elastic = Elastic(url, timeout=10.0)
+    elastic = Elastic(url, timeout=60.0)
     indices = [i for i in elastic.ask("GET", f"/{prefix}-*/_alias", fine=(404,)) if i.startswith(prefix)]
     if indices:
         elastic.ask("DELETE", f"/{','.join(indices)}", fine=(404,))

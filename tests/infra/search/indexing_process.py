@@ -1,6 +1,6 @@
 """An indexer in a process of its own, for tests that kill or stop it: conninfo, folder; the engine in ENGINE, INDEX and ROW.
 
-It writes each position it has reached.
+It writes each position it has reached, and goes on when it is sent a line.
 """
 
 import os
@@ -32,6 +32,7 @@ def main() -> None:
         apply(self, position, reached, changes)
         self.settle()
         print(reached, flush=True)
+        sys.stdin.readline()
 
     ElasticStore.apply = told  # type: ignore[method-assign]
     Indexer(Database(conninfo), Vault(data / "keys"), FolderBlobs(data / "blobs"), batch=20, index=index).run(threading.Event())

@@ -72,7 +72,7 @@ class Network:
 
 
 def _ip(*words: str) -> None:
-    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=20)
+    subprocess.run(["ip", *words], check=True, capture_output=True, timeout=120)
 
 
 def _filters(name: str) -> bool:
@@ -161,7 +161,7 @@ def network(port: int, pids: Sequence[int], folder: Path) -> Iterator[Network]:
 
 
 def _answers(host: str, port: int) -> None:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while True:
         try:
             socket.create_connection((host, port), 1).close()
