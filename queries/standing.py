@@ -29,5 +29,11 @@ DERIVED = Derived(
     column="status",
     rows=standing,
     drifts="n.status IN ('given', 'renewed', 'requested', 'deferred')",
+    becomes={
+        "given": ("requested", "expired", "superseded"),
+        "renewed": ("requested", "expired", "superseded"),
+        "requested": ("expired",),
+        "deferred": ("expired",),
+    },
     views=("notices",),
 )

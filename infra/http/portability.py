@@ -36,9 +36,10 @@ from infra.record.reader import COLUMNS, EventRow, decode, fetch_keys
 from projections.kernel import Recorded
 from queries.kernel import COLLECTIONS
 from queries.listing import current
+from queries.listing.derived import STORED
 
 PAGE = 1_000
-HIDDEN = frozenset({"firm_id", "version", "position", "marks", "changes", "versions"})
+HIDDEN = frozenset({"firm_id", "version", "position", "marks", "changes", "versions", STORED})
 _OF = "SELECT {columns} FROM {table} AS t WHERE t.firm_id = %(firm)s AND t.id > %(after)s AND {which} ORDER BY t.id LIMIT %(limit)s"
 _PERSON = "t.contact = ANY(%(people)s)"
 _DEALS = "(SELECT p.deal_id FROM views.deal_parties p WHERE p.firm_id = %(firm)s AND p.party_id = ANY(%(people)s))"

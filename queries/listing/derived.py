@@ -3,7 +3,7 @@
 Such a column reads the same wherever the collection is read: in a list, by id, in a filter of its own or of another, at any moment.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from queries.kernel import Collection
@@ -16,14 +16,21 @@ OF_HISTORY = ("_known_from", "_known_end", "_valid_to", "_known_to", "_gone")
 class Derived:
     """`column` is worked out when it is read. `rows` makes of a table of the view, and of columns it has beside the view's, the SELECT
     that reads it so; it says `chancery.present()` for the moment read. `drifts` is the condition over a row `n` under which its column may
-    change without being written. `views` are the other views that are read."""
+    change without being written, `becomes` says what a stored value may become in that way, and `views` are the other views that are read.
+    `rows` also gives the stored value, as `_stored`."""
 
     column: str
     rows: Callable[[str, tuple[str, ...]], str]
     drifts: str
+    becomes: Mapping[str, tuple[str, ...]]
     views: tuple[str, ...] = ()
 
+    def stored(self, value: str) -> tuple[str, ...]:
+        """What may be stored where the column reads so."""
+        return (value, *(before for before, after in self.becomes.items() if value in after))
 
+
+STORED = "_stored"
 DERIVED: dict[str, Derived] = {}
 
 

@@ -10,6 +10,7 @@ from typing import NoReturn, TypeAlias, assert_never
 
 from queries.filtering import ANYTHING, And, Comparator, Node, Not, Or, Restriction, Value, Word
 from queries.kernel import COLLECTIONS, Collection
+from queries.listing.derived import DERIVED, STORED
 from queries.listing.fields import SCALARS, Field, Kind, fields_of
 from queries.listing.relations import Relation, relations_of
 from queries.listing.values import Loose, NeedsPersonal, Scalar, WrongComparison, WrongValue, literal, number, unknown_field
@@ -258,7 +259,8 @@ class Resolver:
             self.incomparable(
                 found.name, r, f"it is a related record; compare one of its fields, such as {found.name}.id of {target.name}"
             )
-        condition = found.across(self.compared(found.path, found.name, r))
+        target = found.through[-1][2] if found.through else self.collection
+        condition = found.across(_narrowed(target, self.compared(found.path, found.name, r)))
         return Never(condition) if r.comparator == "!=" else condition
 
     def incomparable(self, name: str, r: Restriction, why: str) -> NoReturn:
@@ -374,6 +376,17 @@ def _has_parts(f: Field) -> bool:
     while f.kind is Kind.many and f.each is not None:
         f = f.each
     return f.kind in {Kind.record, Kind.keyed, Kind.loose}
+
+
+def _narrowed(c: Collection, condition: Condition) -> Condition:
+    """What a derived column is compared with narrows what is stored, so that an index finds it."""
+    d = DERIVED.get(c.name)
+    match condition:
+        case Test(Path(column, (), leaf), Op.equal, str(value)) if d is not None and column == d.column:
+            stored = Path(STORED, (), leaf)
+            return All((Some(tuple(Test(stored, Op.equal, v) for v in d.stored(value))), condition))
+        case _:
+            return condition
 
 
 def _word_in(path: Path, text: str) -> list[Condition]:

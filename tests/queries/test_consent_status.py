@@ -14,7 +14,7 @@ from queries.compliance import EXPIRING, GAPS, OVERVIEW
 from queries.consent import STANDING_SQL
 from queries.consent_status import COUNTS, LIST
 from queries.day import CONSENTS
-from queries.standing import standing
+from queries.standing import DERIVED, standing
 
 AT = datetime(2026, 3, 31, 22, 0, tzinfo=UTC)
 MOMENTS = (None, AT - timedelta(microseconds=1), AT, AT + timedelta(microseconds=1))
@@ -66,6 +66,17 @@ def test_statements_and_decisions_agree_on_what_time_and_newer_notices_have_ende
         )
         decided = decide(Question(purpose=purpose, channel=Channel.EMAIL, at=AT), [known], (), materials)
         assert found[UUID(int=n)] == decided.status, asked[n]
+
+
+def test_what_a_stored_status_may_become_is_all_that_it_becomes() -> None:
+    """So that a filter may look for what is stored, by an index."""
+    material = {NOTICE: [Material(2, AT, ("news",))]}
+    for stored, ends, open, version in product(Status, MOMENTS, MOMENTS, (None, 1, 2)):
+        known = Known(
+            status=stored, expires_at=ends, request_expires_at=open, notice=NOTICE if version else None, notice_version=version
+        )
+        read = decide(Question(purpose="news", channel=Channel.EMAIL, at=AT), [known], (), material).status
+        assert stored in DERIVED.stored(read), (stored, read)
 
 
 def test_whoever_counts_or_lists_consents_reads_them_as_they_stand() -> None:
