@@ -9,7 +9,9 @@ from typing import Any, NoReturn, TypeVar
 from uuid import UUID
 
 import orjson
+import psycopg
 import typer
+from psycopg_pool import PoolTimeout
 from pydantic import ValidationError
 from rich.console import Console
 from rich.progress import Progress, ProgressColumn
@@ -123,6 +125,8 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
         fail(str(e))
     except StoreAway as e:
         fail(e.strerror or str(e))
+    except (psycopg.OperationalError, psycopg.InterfaceError, PoolTimeout) as e:
+        fail(_broken_off(e))
     except OSError as e:
         if e.filename is None:
             raise
@@ -133,6 +137,19 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
         misuse(" ".join(f"{e['loc'][0]}: {reason(e)}." for e in bad.errors(include_input=False, include_url=False) if e["loc"]))
     except (Busy, Unavailable, OutcomeUnknown, CommandIdReused, TooContended) as e:
         fail(" ".join((type(e).__doc__ or "").split()))
+
+
+def _broken_off(e: Exception) -> str:
+    """What is said when the database went away, or can't go on, while something was under way."""
+    match e:
+        case psycopg.errors.DiskFull():
+            return (
+                f"The database has no room left: {str(e).splitlines()[0]}. Make room, then say it again: what was recorded stands."
+            )
+        case psycopg.errors.QueryCanceled():
+            return "The database took longer than it may, and was stopped. Say it again; CHANCERY_STATEMENT_TIMEOUT_MS gives reads more time."
+        case _:
+            return "The database went away while this was under way. What was recorded stands. When it runs again (`chancery status`), say it again."
 
 
 async def execute(chancery: Chancery, command: Command, firm: UUID, **how: Any) -> Answer:

@@ -1,6 +1,7 @@
 """The verbs that whoever runs an installation types: firms, keys, views, and what is said when something can't be used."""
 
 import errno
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from infra.cli import console
@@ -130,6 +132,28 @@ def test_what_cant_be_used_is_a_sentence_and_never_a_trace(here: Path) -> None:
         assert call("log", words[0], "--firm", firm, *words[1:]).exit_code == 2, words
 
 
+@pytest.mark.parametrize(
+    ("gone", "said"),
+    [
+        (True, "The database went away while this was under way. What was recorded stands."),
+        (False, "The database has no room left: no room. Make room"),
+    ],
+)
+def test_a_database_that_goes_away_under_a_verb_is_a_sentence(
+    database: Database, monkeypatch: pytest.MonkeyPatch, gone: bool, said: str
+) -> None:
+    def cut(c: psycopg.Connection[Any], *_: object) -> None:
+        if gone:
+            with psycopg.connect(database.admin_conninfo()) as other:
+                other.execute("SELECT pg_terminate_backend(%s, 60000)", (c.info.backend_pid,))
+        c.execute("DO $$ BEGIN RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full'; END $$")
+
+    monkeypatch.setattr(importlib.import_module("infra.cli.main"), "CHECKS", [("it answers", cut)])
+    done = call("doctor")
+    assert (done.exit_code, said in done.stderr) == (1, True), (done.output, repr(done.exception))
+    assert done.exception is None or isinstance(done.exception, SystemExit), "no trace"
+
+
 def test_a_file_is_written_whole_or_not_at_all_and_a_device_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = tmp_path / "there"
     there.write_bytes(b"old")
@@ -159,7 +183,12 @@ def test_an_output_that_takes_no_more_is_said_in_a_sentence(here: Path) -> None:
     for words in (("firm", "list"), ("firm", "list", "--json"), ("status",)):
         with Path("/dev/full").open("wb") as full:
             done = subprocess.run(
-                [sys.executable, "-m", "infra.cli", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False
+                [sys.executable, "-m", "infra.cli", *words],
+                stdout=full,
+                stderr=subprocess.PIPE,
+                text=True,
+                timeout=300,
+                check=False,
             )
         assert (done.returncode, done.stderr) == (1, "The output can't be written: No space left on device.\n")
 
