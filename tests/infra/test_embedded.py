@@ -121,9 +121,28 @@ def test_a_start_that_takes_long_and_is_then_refused_once_is_tried_again(folder:
     assert tries == [3]
 
 
-def test_a_folder_that_cannot_be_started_says_where_to_look(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_started_says_why_and_where_to_look_and_no_more(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     embedded.start(folder).cleanup()
     (folder / "postgresql.conf").write_text("nonsense = everywhere\n")
     monkeypatch.setattr(embedded, "PATIENCE", 0.0)
-    with pytest.raises(embedded.NotStarting, match="log"):
+    with pytest.raises(
+        embedded.NotStarting, match=r"does not start: configuration file .* contains errors\. Its own log, .*/log, says more\."
+    ):
         embedded.start(folder)
+    assert [r for r in caplog.records if r.name.startswith("pixeltable")] == [], (
+        "the server's log is not repeated: it is long, and may hold values"
+    )
+
+
+def test_a_server_that_ended_says_why_by_its_last_words(tmp_path: Path) -> None:
+    assert embedded.last_words(tmp_path) is None
+    ended = (
+        '2026-01-01 10:00:00.000 UTC [7] PANIC:  could not write to file "pg_wal/xlogtemp.7": No space left on device\n'
+        "2026-01-01 10:00:00.001 UTC [8] LOG:  server process (PID 7) was terminated by signal 6: Aborted\n"
+        "2026-01-01 10:00:00.002 UTC [8] DETAIL:  Failed process was running: INSERT INTO people VALUES ('Odette FATAL:  Fernsby')\n"
+        "2026-01-01 10:00:00.003 UTC [9] FATAL:  the database system is in recovery mode\n"
+    )
+    (tmp_path / "log").write_text(ended)
+    assert embedded.last_words(tmp_path) == 'could not write to file "pg_wal/xlogtemp.7": No space left on device'
