@@ -130,6 +130,11 @@ class Settings(BaseSettings):
         "http://127.0.0.1:8000",
         description="Where people reach this server: what links in mail and on paper begin with. Unset: where `serve` listens.",
     )
+    origins: str | None = Field(
+        None,
+        max_length=4_000,
+        description="Origins of web pages that may call from a browser (CORS), such as https://app.example.com, with commas between. Unset: none.",
+    )
     smtp_url: SecretStr | None = Field(
         None,
         description="The mail server, smtp:// or smtps://, with user and password in it if it wants any. Unset: no mail is sent.",
@@ -188,6 +193,14 @@ class Settings(BaseSettings):
     def _was_read(cls, given: object) -> object:
         if isinstance(given, _Unusable):
             raise ValueError(given.why)  # noqa: TRY004 - said of the setting, as every other mistake
+        return given
+
+    @field_validator("origins")
+    @classmethod
+    def _are_origins(cls, given: str | None) -> str | None:
+        for origin in (given or "").split(",") if given else ():
+            if not re.fullmatch(r"\s*https?://[A-Za-z0-9.\[\]:-]{1,300}/?\s*", origin):
+                raise ValueError("not origins: https://host or http://host:port each, with commas between, without paths")
         return given
 
     @field_validator("blobs")

@@ -26,6 +26,7 @@ from infra.http.commands import path_id
 from infra.http.connection import COUNTED, OVERLOADED, SECURITY_HEADERS, Crowd, Lateness, named
 from infra.http.described import EXTRA
 from infra.http.log import Logs
+from infra.http.origins import Origins
 from infra.http.portability import Portability
 from infra.http.proofs import Proofs
 from infra.http.reads import json_response, parameters
@@ -70,9 +71,10 @@ class Door:
     """Outermost: names each request, bounds how many are served at once and how long a caller may take, counts, and lets no
     exception out: what a server logs of one would quote values."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, crowd: Crowd) -> None:
+    def __init__(self, app: ASGIApp, metrics: Metrics, crowd: Crowd, origins: Origins) -> None:
         self._app = app
         self._metrics = metrics
+        self._origins = origins
         self.crowd = crowd
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +86,7 @@ class Door:
         state["request_id"] = request_id
         started = time.perf_counter()
         status = 0
+        for_pages = self._origins.headers(scope)
 
         async def answer(message: Message) -> None:
             nonlocal status
@@ -91,7 +94,7 @@ class Door:
                 status = message["status"]
                 present = {k.lower() for k, _ in message["headers"]}
                 extra = [(k, v) for k, v in SECURITY_HEADERS if k not in present]
-                message["headers"] = [*message["headers"], *extra, (b"x-request-id", request_id.encode())]
+                message["headers"] = [*message["headers"], *extra, *for_pages, (b"x-request-id", request_id.encode())]
                 await send(message)
             elif message.get("more_body"):
                 async with asyncio.timeout(STALLED_SECONDS):  # a caller who reads nothing is let go
@@ -100,12 +103,12 @@ class Door:
                 await send(message)
 
         counted = state.pop(COUNTED, False)
-        refused = self._refusal(scope, counted=counted)
+        refused = self._refusal(scope, counted=counted) or self._origins.preflight(scope)
         if refused is not None:
             if counted:
                 self._left()
             await refused(scope, receive, answer)
-            self._metrics.requests.labels("refused", str(status)).inc()
+            self._metrics.requests.labels("refused" if status >= 400 else "preflight", str(status)).inc()
             return
         held = True
 
@@ -202,7 +205,7 @@ def build(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, no_file)
     app.state.crowd = crowd = Crowd(settings.max_in_flight, turned_away=metrics.requests.labels("refused", "503").inc)
     metrics.in_flight.set_function(lambda: crowd.in_flight)
-    app.add_middleware(Door, metrics=metrics, crowd=crowd)
+    app.add_middleware(Door, metrics=metrics, crowd=crowd, origins=Origins(settings.origins))
     return app
 
 
