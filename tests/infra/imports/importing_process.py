@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 import psutil
+import structlog
 
 from commands.kernel import Actor
 from domain.kernel import FirmId
@@ -19,6 +20,7 @@ from infra.record.vault import Vault
 
 def main() -> None:
     conninfo, folder, firm, file, kind = sys.argv[1:6]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     registry.load()
     me = psutil.Process()
     sizes: list[tuple[int, int]] = []

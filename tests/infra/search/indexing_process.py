@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from infra import registry
 from infra.blobs import FolderBlobs
 from infra.database import Database
@@ -23,6 +25,7 @@ from projections.search import Entry
 
 def main() -> None:
     conninfo, folder = sys.argv[1:3]
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     registry.load()
     index = ElasticIndex(Elastic(os.environ["ENGINE"]), os.environ["INDEX"], "a test", name=os.environ["ROW"])
     data = Path(folder)
