@@ -20,7 +20,7 @@ from infra.database import Database, migrate, migrations
 from infra.embedded import start
 from infra.settings import Settings
 from tests import engines
-from tests.databases import at, copied
+from tests.databases import STATEMENT_MS, at, copied
 from tests.house import House, a_house
 
 # How long an example takes says how busy the machine is. What is tried is the same in every run: what fails by a new example fails on the
@@ -116,7 +116,13 @@ def database(cluster: str, template: str) -> Iterator[Database]:
 def settings(tmp_path_factory: pytest.TempPathFactory, database: Database) -> Settings:
     """Settings with the module's database and folders of its own."""
     data = tmp_path_factory.mktemp("data")
-    return Settings(data=data, database_url=database.admin_conninfo(), rate_per_second=100_000, rate_burst=100_000)
+    return Settings(
+        data=data,
+        database_url=database.admin_conninfo(),
+        rate_per_second=100_000,
+        rate_burst=100_000,
+        statement_timeout_ms=STATEMENT_MS,
+    )
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

@@ -9,6 +9,8 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from infra.database import Database
 
+STATEMENT_MS = 100_000  # for one read, on a machine whose cores are all taken
+
 
 def at(uri: str, name: str) -> str:
     """Another database of the same server."""
@@ -23,6 +25,6 @@ def copied(cluster: str, template: str) -> Iterator[Database]:
         c.execute("SELECT pg_advisory_lock(7)")
         c.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         c.execute("SELECT pg_advisory_unlock(7)")
-    yield Database(at(cluster, name))
+    yield Database(at(cluster, name), statement_timeout_ms=STATEMENT_MS)
     with psycopg.connect(cluster, autocommit=True) as c:
         c.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
