@@ -7,6 +7,9 @@
 C1  A process of the crew ends when the one that started it ends, however it ends: its only way in closes.
 C2  What goes wrong with a piece is raised where its result would have come.
 C3  `map` keeps at most `AHEAD` pieces a process under way, so memory is bounded by the size of a piece.
+
+A result that is a bytearray comes as it is; any other is pickled. Either way it takes the interpreter two calls to receive it, whatever its
+size: a thread that reads in many small steps takes the interpreter from the one that works at each.
 """
 
 import copyreg
@@ -15,6 +18,7 @@ import importlib
 import io
 import pickle  # nosec B403 - between this program's own processes, over a socket nobody else has
 import socket
+import struct
 import subprocess  # nosec B404
 import sys
 import threading
@@ -22,7 +26,6 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future
 from itertools import islice
-from multiprocessing.connection import Connection
 from operator import attrgetter
 from types import TracebackType
 from typing import Any, Self
@@ -31,6 +34,8 @@ from uuid import UUID
 from infra.ids import of_int
 
 AHEAD = 2
+_FRAME = struct.Struct("=BQ")
+_GOOD, _BAD, _AS_IT_IS = range(3)
 
 
 class CrewLost(Exception):
@@ -90,17 +95,16 @@ class _Member:
     """One process, and the thread that takes what it says."""
 
     def __init__(self, start: str, arguments: tuple[Any, ...]) -> None:
-        mine, theirs = socket.socketpair()
+        self._socket, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-m", "infra.record.crew", str(theirs.fileno())]
-            self._connection = Connection(mine.detach())
             fd = theirs.fileno()
             self.process = subprocess.Popen(command, pass_fds=[fd], process_group=0)  # noqa: S603 # nosec B603 - ourselves
         self.under_way: deque[Future[Any]] = deque()
         self.ready = False
         self.lost = False
         self._guard = threading.Lock()
-        self._connection.send_bytes(packed((start, arguments)))
+        _send(self._socket, _GOOD, packed((start, arguments)))
         self._thread = threading.Thread(target=self._listen, name="crew", daemon=True)
         self._thread.start()
 
@@ -111,22 +115,23 @@ class _Member:
                 raise CrewLost
             self.under_way.append(future)
             try:
-                self._connection.send_bytes(piece)
+                _send(self._socket, _GOOD, piece)
             except OSError as e:
                 raise CrewLost from e
         return future
 
     def _listen(self) -> None:
         try:
-            self._connection.recv_bytes()
+            _receive(self._socket)
             self.ready = True
             while True:
-                good, result = pickle.loads(self._connection.recv_bytes())  # noqa: S301 # nosec B301 - from our own process
+                kind, told = _receive(self._socket)
+                result: Any = told if kind == _AS_IT_IS else pickle.loads(told)  # noqa: S301 # nosec B301 - from our own process
                 future = self.under_way.popleft()
-                if good:
-                    future.set_result(result)
-                else:
+                if kind == _BAD:
                     future.set_exception(result)
+                else:
+                    future.set_result(result)
         except (EOFError, OSError):
             with self._guard:
                 self.lost = True
@@ -136,10 +141,33 @@ class _Member:
     def close(self) -> None:
         self.process.wait()
         self._thread.join()
-        self._connection.close()
+        self._socket.close()
 
 
 # --- what travels
+
+
+def _send(to: socket.socket, kind: int, told: bytes | bytearray) -> None:
+    frame = _FRAME.pack(kind, len(told))
+    sent = to.sendmsg((frame, told))
+    if sent < len(frame) + len(told):  # a signal came in between
+        to.sendall(memoryview(frame + told)[sent:])
+
+
+def _receive(source: socket.socket) -> tuple[int, bytearray]:
+    kind, size = _FRAME.unpack(_received(source, _FRAME.size))
+    return kind, _received(source, size)
+
+
+def _received(source: socket.socket, size: int) -> bytearray:
+    told = bytearray(size)
+    at = 0
+    while at < size:
+        count = source.recv_into(memoryview(told)[at:], 0, socket.MSG_WAITALL)
+        if not count:
+            raise EOFError
+        at += count
+    return told
 
 
 class _Pickler(pickle.Pickler):
@@ -182,18 +210,19 @@ def named(function: str) -> Any:
 
 def main() -> None:
     """Work on what comes until nothing can come any more."""
-    connection = Connection(int(sys.argv[1]))
+    connection = socket.socket(fileno=int(sys.argv[1]))
     try:
-        start, arguments = pickle.loads(connection.recv_bytes())  # noqa: S301 # nosec B301 - from the process that started this one
+        start, arguments = pickle.loads(_receive(connection)[1])  # noqa: S301 # nosec B301 - from the process that started this one
         work = named(start)(*arguments)
-        connection.send_bytes(b"ready")
+        _send(connection, _AS_IT_IS, b"ready")
         while True:
-            piece = pickle.loads(connection.recv_bytes())  # noqa: S301 # nosec B301
+            piece = pickle.loads(_receive(connection)[1])  # noqa: S301 # nosec B301
             try:
-                answer = packed((True, work(piece)))
+                result = work(piece)
+                told = (_AS_IT_IS, result) if isinstance(result, bytearray) else (_GOOD, packed(result))
             except Exception as e:
-                answer = _failed(e)
-            connection.send_bytes(answer)
+                told = (_BAD, _failed(e))
+            _send(connection, *told)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         pass
 
@@ -201,10 +230,10 @@ def main() -> None:
 def _failed(e: Exception) -> bytes:
     """An exception as it travels; one that can't is told by its kind."""
     try:
-        told = packed((False, e))
+        told = packed(e)
         pickle.loads(told)  # noqa: S301 # nosec B301 - our own
     except Exception:
-        return packed((False, RuntimeError(f"{type(e).__name__} in a process of the crew")))
+        return packed(RuntimeError(f"{type(e).__name__} in a process of the crew"))
     return told
 
 

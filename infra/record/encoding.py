@@ -1,11 +1,14 @@
 """The stored form of many events, made in processes beside an import: canonical bytes, sealed values, rows packed for COPY.
 
 What travels there is a piece: commands in order, each with its events as it decided them, and the data keys that seal them. What comes
-back is each command's rows but for their places, or why there are none. The process keeps nothing of a piece.
+back are the rows of all but for their places, and which are each command's, or that it can't be recorded. The process keeps nothing of
+a piece.
 """
 
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import accumulate
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -34,7 +37,47 @@ class Piece(NamedTuple):
     commands: list[Commanded]
 
 
-Rests = list[bytes]
+class Rows(NamedTuple):
+    """Rows for COPY one after the other, their places blank (`wire.put_places`)."""
+
+    packed: bytearray
+    starts: Sequence[int]  # where each begins, and where the last ends
+
+
+def rows_of(rows: Iterable[bytes]) -> Rows:
+    each = list(rows)
+    return Rows(bytearray().join(each), list(accumulate(map(len, each), initial=0)))
+
+
+class Encoded(NamedTuple):
+    """A piece's rows, and each command's first among them; None for one that can't be recorded."""
+
+    rows: Rows
+    firsts: list[int | None]
+
+
+_INT = array("i").itemsize
+
+
+def framed(commands: Sequence[list[bytes] | None]) -> bytearray:
+    """The rows of each command as they travel back: how many commands and rows, rows of each command (-1: none can be), sizes, rows."""
+    rows = [row for c in commands if c is not None for row in c]
+    counts = array("i", [len(commands), len(rows), *(-1 if c is None else len(c) for c in commands), *map(len, rows)])
+    return bytearray().join([counts.tobytes(), *rows])
+
+
+def unframed(frame: bytearray) -> Encoded:
+    """What `framed` made, where it stands."""
+    with memoryview(frame) as view:
+        commands, rows = view[: 2 * _INT].cast("i")
+        begin = (2 + commands + rows) * _INT
+        numbers = view[2 * _INT : begin].cast("i").tolist()
+    firsts: list[int | None] = []
+    at = 0
+    for count in numbers[:commands]:
+        firsts.append(at if count >= 0 else None)
+        at += max(count, 0)
+    return Encoded(Rows(frame, list(accumulate(numbers[commands:], initial=begin))), firsts)
 
 
 def envelope(
@@ -80,7 +123,7 @@ def envelope(
     return leaf
 
 
-def ready() -> Callable[[Piece], list[Rests | None]]:
+def ready() -> Callable[[Piece], bytearray]:
     """Make a process ready."""
     import gc
 
@@ -92,20 +135,21 @@ def ready() -> Callable[[Piece], list[Rests | None]]:
     return encode
 
 
-def encode(piece: Piece) -> list[Rests | None]:
-    """Each command's rows; None for one that can't be recorded."""
+def encode(piece: Piece) -> bytearray:
+    """Each command's rows, `framed`."""
     keys = {(subject, purpose): DataKey(key_id, AESGCM(raw)) for subject, purpose, key_id, raw in piece.keys}
     source = f"/firms/{UUID(bytes=piece.firm)}"
-    return [_rests(piece, command, keys, source) for command in piece.commands]
+    return framed([_rows(piece, command, keys, source) for command in piece.commands])
 
 
-def _rests(piece: Piece, command: Commanded, keys: dict[About, DataKey], source: str) -> Rests | None:
+def _rows(piece: Piece, command: Commanded, keys: dict[About, DataKey], source: str) -> list[bytes] | None:
     codecs, text, integer = codec.CODECS, _text, int.from_bytes
     command_bytes, now, events = command
     recorded, recorded_at = codec.timestamp(now), wire.micros(now)
     command_id = text(command_bytes)
     last, stream_id, stream_text = b"", UUID(int=0), ""
-    rests: Rests = []
+    rows: list[bytes] = []
+    nowhere = wire.event_place(0, piece.firm, 0)
     try:
         for stream_type, stream, version, id, event, occurred_at in events:
             if stream != last:
@@ -131,8 +175,9 @@ def _rests(piece: Piece, command: Commanded, keys: dict[About, DataKey], source:
             if disclosures:
                 bound = piece.firm + stream + id
                 sealed = seal(bound, [(keys[d.subject, d.purpose], d) for d in disclosures])
-            rests.append(
-                wire.event_rest(
+            rows.append(
+                wire.event_row(
+                    nowhere,
                     stream,
                     version,
                     id,
@@ -147,7 +192,7 @@ def _rests(piece: Piece, command: Commanded, keys: dict[About, DataKey], source:
             )
     except (codec.TooLargeToRecord, codec.NotRecordable):
         return None
-    return rests
+    return rows
 
 
 def _text(id: bytes) -> str:

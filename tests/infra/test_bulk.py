@@ -20,8 +20,8 @@ from domain.kernel import FirmId, NotFound
 from domain.tasks import TASK
 from domain.tasks.events import TaskCommented
 from infra.database import Database
-from infra.record import codec, reader
-from infra.record.appender import CommandIdReused
+from infra.record import codec, reader, wire
+from infra.record.appender import APPEND_LOCK, CommandIdReused
 from infra.record.appender.statements import PARTITION_SIZE
 from infra.record.bulk import Bulk, Outcome, Task, command_task, forming, writing
 from infra.record.codec import TooLargeToRecord
@@ -227,6 +227,30 @@ def test_a_broken_connection_after_the_commit_leaves_one_effect_and_the_first_an
     assert next(e.event for e in events(database, vault, firm)).title == "Call 1"
     assert len(events(database, vault, firm)) == 2
     list(writer.run([comment(vault, firm, 1, 2)]))
+    check_record(database)
+
+
+def test_a_server_that_ends_the_session_while_rows_are_sent_leaves_one_effect(
+    make: Callable[..., Bulk], database: Database, vault: Vault, firm: FirmId, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really = wire._written
+    ended: list[tuple[bool]] = []
+
+    def ends_once(fd: int, buffers: list[memoryview]) -> None:
+        if not ended:
+            with psycopg.connect(database.admin_conninfo()) as c:
+                sql = (
+                    "SELECT pg_terminate_backend(pid, 60000) FROM pg_locks WHERE locktype = 'advisory' AND objid = %s AND granted"
+                    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                )
+                ended.extend(c.execute(sql, (APPEND_LOCK & 0xFFFFFFFF,)).fetchall())
+        really(fd, buffers)
+
+    monkeypatch.setattr(wire, "_written", ends_once)
+    outcomes = by_label(list(make().run([create(1), comment(vault, firm, 1, 1)])))
+    assert ended == [(True,)]
+    assert [(o.replayed, o.failed) for o in outcomes.values()] == [(False, None)] * 2
+    assert len(events(database, vault, firm)) == 2
     check_record(database)
 
 

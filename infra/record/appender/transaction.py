@@ -266,7 +266,7 @@ def _writing(pipe: wire.Pipe, accepted: Sequence[Append], start: int, firm_start
     if len(events) >= COPY_FROM:
         packed = [
             wire.event_row(
-                at, firm, number, e.stream_id.bytes, e.stream_version, e.event_id.bytes, moment, wire.micros(e.occurred_at),
+                wire.event_place(at, firm, number), e.stream_id.bytes, e.stream_version, e.event_id.bytes, moment, wire.micros(e.occurred_at),
                 command, e.stream_type.encode(), e.type.encode(), e.public, s,
             )
             for at, firm, number, e, moment, command, s in zip(

@@ -16,7 +16,7 @@ from infra.database import Database
 from infra.record import codec, wire
 from infra.record.bulk.tasks import Doing
 from infra.record.crew import Crew, CrewLost, packed, travels
-from infra.record.encoding import About, Commanded, Piece, Told
+from infra.record.encoding import About, Commanded, Piece, Told, rows_of
 from infra.record.execute import Making
 from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault
 
@@ -129,14 +129,17 @@ class Forming(Making):
             now = d.work.now
             told: list[Told] = []
             mine: list[About] = []
+            stream_id, stream_bytes = None, b""
             m: Any
             for m in d.work.made:
                 assert isinstance(m, Promised)  # noqa: S101 # nosec B101 - or it would be encoded here
+                if m.stream_id is not stream_id:
+                    stream_id, stream_bytes = m.stream_id, m.stream_id.bytes
                 if m.stream_version == 1:
                     begun.add(m.stream_id)
                 at = None if m.occurred_at is now else m.occurred_at
-                told.append((m.stream_type, m.stream_id.bytes, m.stream_version, m.event_id.bytes, m.event, at))
-                mine += of(m.event).subjects(m.event, m.stream_id)
+                told.append((m.stream_type, stream_bytes, m.stream_version, m.event_id.int.to_bytes(16, "big"), m.event, at))
+                mine += [about for about in of(m.event).subjects(m.event, m.stream_id) if not mine or about != mine[-1]]
             commands.append((d.command_id.bytes, now, told))
             abouts[d] = mine
             for about in mine:
@@ -186,14 +189,17 @@ class Forming(Making):
                         else:
                             found[(x.subject, x.purpose)] = key
         if wanted:
-            rows = self._read_connection().execute(SELECT_SUBJECTS, (firm, list(wanted)), binary=True).fetchall()
-            for row in rows:
+            asked = self._read_connection().execute(SELECT_SUBJECTS, (firm, list(wanted)), binary=True).fetchall()
+            for row in asked:
                 found[(row[2], row[3])] = vault.unwrap(*row)
         unwritten = self._unwritten
+        nowhere = wire.event_place(0, firm.bytes, 0)
+        rows: list[bytes] = []
         for d in batch:
             work = d.work
             if work is None or not work.made:
                 continue
+            d.first = len(rows)
             recorded_at = wire.micros(work.now)
             command_id = d.command_id.bytes
             for m in work.made:
@@ -213,8 +219,9 @@ class Forming(Making):
                             d.keys.append(fresh[1])
                         items.append((key, x))
                     sealed = vault.seal(m.stream_id, m.event_id, firm, items)
-                d.rests.append(
-                    wire.event_rest(
+                rows.append(
+                    wire.event_row(
+                        nowhere,
                         m.stream_id.bytes,
                         m.stream_version,
                         m.event_id.bytes,
@@ -227,3 +234,6 @@ class Forming(Making):
                         sealed,
                     )
                 )
+        packed_rows = rows_of(rows)
+        for d in batch:
+            d.rows = packed_rows

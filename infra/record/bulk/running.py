@@ -245,8 +245,7 @@ class Bulk(Forming):
             self._elsewhere = helped and not d.here
             self._decide(d)
             batch.append(d)
-            assert d.work is not None  # noqa: S101 # nosec B101 - set by _decide
-            count = len(d.work.made)
+            count = d.count
             events += count
             size += d.size
             if self._elsewhere and count:
@@ -289,6 +288,7 @@ class Bulk(Forming):
         for m in work.made:
             d.written[(m.stream_type, m.stream_id)] = m.stream_version
             d.size += len(m.public) + 300
+        d.count = len(work.made)
         complete_answer(work, d.body)
         d.answer = orjson.dumps(d.body)
         for entity in work.entities.values():

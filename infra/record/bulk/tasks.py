@@ -12,7 +12,7 @@ import orjson
 from commands.kernel import Actor, Command, Work
 from domain.kernel import Refused, Stream
 from infra.record.appender import CommandIdReused
-from infra.record.encoding import Rests
+from infra.record.encoding import Rows
 from infra.record.execute import spec_of
 from infra.record.vault import NewKey
 
@@ -76,13 +76,15 @@ class Doing:
     body: dict[str, Any] = field(default_factory=dict)
     expected: dict[Key, int] = field(default_factory=dict)
     written: dict[Key, int] = field(default_factory=dict)
-    rests: list[bytes] = field(default_factory=list)
+    count: int = 0  # of its events
+    rows: Rows | None = None
+    first: int = 0  # its first among the rows
     keys: list[NewKey] = field(default_factory=list)
     answer: bytes = b""
     refused: Refused | None = None
     size: int = 0
     here: bool = False  # encoded by this process, whatever it costs
-    encoding: "Future[list[Rests | None]] | None" = None
+    encoding: "Future[bytearray] | None" = None
     place: int = 0  # in the piece that is being encoded
 
     def again(self, *, here: bool = False) -> "Doing":

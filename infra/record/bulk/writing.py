@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from infra.record import wire
 from infra.record.appender import OutcomeUnknown, Unavailable, statements, stream_key, transaction
 from infra.record.bulk.tasks import Doing, Key, Outcome, Written, replayed
 from infra.record.crew import CrewLost
+from infra.record.encoding import Encoded, Rows, unframed
 from infra.record.vault import NewKey
 
 log = structlog.get_logger()
@@ -43,18 +45,20 @@ class Writer:
         """Write a batch when the crew has encoded it. What can't be recorded, and what rests on it, is to be decided again."""
         result = Written()
         ready: list[Doing] = []
+        asked: Future[bytearray] | None = None
+        piece: Encoded | None = None
         for d in batch:
-            rests: list[bytes] | None = d.rests
             if d.encoding is not None:
-                try:
-                    rests = d.encoding.result()[d.place]
-                except CrewLost:
-                    rests = None
-            if rests is not None and result.stale.isdisjoint(d.expected):
-                d.rests = rests
+                if d.encoding is not asked:
+                    asked = d.encoding
+                    piece = _encoded(asked)
+                first = None if piece is None else piece.firsts[d.place]
+                if piece is not None and first is not None:
+                    d.rows, d.first = piece.rows, first
+            if d.rows is not None and result.stale.isdisjoint(d.expected):
                 ready.append(d)
             else:
-                result.again.append(d.again(here=rests is None))
+                result.again.append(d.again(here=d.rows is None))
                 result.stale.update(d.written)
         return result.joined(self._write(ready)) if ready else result
 
@@ -162,7 +166,7 @@ def _choose(
             result.outcomes.append(Outcome(task=d.task, refused=d.refused))
             continue
         version.update(d.written)
-        position += len(d.rests)
+        position += d.count
         seen[d.command_id.bytes] = (d.mac, position, d.answer)
         accepted.append(d)
         result.outcomes.append(Outcome(task=d.task, position=position, answer=d.body))
@@ -177,23 +181,27 @@ def _insert(
     firm_start: int,
     result: Written,
 ) -> None:
-    position, firm_position, firm_bytes = start, firm_start, firm.bytes
+    position, firm_bytes = start, firm.bytes
     touched: dict[Key, int] = {}
     keys: dict[UUID, NewKey] = {}
     ends = []
-    rows = []
+    runs: list[tuple[Rows, int, int]] = []
     for d in accepted:
-        for rest in d.rests:
-            position += 1
-            rows.append(wire.event_place(position, firm_bytes, firm_position) + rest)
-            firm_position += 1
+        if d.count and d.rows is not None:
+            rows, first = d.rows, d.first
+            if runs and runs[-1][0] is rows and runs[-1][2] == first:
+                first = runs.pop()[1]
+            runs.append((rows, first, d.first + d.count))
+            position += d.count
         touched.update(d.written)
         for k in d.keys:
             keys[k.key_id] = k
         ends.append(position)
     if position // statements.PARTITION_AHEAD != start // statements.PARTITION_AHEAD:
         pipe.ask(statements.EXTEND, wire.int8(position + statements.PARTITION_AHEAD))
-    wire.drive(transaction.copying_rows(pipe, start, rows), pipe.pg.socket)
+    firm_position = firm_start + position - start
+    if runs:
+        _copy(pipe, _placed(runs, start, firm_bytes, firm_start), start, position)
     pipe.add(
         statements.INSERT_COMMANDS,
         wire.uuids([firm_bytes] * len(accepted)),
@@ -204,9 +212,39 @@ def _insert(
     )
     if keys:
         statements.add_keys(pipe, list(keys.values()))
-    if rows:
+    if runs:
         versions = {stream_key(firm, *key): version for key, version in touched.items()}
         statements.add_heads(pipe, versions, {firm_bytes: firm_position}, position)
     pipe.add(statements.COMMIT)
     pipe.send()
     result.keys += keys.values()
+
+
+def _placed(runs: Sequence[tuple[Rows, int, int]], start: int, firm: bytes, firm_start: int) -> list[Rows]:
+    """Runs of rows (of which, from, until) with their places put in."""
+    placed = []
+    for rows, first, until in runs:
+        starts = rows.starts[first : until + 1]
+        wire.put_places(rows.packed, starts[:-1], start + 1, firm, firm_start)
+        placed.append(Rows(rows.packed, starts))
+        start += until - first
+        firm_start += until - first
+    return placed
+
+
+def _copy(pipe: wire.Pipe, runs: Sequence[Rows], start: int, end: int) -> None:
+    """Add rows to the partition of the positions from `start + 1` to `end`, or to both where one ends among them."""
+    partition = (start + 1) // statements.PARTITION_SIZE
+    if end // statements.PARTITION_SIZE == partition:
+        pipe.copy(statements.COPY_EVENTS % partition, [memoryview(packed)[starts[0] : starts[-1]] for packed, starts in runs])
+    else:
+        each = [bytes(packed[a:b]) for packed, starts in runs for a, b in pairwise(starts)]
+        wire.drive(transaction.copying_rows(pipe, start, each), pipe.pg.socket)
+
+
+def _encoded(piece: "Future[bytearray]") -> Encoded | None:
+    """What the crew made of a piece; None when it is lost."""
+    try:
+        return unframed(piece.result())
+    except CrewLost:
+        return None
