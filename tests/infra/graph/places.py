@@ -24,6 +24,7 @@ from infra.projector.engine import Projector
 from infra.record import wire
 from infra.record.bulk import Bulk, command_task
 from infra.record.vault import Vault
+from tests.processes import PATIENCE
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 
@@ -87,7 +88,7 @@ class Place:
             p.prepare(c)
             p.catch_up(c)
 
-    def until(self, position: int, seconds: float = 60.0) -> None:
+    def until(self, position: int, seconds: float = PATIENCE) -> None:
         """Wait until the graph is shown to be there."""
         waited = threading.Event()
         for _ in range(round(seconds / 0.05)):
@@ -107,5 +108,5 @@ class Place:
             yield f
         finally:
             stop.set()
-            thread.join(30)
+            thread.join(PATIENCE)
             assert not thread.is_alive()

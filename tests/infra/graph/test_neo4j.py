@@ -14,8 +14,8 @@ from infra.database import Database
 from infra.graph.neo4j import migrations
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, check
-from infra.graph.neo4j.engine import CYPHER
 from infra.graph.neo4j.digests import postgres_digest
+from infra.graph.neo4j.engine import CYPHER
 from infra.graph.neo4j.filling import Filler
 from infra.graph.neo4j.follower import Neo4jFollower
 from infra.graph.neo4j.migrations import MIGRATIONS, MigrationChanged, migrate
@@ -25,6 +25,7 @@ from infra.graph.neo4j.store import Outrun
 from infra.record import wire
 from infra.settings import Settings
 from tests.infra.graph.places import Place
+from tests.processes import PATIENCE
 from tests.queries.graph_engines import a_neo4j, address_of, wipe
 
 
@@ -128,11 +129,17 @@ def test_writers_that_meet_in_a_deadlock_try_again(empty: Place) -> None:
             suppress(DriverError, Neo4jError),
             empty.neo4j() as d,
             d.session() as session,
-            session.begin_transaction(timeout=20) as tx,
+            session.begin_transaction(timeout=2 * PATIENCE) as tx,
+            d.session() as looking,
         ):
             tx.run("MATCH (n:ChanceryNode1 {id: $id}) SET n.seen = 1 REMOVE n.seen", id=str(empty.deals[-1])).consume()
             go.set()
-            threading.Event().wait(1.0)
+            for _ in range(round(PATIENCE / 0.05)):  # until the follower stands before that node
+                if looking.run("SHOW TRANSACTIONS YIELD status WHERE status STARTS WITH 'Blocked' RETURN count(*) AS n").single(
+                    strict=True
+                )["n"]:
+                    break
+                threading.Event().wait(0.05)
             try:
                 tx.run("MATCH (b:ChanceryBuild) SET b.seen = 1 REMOVE b.seen").consume()
             except TransientError:
@@ -149,7 +156,7 @@ def test_writers_that_meet_in_a_deadlock_try_again(empty: Place) -> None:
                         "MERGE (n:ChanceryNode1 {firm: $firm, id: $id})", firm=str(empty.firm), id=str(empty.deals[-1])
                     ).consume()
                 thread.start()
-                go.wait(10)
+                assert go.wait(PATIENCE)
                 build = f.prepare(d, c)
                 Filler(d, empty.vault, build.number, live=True).catch_up(c)
         thread.join()
@@ -234,7 +241,7 @@ def test_an_event_that_cannot_be_read_stops_the_graph_before_it_and_nothing_else
                 with empty.following(batch=batch) as f:
                     empty.until(position - 1)
                     until = threading.Event()
-                    for _ in range(100):
+                    for _ in range(round(PATIENCE / 0.05)):
                         row = admin.execute("SELECT position, stopped_at FROM chancery.projections WHERE name = 'graph'").fetchone()
                         if row is not None and row[1] is not None:
                             break
