@@ -126,7 +126,7 @@ histories = st.lists(st.tuples(st.sampled_from(IDS), st.integers(0, 6), st.sampl
 
 
 @given(history=histories, batches=st.lists(st.integers(1, 4), min_size=1, max_size=9))
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_view_as_of_any_time_and_position_is_the_fold_of_what_was_true_and_known(
     made: Database, history: list[tuple[UUID, int, str]], batches: list[int]
 ) -> None:
@@ -153,7 +153,7 @@ def test_a_view_as_of_any_time_and_position_is_the_fold_of_what_was_true_and_kno
 
 
 @given(history=histories, late=st.booleans())
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_a_list_of_any_moment_has_the_rows_of_that_moment_each_once_in_order(
     made: Database, history: list[tuple[UUID, int, str]], late: bool
 ) -> None:

@@ -66,7 +66,7 @@ def survived(path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", READERS)
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(data=st.binary(max_size=400))
 def test_any_bytes_are_survived(tmp_path: Path, kind: str, data: bytes) -> None:
     path = tmp_path / "any"
@@ -75,7 +75,7 @@ def test_any_bytes_are_survived(tmp_path: Path, kind: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("kind", READERS)
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(
     cuts=st.lists(
         st.tuples(
