@@ -121,6 +121,7 @@ async def test_a_changed_notice_lists_whom_to_ask_again_and_neither_the_asked_no
     await post(house, f"/notices/{people['notice']}:publish", newer)
     about = {"purposes": ["news"], "channel": "email", "contact_point": "e@example.org", "notice": {"id": people["notice"]}}
     await post(house, f"/contacts/{people['asked']}/consent:request", about)
+    await post(house, f"/contacts/{people['muted']}/consent:suppress", {"reason": "bounce", "channel": "email"})
     await house.settle()
     found = await get(house, "/compliance/reconsent", notice=people["notice"])
     assert {i["contact"] for i in found["items"]} == {people["sound"], people["bare"], people["old"]}
