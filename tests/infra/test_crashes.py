@@ -84,11 +84,13 @@ def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
 def each_is_there_once_with_its_first_answer(database: Database, said: list[dict[str, Any]]) -> None:
     assert not [s for s in said if "error" in s]
     with database.connect("record") as c:
-        rows = read_after(c, 0, 10_000_000)
-        stored = {
-            str(id): (position, bytes(answer).decode())
-            for id, position, answer in c.execute("SELECT command_id, position, answer FROM record.commands")
-        }
+        c.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        with c.transaction():  # what a killed writer sent may be committed while this is read
+            rows = read_after(c, 0, 10_000_000)
+            stored = {
+                str(id): (position, bytes(answer).decode())
+                for id, position, answer in c.execute("SELECT command_id, position, answer FROM record.commands")
+            }
     assert [r.position for r in rows] == list(range(1, len(rows) + 1))
     for firm in (FIRM, OTHER):
         leaves = [r.firm_position for r in rows if r.firm_id == firm]
