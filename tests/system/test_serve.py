@@ -29,20 +29,27 @@ def until(done: Callable[[], bool], what: str = "it did not come to that") -> No
         time.sleep(0.05)
 
 
+def complaints(data: Path) -> Path:
+    return data.with_name("complaints")
+
+
 @contextmanager
 def serving(data: Path, port: int) -> Iterator[tuple[list[str], "subprocess.Popen[str]"]]:
-    """A server, and the lines it printed before it had said where its health can be seen."""
+    """A server, and the lines it printed before it had said where its health can be seen. It complains to a file beside its data."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CHANCERY_")}
     command = [*SERVE, "--demo", "--port", str(port), "--data", str(data)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**environment, "PYTHONUNBUFFERED": "1"}
-    ) as server:
+    environment["PYTHONUNBUFFERED"] = "1"
+    with (
+        complaints(data).open("w") as said,
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=said, text=True, env=environment) as server,
+    ):
         lines: list[str] = []
         try:
             for line in server.stdout or ():
                 lines.append(line.rstrip())
                 if line.startswith("Health"):
                     break
+            assert lines, complaints(data).read_text()
             yield lines, server
             server.send_signal(signal.SIGINT)
             server.wait(timeout=PATIENCE)
@@ -68,7 +75,7 @@ def test_the_first_start_shows_the_key_once_and_what_to_do_with_it(tmp_path: Pat
         assert "chy_" not in "\n".join(lines)
         assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE).status_code == 200
         server.send_signal(signal.SIGINT)
-        rest = "\n".join([*(server.stdout or ()), *(server.stderr or ())])
+        rest = "\n".join([*lines, *(server.stdout or ()), complaints(tmp_path / "data").read_text()])
     assert "key create --firm ID --role owner" in rest
     assert "Traceback" not in rest
 
