@@ -27,6 +27,7 @@ from queries.search import Search, Suggest, find, suggest
 from queries.search.port import SearchEngine
 from tests import engines
 from tests.infra.imports.importing import Firm
+from tests.processes import PATIENCE
 
 TABLE = Path(__file__).with_name("relevance.toml")
 DEPTH = 10
@@ -66,6 +67,13 @@ def index_elastic(firm: Firm) -> None:
         indexer.prepare(c)
         indexer.catch_up(c)
         assert not c.execute("SELECT FROM chancery.projections WHERE name = %s AND stopped_at IS NOT NULL", (ROW,)).fetchall()
+
+
+def merge_elastic(database: Database) -> None:
+    """Have what was replaced leave the index: until it does, which is when it likes, it counts in how rare a word is."""
+    index = elastic_index(database)
+    index.elastic.ask("POST", f"/{index.names.prefix}-*/_forcemerge?max_num_segments=1", timeout=PATIENCE)
+    index.elastic.ask("POST", f"/{index.names.prefix}-*/_refresh", timeout=PATIENCE)
 
 
 def relevance() -> dict[str, list[tuple[str, str, list[str]]]]:

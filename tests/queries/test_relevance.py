@@ -8,7 +8,7 @@ import pytest_asyncio
 from infra.database import Database
 from tests.infra.imports.importing import Firm
 from tests.queries import corpus
-from tests.queries.searching import ENGINES, Searcher, index_elastic, mean_reciprocal_rank, relevance, searching
+from tests.queries.searching import ENGINES, Searcher, index_elastic, mean_reciprocal_rank, merge_elastic, relevance, searching
 
 BOUND = 0.95
 TABLES = relevance()
@@ -21,6 +21,7 @@ def filled(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Firm
     corpus.fill(firm, folder / "input")
     corpus.index(database, firm)
     index_elastic(firm)
+    merge_elastic(database)
     return firm
 
 
