@@ -353,8 +353,14 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
             given: dict[str, Any] = dict(parameters(request, (*fields, *MOMENT_PARAMETERS)))
             moment = moment_of(given)
         else:
-            moment = moment_of(parameters(request, MOMENT_PARAMETERS))
+            said = parameters(request, MOMENT_PARAMETERS)
             given = json_object(request, await read_body(request, most), most)
+            twice = sorted(said.keys() & given.keys())
+            if twice:
+                raise HttpProblem(
+                    400, "repeated-parameter", f"{twice[0]} stands in the address and in the body. Say it once.", parameter=twice[0]
+                )
+            moment = moment_of({**given, **said})
         given = {name: value for name, value in given.items() if name not in MOMENT_PARAMETERS}
         given.update(request.path_params)
         path_id(request)

@@ -223,6 +223,12 @@ def of_collection(c: Collection, schemas: Schemas) -> dict[str, dict[str, Any]]:
     }
 
 
+def _with_moment(schema: dict[str, Any]) -> dict[str, Any]:
+    """A body may name the moment, too."""
+    named = {p["name"]: {**p["schema"], "description": p["description"]} for p in MOMENT}
+    return {**schema, "properties": {**named, **schema.get("properties", {})}}
+
+
 def of_query(spec: QuerySpec, schemas: Schemas) -> dict[str, Any]:
     schema = schemas.body(spec.model, spec.path)
     required = schema.get("required", [])
@@ -237,7 +243,7 @@ def of_query(spec: QuerySpec, schemas: Schemas) -> dict[str, Any]:
         POSITION,
         *({"name": name, "in": "query", "required": name in required, "schema": sub} for name, sub in named),
         description=spec.description,
-        body=None if asked else takes(schema, required=bool(required)),
+        body=None if asked else takes(_with_moment(schema), required=bool(required)),
         answers={**ok({}), **problems(*READING, "404", "409", *(() if asked else BODY))},
         extension={"permission": spec.permission, "title": spec.title},
     )

@@ -258,6 +258,23 @@ async def test_a_batch_answers_in_the_order_asked_and_counts_its_reasons(office:
     assert (got["allowed"], got["reasons"]) == (1, {"consent_unknown": 1, "consent_withdrawn": 1, "consent_given": 1})
 
 
+async def test_the_moment_of_a_batch_stands_in_the_address_or_in_the_body_and_is_never_passed_over(office: House) -> None:
+    contact, notice = await contact_and_notice(office)
+    given = {"purposes": ["news"], "channel": "email", "notice": {"id": notice}}
+    await post(office, f"/contacts/{contact}/consent:give", {**given, "occurred_at": "2026-03-01T00:00:00Z"})
+    await office.settle()
+    about = {"contacts": [contact], "purpose": "news", "channel": "email"}
+    then, path = {"as_of": "2026-02-28T23:59:59Z"}, "/v1/consent/decisions"
+    assert (await office.client.post(path, json=about)).json()["allowed"] == 1
+    for sent in ({"json": about, "params": then}, {"json": {**about, **then}}):
+        got = (await office.client.post(path, **sent)).json()
+        assert (got["allowed"], got["as_of"]) == (0, "2026-02-28T23:59:59Z"), got
+    for wrong in ({**about, "as_of": "2026-02-28"}, {**about, "as_of": 7}, {**about, "known_at": "soon"}):
+        assert (await office.client.post(path, json=wrong)).status_code == 400, wrong
+    twice = await office.client.post(path, json={**about, **then}, params=then)
+    assert (twice.status_code, twice.json()["type"]) == (400, "urn:chancery:problem:repeated-parameter")
+
+
 async def test_a_decision_of_now_is_as_of_now(office: House) -> None:
     contact, _ = await contact_and_notice(office)
     await office.settle()
