@@ -175,7 +175,7 @@ def _in_words(words: dict[str, str], act: dict[str, Any]) -> dict[str, Any]:
         "purposes": ", ".join(act["purposes"]),
         "channel": words.get(act["channel"] or "", act["channel"] or ""),
         "notice": _notice(words, act["notice"]),
-        "disclosed": sorted((k.replace("_", " "), str(v)) for k, v in act["disclosed"].items()),
+        "disclosed": sorted((words.get(f"shown_{k}", k.replace("_", " ")), str(v)) for k, v in act["disclosed"].items()),
         "place": words["verify_at"].format(place=act["place"]),
     }
 

@@ -56,6 +56,8 @@ SAID = {
     "Suppressed": "is not to be contacted",
     "SuppressionLifted": "may be contacted again",
 }
+CALLED = {"display_name": "name", "ip_address": "IP address", "user_agent": "browser"}
+"""What is disclosed, where its own name is not how people say it."""
 ATTACHED = "consent-proof.json"
 MOST = 2_000  # acts; setting as many takes a second and a quarter of a gigabyte
 
@@ -211,7 +213,7 @@ def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping
             )
         for member, value in sorted(e.disclosed.items()):
             first, *more = str(value).splitlines() or [""]
-            lines += [f"{member.replace('_', ' ')}: {shown(first)}", *map(shown, more)]
+            lines += [f"{CALLED.get(member, member.replace('_', ' '))}: {shown(first)}", *map(shown, more)]
         yield {
             "head": f"{data['seq']}. {when}: the person {SAID.get(what, what)}",
             "said": [" ".join(a for a in about if a) + "."] if any(about) else [],

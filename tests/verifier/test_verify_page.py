@@ -53,6 +53,9 @@ async def test_the_code_on_paper_leads_to_the_page_and_the_pdf_itself_is_checked
     assert "contact point: ann@example.org" in said
     notice = verified(given.bundle, given.vkey).entries[0].event["data"]["notice"]
     assert EN["verify_notice"].format(**notice) in said
+    german = words((await sent(house, "consent.pdf", pdf.content, lang="de")).text)
+    assert "Kontaktadresse: ann@example.org" in german
+    assert WORDS["de"]["verify_notice"].format(**notice) in german
     assert "A firm" in said
 
 
