@@ -174,10 +174,12 @@ class Proofs:
         if proof is None or leaf is None:
             raise NotFound(kind="document_version")
         chancery = self._service.chancery
+        said = orjson.loads(leaf)
         statement = {
             "document": str(row["document"]),
             "leaf_index": proof.index,
-            "recorded_at": row["added_at"].isoformat(),
+            "recorded_at": said["recordedtime"],
+            **({"dated": said["time"]} if said["time"] != said["recordedtime"] else {}),  # by whoever added it
             "sha256": row["sha256"],
             "size": row["size"],
             "version": row["number"],

@@ -4,6 +4,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,10 @@ class Held:
     erasure: str
 
 
-async def a_certificate(house: House, content: bytes) -> dict[str, Any]:
+async def a_certificate(house: House, content: bytes, **more: Any) -> dict[str, Any]:
     stored = (await house.client.post("/v1/uploads", content=content)).json()
-    done = await post(house, "/documents", {"title": "A contract", "version": {"sha256": stored["sha256"], "file_name": "c.txt"}})
+    version = {"sha256": stored["sha256"], "file_name": "c.txt"}
+    done = await post(house, "/documents", {"title": "A contract", "version": version, **more})
     await house.settle()
     await in_log(house, done["position"])
     return dict((await house.client.get(f"/v1/documents/{done['id']}/versions/1/certificate")).json())
@@ -58,6 +60,18 @@ def test_a_certificate_proves_that_this_document_was_recorded(held: Held) -> Non
     assert not proved(held.certificate, held.vkey).compared
     with pytest.raises(NotProved, match="the document is another one"):
         proved(held.certificate, held.vkey, "0" * 64)
+
+
+async def test_a_certificate_says_when_a_version_was_recorded_and_not_when_somebody_says_it_was_made(house: House) -> None:
+    before = datetime.now(UTC) - timedelta(minutes=1)
+    certificate = await a_certificate(house, b"an old letter", occurred_at="2020-02-29T12:00:00Z")
+    said = json.loads(certificate["certificate"].splitlines()[1])
+    assert datetime.fromisoformat(said["recorded_at"]) > before
+    assert said["dated"] == "2020-02-29T12:00:00.000000Z"
+    vkey = (await house.client.get("/v1/log/vkey")).text
+    assert proved(certificate, vkey, hashlib.sha256(b"an old letter").hexdigest()).compared
+    plain = await a_certificate(house, b"a letter of today")
+    assert "dated" not in json.loads(plain["certificate"].splitlines()[1])
 
 
 def test_the_certificate_of_an_erasure_is_verified_too(held: Held) -> None:
