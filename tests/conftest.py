@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -28,6 +29,7 @@ from tests.house import House, a_house
 hypothesis.register_profile("searching", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 hypothesis.register_profile("chancery", hypothesis.get_profile("searching"), derandomize=True, database=None)
 hypothesis.load_profile("chancery")
+CONNECTIONS = 400
 
 
 def pytest_configure() -> None:
@@ -66,6 +68,17 @@ def neo4j() -> Iterator[str]:
         yield url
 
 
+def roomy(folder: Path) -> Any:
+    """The server of this folder, with room for the connections of several whole installations at once."""
+    server = start(folder)
+    with psycopg.connect(server.get_uri(), autocommit=True) as c:
+        if c.execute("SHOW max_connections").fetchone() == (str(CONNECTIONS),):
+            return server
+        c.execute(f"ALTER SYSTEM SET max_connections = {CONNECTIONS}")
+    server.cleanup()
+    return start(folder)
+
+
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The connection string of an embedded server; the processes of one run share it."""
@@ -82,7 +95,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        server = start(folder / "postgres")
+        server = roomy(folder / "postgres")
         fcntl.flock(lock, fcntl.LOCK_UN)
     yield server.get_uri()
     server.cleanup()
