@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
@@ -48,6 +48,16 @@ LET_GO = frozenset({"57P01", "57P02", "57P03", "57P05"})  # the server ended the
 
 _holders: dict[Path, int] = {}  # how often this process has each embedded server open
 _guard = threading.Lock()
+
+
+@contextmanager
+def letting_go(c: psycopg.Connection[Any]) -> Iterator[None]:
+    """Give back the advisory locks of a session that closes after this: the server would do so some time after it was closed."""
+    try:
+        yield
+    finally:
+        with suppress(psycopg.Error):  # a broken connection holds no lock any more
+            c.execute("SELECT pg_advisory_unlock_all()")
 
 
 class DatabaseUnusable(Exception):

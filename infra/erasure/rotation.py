@@ -14,7 +14,7 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from infra.database import Database
+from infra.database import Database, letting_go
 from infra.record.vault import Vault
 
 log = structlog.get_logger()
@@ -67,7 +67,7 @@ def rotate(
     RotationStopped when `stop` is set before the old key is destroyed.
     """
     told = stop or threading.Event()
-    with database.connect("record") as c:
+    with database.connect("record") as c, letting_go(c):
         if not (c.execute("SELECT pg_try_advisory_lock(%s)", (LOCK,)).fetchone() or (False,))[0]:
             raise RotationRefused("The wrapping key is being rotated by another process. Wait for its end.")
         vault.reload()

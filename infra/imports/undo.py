@@ -39,7 +39,7 @@ from domain.pipelines import DEFAULT, PIPELINE
 from domain.projects import PROJECT
 from domain.relations import RELATION
 from domain.tasks import TASK
-from infra.database import Database
+from infra.database import Database, letting_go
 from infra.imports.run import lock_of, origin_bytes, run_alone
 from infra.record.bulk import Bulk, Task
 from infra.record.reader import SELECT_STREAM, EventRow, decode, fetch_keys
@@ -107,6 +107,7 @@ def undo(
     """Take an import back, or say what that would do. Raises NotFound, ImportRuns, ImportIsUndone."""
     with (
         database.connect("record") as c,
+        letting_go(c),
         database.connect("record") as looking,
         Bulk(
             database,

@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 import psycopg
 
-from infra.database import Database
+from infra.database import Database, letting_go
 from infra.projector import shadows
 from infra.projector.folding import Folding, Line
 from infra.projector.routing import Router
@@ -117,7 +117,7 @@ def uncollected() -> Iterator[None]:
 @contextmanager
 def _writing(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A connection as the owner of the tables, that keeps others from making new ones."""
-    with psycopg.connect(database.conninfo("owner"), autocommit=True) as c:
+    with psycopg.connect(database.conninfo("owner"), autocommit=True) as c, letting_go(c):
         c.execute("SELECT pg_advisory_lock_shared(%s)", (FILL_LOCK,))
         c.execute("SET synchronous_commit = off")
         c.execute("SET maintenance_work_mem = '256MB'")

@@ -17,7 +17,7 @@ import orjson
 import psycopg
 import structlog
 
-from infra.database import Database
+from infra.database import Database, letting_go
 from infra.projector import shadows
 from infra.projector.filling import FILL_LOCK, fill
 from infra.projector.folding import Folding, fold_lines
@@ -222,7 +222,7 @@ class _Late:
 @contextmanager
 def alone(database: Database) -> Iterator[psycopg.Connection[Any]]:
     """A connection as the owner of the tables, the only one that has shadows."""
-    with psycopg.connect(database.conninfo("owner"), autocommit=True) as owner:
+    with psycopg.connect(database.conninfo("owner"), autocommit=True) as owner, letting_go(owner):
         # nobody else rebuilds, and nobody fills any more for a rebuild that is gone
         row = owner.execute(
             "SELECT pg_try_advisory_lock(%s) AND pg_try_advisory_lock(%s) AND pg_advisory_unlock(%s)",

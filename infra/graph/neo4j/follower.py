@@ -19,7 +19,7 @@ import structlog
 from neo4j import Driver
 from neo4j.exceptions import DriverError, Neo4jError
 
-from infra.database import Database, interrupted
+from infra.database import Database, interrupted, letting_go
 from infra.followers import Parts, Progress
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, driver
@@ -166,7 +166,7 @@ class Neo4jFollower:
     @contextmanager
     def _alone(self) -> Any:
         """Nobody else rebuilds or clears up meanwhile."""
-        with self._database.connect("record") as c:
+        with self._database.connect("record") as c, letting_go(c):
             if not (c.execute("SELECT pg_try_advisory_lock(%s)", (REBUILD_LOCK,)).fetchone() or (False,))[0]:
                 raise AlreadyRebuilding
             yield
