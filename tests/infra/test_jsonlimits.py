@@ -121,12 +121,12 @@ def test_size_is_checked_before_anything_else() -> None:
     ],
 )
 def test_no_megabyte_takes_long(body: bytes) -> None:
-    start = time.process_time()
+    start = time.thread_time()
     try:
         decode(body)
     except BodyUnusable as refused:
         assert refused.why  # noqa: PT017  # either is right; only its cost is tried
-    assert time.process_time() - start < 2
+    assert time.thread_time() - start < 2
 
 
 texts = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=10)

@@ -78,6 +78,6 @@ def test_any_bytes_have_a_type(head: bytes, file_name: str | None) -> None:
 
 @pytest.mark.parametrize("head", [b"<!---->" * 9000 + b"x", b"<!--" * 16000, b"PK\x03\x04" * 16000, b"mimetype" * 8000])
 def test_hostile_bytes_cost_no_time(head: bytes) -> None:
-    before = time.process_time()
+    before = time.thread_time()
     media_type(head[:HEAD], "x.docx")
-    assert time.process_time() - before < 0.5
+    assert time.thread_time() - before < 0.5
