@@ -135,7 +135,7 @@ async def test_whatever_fails_leaves_nothing_behind(store: BlobStore, server: S3
 async def test_a_cancelled_upload_leaves_nothing_behind(store: BlobStore, server: S3) -> None:
     async def endless() -> None:
         async with store.writing(FIRM) as writer:
-            for _ in range(200):
+            while True:
                 await writer.write(bytes(PIECE))
 
     for ticks in (1, 5, 30, 120):
@@ -147,11 +147,10 @@ async def test_a_cancelled_upload_leaves_nothing_behind(store: BlobStore, server
         with pytest.raises(asyncio.CancelledError):
             await task
         assert names(store) == set()
-        for _ in range(200):  # the server may still be taking in what was on its way
-            if parts_of_uploads(server, store) == []:
-                break
+        until = time.monotonic() + 120  # the server may still be taking in what was on its way
+        while parts_of_uploads(server, store) != []:
+            assert time.monotonic() < until
             await asyncio.sleep(0.05)
-        assert parts_of_uploads(server, store) == []
 
 
 @pytest.mark.invariant("BLOB5")
@@ -288,7 +287,7 @@ async def test_a_store_that_does_not_answer_or_refuses_us_is_named_and_nothing_h
             await keep(store, bytes(2 * PART))
         with pytest.raises(StoreAway):
             await store.find(FIRM, blob.sha256)
-        assert time.monotonic() - begun < 60
+        assert time.monotonic() - begun < 300
     port = int(other.endpoint.rpartition(":")[2])
     with s3_server(tmp_path, port):
         assert await read(store, blob.sha256) == TEXT
