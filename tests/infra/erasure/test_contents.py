@@ -71,8 +71,9 @@ async def test_nothing_goes_while_a_view_is_behind(house: House) -> None:
         finally:
             c.execute("UPDATE chancery.projections SET stopped_at = NULL, error = NULL WHERE name = 'document_versions'")
             c.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
-    while house.chancery.feed.stopped:
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(120):
+        while house.chancery.feed.stopped:
+            await asyncio.sleep(0.05)
     await house.settle()
     assert await let_go(house.chancery) is not None
     assert later in kept(house)

@@ -81,7 +81,7 @@ async def erased(house: House, contact: str, kind: str = "erase") -> dict[str, A
     """Ask, approve and wait for the end; answers the request as it is listed."""
     request = (await post(house, f"/contacts/{contact}:request-privacy", {"kind": kind}))["request"]
     await post(house, f"/contacts/{contact}:approve-erasure", {"request": request})
-    for _ in range(300):
+    for _ in range(900):
         got = (await house.client.get(f"/v1/privacy_requests/{request}")).json()
         if got.get("status") == "completed":
             return dict(got)
