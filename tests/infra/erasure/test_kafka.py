@@ -38,6 +38,7 @@ from tests.infra.bus.relaying import broker
 from tests.infra.erasure.test_erasure import a_person, erased, found_in, spellings
 from tests.infra.test_backup import living
 from tests.infra.writing import scalar
+from tests.processes import PATIENCE
 
 CANARY = "Vlozquerpyk"
 
@@ -72,7 +73,7 @@ async def with_letters(house: House, contact: str) -> None:
 
     def bury() -> None:
         with consuming(held, c.settings, c.database):
-            until = time.monotonic() + 60
+            until = time.monotonic() + PATIENCE
             said = "SELECT count(*) FROM chancery.bus_dead_letters WHERE group_name = %s AND published"
             while not scalar(c.database, said, group):
                 assert time.monotonic() < until
@@ -111,7 +112,7 @@ async def test_dead_letters_about_an_erased_person_leave_the_disk_and_sealed_val
         assert done["unreadable"] == ["kafka"]
         assert '"unreadable":["kafka"]' in done["certificate"]
         assert scalar(house.chancery.database, "SELECT count(*) FROM chancery.bus_dead_letters") == 0
-        until = time.monotonic() + 50
+        until = time.monotonic() + PATIENCE
         while found := on_disk(logs, settings, words):
             assert time.monotonic() < until, found
             await asyncio.sleep(0.5)
@@ -146,7 +147,7 @@ async def test_a_renewed_generation_holds_nothing_sealed_for_an_erased_person_an
     async with living(settings) as house:
         contact, _ = await a_person(house, "Renewed")
         relay = Relay(settings, house.chancery.database)
-        until = time.monotonic() + 30
+        until = time.monotonic() + PATIENCE
         while not (mine := [m.sealed for m in await a_look(settings) if m.stream_id == UUID(contact) and m.sealed]):
             assert time.monotonic() < until
             await asyncio.sleep(0.2)
@@ -190,7 +191,7 @@ def test_a_letter_of_a_group_that_was_forgotten_is_found_in_the_topic_and_others
     producer = Producer(client(settings))
     for event in (*mine, *others):
         producer.produce(name, b"{}", f"forgotten/{event}".encode(), headers={"dead_reason": CANARY.encode()})
-    producer.flush(20)
+    assert producer.flush(PATIENCE) == 0
     assert forget(settings, set(mine)) == 30
     assert forget(settings, set(mine)) == 30, "again is as once"
     with reading(settings) as consumer:
@@ -257,7 +258,7 @@ async def test_what_is_erased_again_at_a_start_is_remembered_until_kafka_has_hea
 
 
 async def until_request(house: House, request: str, there: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    until = time.monotonic() + 110
+    until = time.monotonic() + 3 * PATIENCE
     while True:
         got: dict[str, Any] = (await house.client.get(f"/v1/privacy_requests/{request}")).json()
         if there(got):
