@@ -26,6 +26,7 @@ from infra.proofs.tree import leaf_hash
 from infra.record.appender import Appended, Appender
 from tests.infra.proofs.logs import Frontier
 from tests.infra.writing import an_append, scalar, together
+from tests.processes import PATIENCE
 
 TABLES = (
     "chancery.logs, chancery.log_tiles, chancery.log_keys, chancery.log_checkpoints, chancery.log_cosignatures, chancery.log_timestamps,"
@@ -73,7 +74,7 @@ class Bench:
         finally:
             stop.set()
             for t in threads:
-                t.join(20)
+                t.join(PATIENCE)
                 assert not t.is_alive()
 
     def policy(self, firm: UUID | None = None) -> Policy:
@@ -149,7 +150,7 @@ def main() -> None:
     Sequencer(Database(conninfo), SigningKeys(keys), Signed(keys), gather=0.0, batch=300).run(threading.Event())
 
 
-def wait_for(database: Database, firm: UUID, size: int, seconds: float = 30.0) -> None:
+def wait_for(database: Database, firm: UUID, size: int, seconds: float = PATIENCE) -> None:
     """Return once the firm's log has that size; TimeoutError when it does not get there."""
     until = time.monotonic() + seconds
     with database.connect("record") as c:
