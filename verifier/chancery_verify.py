@@ -26,6 +26,7 @@ import base64
 import binascii
 import hashlib
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -768,7 +769,10 @@ def main(arguments: Optional[Sequence[str]] = None, called: Optional[str] = None
         print(f"NOT PROVED: {plain(e)}", file=sys.stderr)
         return 1
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
-    print(said)
+    try:
+        print(said, flush=True)
+    except BrokenPipeError:  # whoever reads has seen enough; what was found stays as it is
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -5,6 +5,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -352,6 +353,17 @@ def test_the_file_stands_alone_and_comes_to_an_end(given: Given, tmp_path: Path)
     (tmp_path / "proof.json").write_text(json.dumps({**given.bundle, "summary": {}}))
     assert subprocess.run(line, cwd=tmp_path, capture_output=True, check=False).returncode == 1
     assert subprocess.run(line[:-3], cwd=tmp_path, capture_output=True, check=False).returncode == 2
+
+
+def test_whoever_reads_only_the_beginning_of_the_report_is_told_nothing_else_than_it(given: Given, tmp_path: Path) -> None:
+    (tmp_path / "proof.json").write_text(json.dumps(given.bundle))
+    (tmp_path / "key").write_text(given.vkey)
+    reads, writes = os.pipe()
+    os.close(reads)
+    line = [sys.executable, "-I", str(VERIFIER), str(tmp_path / "proof.json"), "--vkey", str(tmp_path / "key")]
+    done = subprocess.run(line, stdout=writes, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writes)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 async def test_anybody_may_have_a_bundle_verified_and_a_forged_one_is_explained(house: House, given: Given) -> None:
