@@ -7,6 +7,7 @@ The views are looked at as of one moment, each with the position it stood at the
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import psycopg
@@ -50,7 +51,7 @@ def contents(names: Sequence[str], schema: str, table: str, *, superseded: bool)
 def compared(database: Database, vault: Vault, views: Sequence[View[Any]], progress: Told | None = None) -> list[str]:
     """Of each view that is not what the record makes of it, the first row that differs. AlreadyRebuilding when a rebuild runs."""
     found: list[str] = []
-    with alone(database) as owner, database.connect("record") as there, there.transaction():
+    with alone(database) as owner, database.connect("record") as there, _open(there):
         wire.register(owner)
         there.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         standing = {
@@ -90,6 +91,14 @@ def compared(database: Database, vault: Vault, views: Sequence[View[Any]], progr
                 for table in tables:
                     shadows.drop(owner, table)
     return found
+
+
+@contextmanager
+def _open(c: psycopg.Connection[Any]) -> Iterator[None]:
+    """A transaction that keeps its moment for as long as the record is folded; it holds nothing that anybody waits for."""
+    c.execute("SET idle_in_transaction_session_timeout = 0")
+    with c.transaction():
+        yield
 
 
 def _differing(there: psycopg.Connection[Any], owner: psycopg.Connection[Any], view: View[Any], table: str) -> str | None:

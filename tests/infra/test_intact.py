@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from typing import Any
 from uuid import UUID
 
@@ -10,13 +11,16 @@ import pytest
 import pytest_asyncio
 
 from infra.database import Database
+from infra.projector import comparing
+from infra.projector.filling import fill
 from infra.settings import Settings
+from projections.kernel import VIEWS
 from tests.calling import at_home, call
 from tests.house import House, post
 from tests.infra.erasure.test_erasure import erased
 
 SEALED = "sealed values are those that the leaves commit to"
-VIEWS = "views are what the record makes of them"
+COMPARED = "views are what the record makes of them"
 
 
 class Examined:
@@ -55,7 +59,7 @@ async def examined(house: House, database: Database, settings: Settings, monkeyp
     at_home(monkeypatch, database, settings.data)
     made = Examined(house, contact)
     before = await made.doctor()
-    assert (before[SEALED], before[VIEWS]) == (None, None)
+    assert (before[SEALED], before[COMPARED]) == (None, None)
     return made
 
 
@@ -86,13 +90,13 @@ async def test_a_row_of_a_view_that_somebody_changed_is_named_without_its_values
 ) -> None:
     try:
         await examined.alter(change)
-        found = (await examined.doctor())[VIEWS]
+        found = (await examined.doctor())[COMPARED]
         assert all(part in found for part in said), found
         assert "Thornapple" not in found
-        assert VIEWS not in await examined.doctor("--quick")
+        assert COMPARED not in await examined.doctor("--quick")
     finally:
         await examined.alter(undo)
-    assert (await examined.doctor())[VIEWS] is None
+    assert (await examined.doctor())[COMPARED] is None
 
 
 @pytest.mark.invariant("B4")
@@ -101,13 +105,34 @@ async def test_a_row_that_somebody_removed_from_a_view_is_named(examined: Examin
     try:
         await examined.alter(keep)
         await examined.alter("DELETE FROM views.consents WHERE contact = %(contact)s")
-        found = (await examined.doctor())[VIEWS]
+        found = (await examined.doctor())[COMPARED]
         assert found.startswith("view consents, row ")
         assert found.endswith("is missing")
     finally:
         await examined.alter("INSERT INTO views.consents SELECT * FROM public.kept")
         await asyncio.to_thread(_dropped, examined)
-    assert (await examined.doctor())[VIEWS] is None
+    assert (await examined.doctor())[COMPARED] is None
+
+
+async def test_a_record_that_takes_long_to_fold_is_compared_all_the_same(
+    examined: Examined, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chancery = examined.house.chancery
+    as_it_is = Database.conninfo
+
+    def hasty(self: Database, *words: Any, **more: Any) -> str:
+        """Sessions that idle in a transaction end at once, instead of after seconds."""
+        return as_it_is(self, *words, **more).replace("session_timeout=10000", "session_timeout=100")
+
+    def slow(*words: Any, **more: Any) -> None:
+        time.sleep(1)
+        fill(*words, **more)
+
+    monkeypatch.setattr(comparing, "fill", slow)
+    patient = Database(chancery.database.admin_conninfo())
+    monkeypatch.setattr(Database, "conninfo", hasty)
+    assert "=100" in patient.conninfo("record")
+    assert await asyncio.to_thread(comparing.compared, patient, chancery.vault, [VIEWS["consents"]]) == []
 
 
 def _dropped(examined: Examined) -> None:
@@ -177,4 +202,4 @@ async def test_what_an_erasure_destroyed_is_not_taken_for_damage(examined: Exami
     assert done["status"] == "completed"
     await examined.house.settle()
     after = await examined.doctor()
-    assert (after[SEALED], after[VIEWS]) == (None, None)
+    assert (after[SEALED], after[COMPARED]) == (None, None)
