@@ -1,5 +1,7 @@
 """What was proved before a firm's log was begun anew is proved after it; what is proved then is proved in the new log."""
 
+# ruff: noqa: ASYNC110 - what is waited for lies outside and sends no event
+
 import asyncio
 import hashlib
 import json
@@ -17,6 +19,7 @@ from infra.proofs.signing import SigningKeys
 from infra.proofs.store import LogStore
 from tests.house import House, post
 from tests.infra.erasure.test_erasure import a_person, erased
+from tests.processes import PATIENCE
 from tests.verifier.test_bundle import a_chain, furnished, in_log, proof, verified
 from verifier.chancery_verify import certified, of_keys
 
@@ -72,11 +75,10 @@ async def before(house: House) -> Before:
     held = Before()
     held.contact = await a_chain(house)
     assert (await house.client.post("/v1/log/heads:seal")).status_code < 300
-    for _ in range(100):
-        held.bundle = await proof(house, held.contact)
-        if "heads" in held.bundle:
-            break
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE):
+        while "heads" not in (bundle := await proof(house, held.contact)):
+            await asyncio.sleep(0.05)
+    held.bundle = bundle
     held.document = await a_document(house, FIRST)
     held.certificate = await certificate_of(house, held.document)
     gone, _ = await a_person(house, "Firstly")
