@@ -60,7 +60,7 @@ async def test_a_client_that_is_closed_while_it_looks_leaves_no_task_and_no_comp
     async with silent() as (address, come):
         client = Client(address)
         await client.open(serving=False)
-        await asyncio.wait_for(come.wait(), 10)
+        await asyncio.wait_for(come.wait(), 120)
         assert len(others(before)) == 2, "the watcher and its look"
         await client.close()
         assert others(before) == set()
@@ -75,12 +75,12 @@ async def test_a_client_that_is_closed_while_it_lets_go_of_a_look_ends(
     async with silent() as (address, come):
         client = Client(address)
         await client.open(serving=False)
-        await asyncio.wait_for(come.wait(), 10)
+        await asyncio.wait_for(come.wait(), 120)
         with pytest.raises(Neo4jAway):
             await client.rows("RETURN 1", {}, seconds=60)
         for _ in range(20):  # at one of these moments it lets go
             await asyncio.sleep(0.013)
-        await asyncio.wait_for(client.close(), 10)
+        await asyncio.wait_for(client.close(), 120)
         assert others(before) == set()
     assert await quiet(complaints)
 

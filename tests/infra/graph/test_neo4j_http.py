@@ -1,5 +1,7 @@
 """The graph in Neo4j over HTTP: the same questions, read-only Cypher and what it refuses, and a Neo4j that goes away."""
 
+# ruff: noqa: ASYNC110 - what is waited for lies outside and sends no event
+
 import asyncio
 import os
 import signal
@@ -200,6 +202,8 @@ async def test_a_graph_that_is_filled_for_the_first_time_says_so_and_answers_not
         try:
             away = await house.client.get(asked)
             assert (away.status_code, away.json()["type"]) == (503, "urn:chancery:problem:engine-filling"), away.text
+            status, told = await ask(house.client, "MATCH (c:Contact) RETURN count(c) AS n")  # a part would pass for the whole
+            assert (status, told["type"]) == (503, "urn:chancery:problem:engine-filling"), told
         finally:
             live = store.live(neo4j)
             assert live is not None
@@ -316,16 +320,16 @@ async def test_without_looking_at_words_the_plan_alone_refuses_what_changes_or_l
 
 
 async def test_a_query_is_ended_when_it_takes_too_long_or_too_much(house: House, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infra.graph.neo4j.cypher.SECONDS", 1.0)
-    began = time.monotonic()
     many = {"l": list(range(10_000))}
-    status, told = await ask(
-        house.client, "UNWIND $l AS a UNWIND $l AS b UNWIND $l AS c WITH a WHERE a > c RETURN count(*) AS n", parameters=many
-    )
-    assert (status, told["type"]) == (422, "urn:chancery:problem:cypher-took-too-long"), told
-    assert time.monotonic() - began < 8
-    status, told = await ask(house.client, "UNWIND $l AS a UNWIND $l AS b WITH collect(a) AS l RETURN size(l)", parameters=many)
-    assert (status, told["type"].rpartition(":")[2] in {"cypher-too-large", "cypher-took-too-long"}) == (422, True), told
+    with monkeypatch.context() as m:
+        m.setattr("infra.graph.neo4j.cypher.SECONDS", 1.0)
+        status, told = await ask(  # which would take hours
+            house.client, "UNWIND $l AS a UNWIND $l AS b UNWIND $l AS c WITH a WHERE a > c RETURN count(*) AS n", parameters=many
+        )
+        assert (status, told["type"]) == (422, "urn:chancery:problem:cypher-took-too-long"), told
+        status, told = await ask(house.client, "UNWIND $l AS a UNWIND $l AS b WITH collect(a) AS l RETURN size(l)", parameters=many)
+        assert (status, told["type"].rpartition(":")[2] in {"cypher-too-large", "cypher-took-too-long"}) == (422, True), told
+    monkeypatch.setattr("infra.graph.neo4j.cypher.SECONDS", 60.0)
     status, told = await ask(house.client, "UNWIND $l AS a UNWIND $l AS b RETURN a, b", max_rows=10_000, parameters=many)
     assert (status, len(told["rows"]), told["truncated"]) == (200, 10_000, True)
     status, told = await ask(house.client, "WITH $l AS l UNWIND $l AS a RETURN a, l", max_rows=10_000, parameters=many)
@@ -393,29 +397,35 @@ async def test_a_neo4j_that_is_down_costs_the_graph_alone_and_it_catches_up(hous
     (status,) = [s for s in engines.status() if s.engine == "neo4j"]
     process = psutil.Process(status.pids[0])
     address = f"/v1/graph/contact/{house.ids['anna']}/neighbourhood"  # type: ignore[attr-defined]
+    began = time.monotonic()
+    assert (await house.client.get(address)).status_code == 200
+    usual = time.monotonic() - began
     os.kill(process.pid, signal.SIGSTOP)
     try:
         began = time.monotonic()
         asked = await house.client.get(address)
+        waited = time.monotonic() - began
         assert asked.status_code == 503, asked.text
-        assert time.monotonic() - began < 5
+        assert waited < 9 + 20 * usual
         assert (asked.json()["type"], asked.headers["retry-after"] != "") == ("urn:chancery:problem:engine-away", True)
-        began = time.monotonic()
-        made = await house.client.post("/v1/contacts", json={"display_name": "While it was away"})
-        assert made.status_code == 201
-        assert (await house.client.get("/v1/contacts")).status_code == 200
-        assert (await house.client.get(address)).status_code == 503
-        assert time.monotonic() - began < 2
+        took: list[float] = []
+        for _ in range(5):  # whatever else the machine has to do, one of these goes undisturbed
+            began = time.monotonic()
+            made = await house.client.post("/v1/contacts", json={"display_name": "While it was away"})
+            assert made.status_code == 201
+            assert (await house.client.get("/v1/contacts")).status_code == 200
+            assert (await house.client.get(address)).status_code == 503
+            took.append(time.monotonic() - began)
+        assert min(took) < waited / 2, "nobody waits for what is known to be away"
         told = (await house.client.get(address)).json()
         assert "behind" in told["detail"], told
         status_, told = await ask(house.client, "MATCH (c:Contact) RETURN count(c) AS n")
         assert status_ == 503, told
     finally:
         os.kill(process.pid, signal.SIGCONT)
-    for _ in range(200):
-        if (await house.client.get(address)).status_code == 200:
-            break
-        await asyncio.sleep(0.05)
+    async with asyncio.timeout(120):
+        while (await house.client.get(address)).status_code != 200:
+            await asyncio.sleep(0.05)
     found = await house.client.get(
         f"/v1/graph/contact/{made.json()['id']}/neighbourhood", headers={"Chancery-Position": made.headers["chancery-position"]}
     )
