@@ -22,6 +22,7 @@ from infra.engines.run import any_free
 from infra.engines.servers import SERVERS, listening
 from infra.settings import Settings
 from tests.engines import CACHE
+from tests.processes import PATIENCE
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -57,7 +58,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]
     for _ in range(2):
         with (folder / "log").open("ab") as log:
             process = subprocess.Popen([bash, "-euc", command], stdout=log, stderr=log, env={"PATH": os.environ["PATH"]})
-        limit = time.monotonic() + 60
+        limit = time.monotonic() + PATIENCE
         while not listening(clients):
             assert process.poll() is None, (folder / "log").read_text()[-2_000:]
             assert time.monotonic() < limit
@@ -66,7 +67,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]
             break
         (folder / "again").touch()
         process.terminate()
-        process.wait(30)
+        process.wait(PATIENCE)
     try:
         yield clients, (folder / "secrets" / "chancery" / "kafka_password").read_text()
     finally:
@@ -74,17 +75,17 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[int, str]
         process.wait()
 
 
-def topics(settings: Settings) -> set[str]:
-    return set(AdminClient(client(settings)).list_topics(timeout=5).topics)
+def topics(settings: Settings, seconds: float) -> set[str]:
+    return set(AdminClient(client(settings)).list_topics(timeout=seconds).topics)
 
 
 def test_chancery_signs_in_with_the_password_that_was_made_and_nobody_else_does(broker: tuple[int, str]) -> None:
     port, password = broker
     known = Settings(kafka_bootstrap=f"127.0.0.1:{port}", kafka_user="chancery", kafka_password=SecretStr(password))
-    assert topics(known) == set()
+    assert topics(known, PATIENCE) == set()
     for stranger in (
         known.model_copy(update={"kafka_password": SecretStr("another")}),
         known.model_copy(update={"kafka_user": None, "kafka_password": None}),
     ):
         with pytest.raises(KafkaException):
-            topics(stranger)
+            topics(stranger, 5)
