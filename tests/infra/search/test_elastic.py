@@ -486,7 +486,7 @@ def test_turning_elasticsearch_on_and_off_keeps_both_places(fresh: Database, tmp
         thread = threading.Thread(target=follower.run, args=(stop,))
         thread.start()
         until = threading.Event()
-        for _ in range(600):
+        for _ in range(2_400):
             with connect(firm) as c:
                 at = c.execute(
                     "SELECT p.position, e.engine FROM chancery.projections p, chancery.search_engine e WHERE p.name = 'search'"
