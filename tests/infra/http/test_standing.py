@@ -20,7 +20,7 @@ async def altered(house: House, sql: str) -> None:
 
 
 async def until(house: House, status: int) -> httpx.Response:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         while (ready := await house.client.get("/readyz")).status_code != status:
             await asyncio.sleep(0.05)
     return ready
