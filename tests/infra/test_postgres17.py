@@ -27,7 +27,18 @@ def test_the_core_of_the_record_and_the_views_passes_on_postgresql_17() -> None:
             with psycopg.connect(url) as c:
                 assert c.info.server_version // 10_000 == 17
             done = subprocess.run(
-                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", "-x", *CORE],
+                [
+                    sys.executable,
+                    "-m",
+                    "pytest",
+                    "-p",
+                    "no:cacheprovider",
+                    "-p",
+                    "no:xdist",
+                    f"--basetemp={folder / 'pytest'}",
+                    "-x",
+                    *CORE,
+                ],
                 env={**os.environ, "CHANCERY_TEST_DATABASE_URL": url},
                 cwd=ROOT,
                 stdout=subprocess.PIPE,

@@ -33,13 +33,13 @@ def all_at_once(port: int, key: str) -> list[tuple[int, bytes]]:
     return answers
 
 
-def test_many_calls_at_once_on_one_key_are_told_when_to_come_again(tmp_path: Path) -> None:
+def test_many_calls_at_once_on_one_key_are_told_when_to_come_again(folder: Path) -> None:
     port = any_free()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("CHANCERY_")}
     environment |= {"CHANCERY_RATE_PER_SECOND": str(RATE), "CHANCERY_RATE_BURST": str(BURST), "PYTHONUNBUFFERED": "1"}
-    command = [*SERVE, "--port", str(port), "--data", str(tmp_path / "data")]
+    command = [*SERVE, "--port", str(port), "--data", str(folder / "data")]
     with (
-        (tmp_path / "complaints").open("w+") as complaints,
+        (folder / "complaints").open("w+") as complaints,
         subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints, text=True, env=environment) as server,
     ):
         try:
@@ -49,7 +49,7 @@ def test_many_calls_at_once_on_one_key_are_told_when_to_come_again(tmp_path: Pat
                 if line.startswith("Health"):
                     break
             found = re.search(r"chy_\w+", "".join(said))
-            assert found is not None, (said, (tmp_path / "complaints").read_text())
+            assert found is not None, "".join(said) + (folder / "complaints").read_text()
             answers = all_at_once(port, found[0])
             server.send_signal(signal.SIGINT)
             server.wait(timeout=PATIENCE)

@@ -57,9 +57,9 @@ def serving(data: Path, port: int) -> Iterator[tuple[list[str], "subprocess.Pope
             server.kill()
 
 
-def test_the_first_start_shows_the_key_once_and_what_to_do_with_it(tmp_path: Path) -> None:
+def test_the_first_start_shows_the_key_once_and_what_to_do_with_it(folder: Path) -> None:
     port = any_free()
-    with serving(tmp_path / "data", port) as (lines, server):
+    with serving(folder / "data", port) as (lines, server):
         said = "\n".join(lines)
         assert lines[0] == f"Chancery runs at http://127.0.0.1:{port}. Stop it with Ctrl-C."
         key = re.search(r"^Key +(chy_\w+)$", said, re.MULTILINE)
@@ -69,22 +69,22 @@ def test_the_first_start_shows_the_key_once_and_what_to_do_with_it(tmp_path: Pat
         answer = httpx.get(address[1], headers={"Authorization": f"Bearer {key[1]}"}, timeout=PATIENCE)
         assert answer.status_code == 200
     assert server.returncode == 0
-    stored = b"".join(p.read_bytes() for p in (tmp_path / "data" / "keys").rglob("*") if p.is_file())
+    stored = b"".join(p.read_bytes() for p in (folder / "data" / "keys").rglob("*") if p.is_file())
     assert key[1].encode() not in stored
-    with serving(tmp_path / "data", port) as (lines, server):
+    with serving(folder / "data", port) as (lines, server):
         assert "chy_" not in "\n".join(lines)
         assert httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE).status_code == 200
         server.send_signal(signal.SIGINT)
-        rest = "\n".join([*lines, *(server.stdout or ()), complaints(tmp_path / "data").read_text()])
+        rest = "\n".join([*lines, *(server.stdout or ()), complaints(folder / "data").read_text()])
     assert "key create --firm ID --role owner" in rest
     assert "Traceback" not in rest
 
 
-def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_said_before_anything_is_made(folder: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
-            [*SERVE, "--port", str(port), "--data", str(tmp_path / "data")],
+            [*SERVE, "--port", str(port), "--data", str(folder / "data")],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
@@ -93,12 +93,12 @@ def test_a_port_that_is_taken_is_said_before_anything_is_made(tmp_path: Path) ->
     assert done.returncode == 1
     assert f"port {port}: another program listens there. Choose another" in done.stderr
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "data").exists()
+    assert not (folder / "data").exists()
 
 
-def test_a_server_that_is_told_to_end_as_soon_as_it_answers_leaves_nobody_behind(tmp_path: Path) -> None:
+def test_a_server_that_is_told_to_end_as_soon_as_it_answers_leaves_nobody_behind(folder: Path) -> None:
     port = any_free()
-    with serving(tmp_path / "data", port) as (_lines, server):
+    with serving(folder / "data", port) as (_lines, server):
         assert (
             httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=PATIENCE).status_code == 200
         )  # the port waits before it answers
@@ -106,4 +106,4 @@ def test_a_server_that_is_told_to_end_as_soon_as_it_answers_leaves_nobody_behind
         server.send_signal(signal.SIGTERM)
         server.wait(timeout=PATIENCE)
         gone(children)
-        until(lambda: not running(tmp_path / "data" / "postgres"), "the database was left running")
+        until(lambda: not running(folder / "data" / "postgres"), "the database was left running")
