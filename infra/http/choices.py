@@ -20,7 +20,7 @@ from starlette.responses import HTMLResponse, Response
 
 from commands.consent import ConfirmConsent, GiveConsent, OptOutOfSale, RequestConsent, WithdrawConsent
 from commands.kernel import Actor, Command
-from domain import consent
+from domain import consent, purposes
 from domain.consent import CONSENT
 from domain.consent.refusals import NoLiveRequest, RequestHasExpired, TokenUnknown, TokenUsed
 from domain.consent.words import Channel
@@ -292,19 +292,20 @@ class Choices:
             raise HttpProblem(400, "form-malformed", "The form is not one that was made here. Open the page again.")
         return {"id": id, "version": int(version), "language": lang}
 
-    async def _obey(self, request: Request, link: Link) -> bool:
-        """Global Privacy Control, as the browser says it with every request; obeyed once."""
+    async def _obey(self, request: Request, link: Link) -> str | None:
+        """Global Privacy Control, as the browser says it with every request; obeyed once. The word for what came of it."""
         if request.headers.get("sec-gpc", "").strip() != "1" or request.method not in {"GET", "POST"}:
-            return False
+            return None
         try:
             await self._do(link, OptOutOfSale(id=link.contact, **self._evidence(request, "gpc_signal")))
         except Refused as e:
             log.info("choices.refused", why=type(e).__name__)
-            return False
-        return True
+            return None
+        tree = await self._service.chancery.executor.load(FirmId(link.firm), purposes.PURPOSES, link.firm)
+        return "gpc" if purposes.sold(tree.state) else "gpc_none"
 
-    def _gpc(self, request: Request, obeyed: bool) -> list[str]:
-        return [WORDS[self._language(request)]["gpc"]] if obeyed else []
+    def _gpc(self, request: Request, word: str | None) -> list[str]:
+        return [WORDS[self._language(request)][word]] if word is not None else []
 
     # --- links and mail, for whoever works at the firm
 

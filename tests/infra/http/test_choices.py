@@ -183,6 +183,18 @@ async def test_global_privacy_control_opts_out_of_sale_and_nothing_else(house: H
     assert not await allowed(house, contact, "sale")
 
 
+async def test_where_nothing_is_sold_global_privacy_control_is_not_said_to_be_recorded(house: House) -> None:
+    other = await house.another_firm()
+    contact = (await post(other, "/contacts", {"given": "Ann"}))["id"]
+    await post(other, "/purposes", {"key": "news", "name": "News", "dpv": "https://w3id.org/dpv#DirectMarketing"})
+    await other.settle()
+    preferences = (await post(other, f"/contacts/{contact}/consent:links", {}))["preferences"]
+    async with house.as_key(None) as person:
+        page = (await person.get(preferences, headers={"Sec-GPC": "1"})).text
+        assert (WORDS["en"]["gpc_none"] in page, WORDS["en"]["gpc"] in page) == (True, False)
+    assert await events(other, contact) == []
+
+
 @pytest.mark.invariant("CH2")
 async def test_a_double_opt_in_goes_by_mail_and_is_confirmed_by_a_form_alone(house: House, box: tuple[Box, int]) -> None:
     contact, _, _ = await a_person(house)
