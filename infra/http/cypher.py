@@ -15,7 +15,7 @@ from domain.graph import Outcome
 from domain.kernel import Refused
 from infra.away import EngineAway
 from infra.graph.neo4j.client import Neo4jAway
-from infra.graph.neo4j.cypher import Answered, CypherBusy
+from infra.graph.neo4j.cypher import Answered, CypherBusy, Neo4jFilling
 from infra.graph.neo4j.engine import away
 from infra.http.commands import json_object, read_body
 from infra.http.problems import HttpProblem, kebab
@@ -92,9 +92,9 @@ async def _run(service: Service, principal: Principal, asked: AskCypher) -> Answ
         row = await (await c.execute("SELECT count(*) FROM record.firm_heads")).fetchone()
     try:
         return await chancery.cypher.run(asked, firms=int(row[0]) if row else 0, by=str(principal.actor))
-    except Neo4jAway:
+    except (Neo4jAway, Neo4jFilling) as e:
         async with chancery.readers.reading(principal.firm, principal.permissions, by=principal) as r:
-            said = await away(r)
+            said = await away(r, filling=isinstance(e, Neo4jFilling))
         raise said from None
 
 

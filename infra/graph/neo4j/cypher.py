@@ -26,6 +26,10 @@ class Answered:
     truncated: bool
 
 
+class Neo4jFilling(Exception):
+    """Neo4j is being filled for the first time, and what it holds is a part."""
+
+
 class CypherBusy(Exception):
     """As many queries run now as may at once. Try again shortly."""
 
@@ -40,7 +44,8 @@ class Cypher:
         self._idle: list[_Worker] = []
 
     async def run(self, asked: AskCypher, *, firms: int, by: str) -> Answered:
-        """The rows, or a refusal that says why there are none. Neo4jAway when Neo4j does not answer; CypherBusy when others are at it.
+        """The rows, or a refusal that says why there are none. Neo4jAway when Neo4j does not answer, Neo4jFilling while it holds a part
+        only; CypherBusy when others are at it.
 
         `firms` is how many firms the database holds: Cypher knows no fence between them, so there must be one alone.
         """
@@ -58,6 +63,8 @@ class Cypher:
             said = await self._client.unless_away(self._run(text, asked, by))
         if said.get("away"):
             raise Neo4jAway
+        if said.get("filling"):
+            raise Neo4jFilling
         if "refused" in said:
             raise KINDS[said["refused"]](*([said["why"]] if said.get("why") else []), **said["about"])
         return Answered(said["columns"], said["rows"], said["truncated"])

@@ -40,6 +40,10 @@ class Away(Exception):
     """Neo4j does not answer."""
 
 
+class Filling(Exception):
+    """Neo4j holds a part of the graph only, because it is being filled for the first time."""
+
+
 def run(neo4j: Driver, text: str, parameters: Mapping[str, Any], *, rows: int, seconds: float, by: str) -> dict[str, Any]:
     """The columns and rows of a query whose plan does nothing but read the open graph. CypherRefused and its like when there are none."""
     try:
@@ -68,9 +72,11 @@ def run(neo4j: Driver, text: str, parameters: Mapping[str, Any], *, rows: int, s
 
 
 def _settled(session: Session) -> None:
-    """While the graph is made anew there are two, and an open query would see both."""
-    found = session.run(Query("MATCH (b:ChanceryBuild) RETURN count(b)", timeout=EXPLAIN_SECONDS)).single()
-    if found is None or found[0] != 1:
+    """While the graph is made anew there are two, and an open query would see both; while it is filled first it would see a part."""
+    found = session.run(Query("MATCH (b:ChanceryBuild) RETURN count(b), count(b.filling)", timeout=EXPLAIN_SECONDS)).single()
+    if found is None or found[0] == 0 or found[1] > 0:
+        raise Filling
+    if found[0] != 1:
         raise CypherUnavailable(
             "The graph is being made anew, and Cypher would see the old and the new one together. The other questions of the graph go"
             " on; try again when it is done."
@@ -158,6 +164,8 @@ def answered(order: Mapping[str, Any], neo4j: Driver) -> dict[str, Any]:
         return {"refused": type(e).__name__, "why": getattr(e, "said", ""), "about": e.about}
     except Away:
         return {"away": True}
+    except Filling:
+        return {"filling": True}
 
 
 def main() -> None:
