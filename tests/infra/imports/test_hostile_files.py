@@ -159,14 +159,14 @@ def test_a_thousandfold_gzip_costs_neither_time_nor_memory(tmp_path: Path, kind:
         tmp_path,
         gzip.compress(filler.get(kind, b"case,activity,timestamp\n" + (b"1,A,2024-01-01" + b" " * 500 + b"\n") * 80_000), 9),
     )
-    began = time.monotonic()
+    began = time.thread_time()
     tracemalloc.start()
     with pytest.raises(FileDefect):
         drained(READERS[kind](Source(path)))
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 64 << 20
-    assert time.monotonic() - began < 120
+    assert time.thread_time() - began < 120
 
 
 @pytest.mark.parametrize("kind", ["table", "vcard", "csv-log"])
