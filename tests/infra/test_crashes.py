@@ -1,26 +1,34 @@
 """Backends, writers and the whole server are killed while commands are written: what was acknowledged stays, once, as it was said."""
 
+import asyncio
 import contextlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psutil
 import psycopg
 import pytest
 
+from domain.kernel import FirmId
+from infra import database as databases
 from infra.database import Database, migrate
 from infra.embedded import start
 from infra.record import wire
 from infra.record.appender import APPEND_LOCK, Appended, Appender, OutcomeUnknown
 from infra.record.appender.statements import BEGIN, LOCK
+from infra.record.bulk import Bulk, Outcome
 from infra.record.reader import read_after
+from infra.record.vault import Vault
+from tests.infra.test_bulk import ACTOR, create
 from tests.infra.writing import FIRM, OTHER, Writer, an_append, scalar, together
 from tests.processes import PATIENCE, killed_with_children
 
@@ -242,3 +250,55 @@ def test_a_writer_that_is_stopped_in_the_middle_of_what_it_sends_does_not_hold_u
 
 def _held(own: Cluster) -> bool:
     return bool(scalar(own.database, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted"))
+
+
+async def _on_a_loop(database: Database) -> Appended:
+    appender = Appender(database, patience=60)
+    try:
+        return await appender.append(an_append())
+    finally:
+        await asyncio.to_thread(appender.close)
+
+
+def _from_a_thread(database: Database) -> Appended:
+    appender = Appender(database, patience=60)
+    try:
+        return appender.append_now(an_append(), timeout=180)
+    finally:
+        appender.close()
+
+
+def _by_an_import(database: Database, vault: Vault) -> Outcome:
+    with Bulk(database, vault, firm=FirmId(uuid4()), actor=ACTOR, patience=60) as bulk:
+        (outcome,) = bulk.run([create(1)])
+    return outcome
+
+
+@pytest.mark.parametrize("how", ["thread", "loop", "import"])
+def test_a_writer_that_is_stopped_in_the_middle_of_its_rows_does_not_hold_up_the_others_for_ever(
+    own: Cluster, how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "WRITE_SECONDS", 2)
+    vault, firm = Vault(tmp_path), uuid4()
+    words = [sys.executable, "-m", "tests.infra.stopping", own.database.admin_conninfo(), str(tmp_path), str(firm), "600"]
+    still: Any = subprocess.Popen(words, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    try:
+        assert still.stdout.readline() == "half\n"
+        until(lambda: psutil.Process(still.pid).status() == psutil.STATUS_STOPPED)
+        assert _held(own)
+        if how == "thread":
+            assert _from_a_thread(own.database).position
+        elif how == "loop":
+            assert asyncio.run(_on_a_loop(own.database)).position
+        else:
+            assert _by_an_import(own.database, vault).position
+        still.send_signal(signal.SIGCONT)
+        told, _ = still.communicate(timeout=180)
+        assert told.splitlines()[-1] == "600"  # it went on with another session, and every answer was its own first one
+    finally:
+        still.kill()
+        still.wait()
+        still.stdout.close()
+    assert scalar(own.database, "SELECT count(*) FROM record.events WHERE firm_id = %s", firm) == 600
+    rows = "SELECT count(*) - max(position) + count(DISTINCT position) - count(*) FROM record.events"
+    assert scalar(own.database, rows) == 0

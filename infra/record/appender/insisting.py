@@ -10,6 +10,7 @@ import structlog
 
 from infra.database import Database
 from infra.record.appender.command import Append, Appended, OutcomeUnknown, Unavailable
+from infra.record.appender.relieving import relieve
 from infra.record.appender.transaction import flush
 
 log = structlog.get_logger()
@@ -24,11 +25,13 @@ class Writer:
         self._stopping = stopping
         self._connection: psycopg.Connection[Any] | None = None
 
-    def flush(self, batch: Sequence[Append], *, unknown: bool = False) -> Sequence[Appended | BaseException]:
-        """The batch's results. `unknown`: an earlier attempt may have been committed."""
+    def flush(self, batch: Sequence[Append], *, unknown: bool = False, waited: float = 0.0) -> Sequence[Appended | BaseException]:
+        """The batch's results. `unknown`: an earlier attempt, which took `waited` seconds, may have been committed."""
+        relieve(self._database, waited)
         until = time.monotonic() + self._patience
         pause = 0.05
         while True:
+            begun = time.monotonic()
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._database.connect("record", writing=True)
@@ -45,6 +48,8 @@ class Writer:
                 unknown = unknown or self._connection is not None
                 log.warning("append.interrupted", error=type(e).__name__, commands=len(batch))
                 self.drop()
+                if relieve(self._database, time.monotonic() - begun):
+                    until = time.monotonic() + self._patience
                 if time.monotonic() + pause > until or self._stopping.is_set():
                     return [OutcomeUnknown() if unknown else Unavailable() for _ in batch]
                 time.sleep(pause)

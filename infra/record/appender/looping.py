@@ -161,12 +161,13 @@ class LoopWriter:
         log.warning("append.interrupted", error=type(e).__name__, commands=len(self._batch))
         self._talk = None
         self._drop()
-        self._rescue = self._loop.create_task(self._hand_over(unknown=True), name="append-rescue")
+        waited = time.perf_counter() - self._begun_at
+        self._rescue = self._loop.create_task(self._hand_over(unknown=True, waited=waited), name="append-rescue")
 
-    async def _hand_over(self, *, unknown: bool) -> None:
+    async def _hand_over(self, *, unknown: bool, waited: float = 0.0) -> None:
         batch, self._batch = self._batch, []
         try:
-            results = await asyncio.to_thread(self._rescuer.flush, batch, unknown=unknown)
+            results = await asyncio.to_thread(self._rescuer.flush, batch, unknown=unknown, waited=waited)
             await asyncio.to_thread(self._rescuer.drop)
         except BaseException:
             results = [OutcomeUnknown() for _ in batch]

@@ -13,6 +13,7 @@ import structlog
 from infra.database import Database
 from infra.record import wire
 from infra.record.appender import OutcomeUnknown, Unavailable, statements, stream_key, transaction
+from infra.record.appender.relieving import relieve
 from infra.record.bulk.tasks import Doing, Key, Outcome, Written, replayed
 from infra.record.crew import CrewLost
 from infra.record.encoding import Encoded, Rows, unframed
@@ -91,6 +92,7 @@ class Writer:
         unknown = False
         pause = 0.05
         while True:
+            begun = time.monotonic()
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._database.connect("record", writing=True)
@@ -107,6 +109,8 @@ class Writer:
                 # Anything may have happened to the transaction: the next attempt finds its commands, or writes them.
                 unknown = unknown or connected
                 log.warning("bulk.interrupted", error=type(e).__name__, commands=len(batch))
+                if relieve(self._database, time.monotonic() - begun):
+                    until = time.monotonic() + self._patience
                 if time.monotonic() + pause > until:
                     raise (OutcomeUnknown if unknown else Unavailable) from e
                 time.sleep(pause)
