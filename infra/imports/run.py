@@ -54,6 +54,12 @@ from infra.record.vault import Vault
 
 SAMPLE = 5
 MOST_RUNS = 100_000  # imports of one and the same file
+UNSEEN: Mapping[Kind, tuple[str, ...]] = {
+    "consents": (
+        "Whether the firm has such contacts, purposes and notices, and whether somebody said no, is looked at when it is imported: such rows"
+        " are rejected then.",
+    )
+}
 
 
 class AlreadyRunning(Exception):
@@ -126,7 +132,7 @@ class Importer:
                 rejected=report.rejected,
                 issues=report.issues,
                 reasons=dict(report.reasons.most_common()),
-                notes=tuple(file.notes),
+                notes=(*file.notes, *UNSEEN.get(kind, ())),
             )
 
     # --- carrying

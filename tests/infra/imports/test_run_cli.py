@@ -131,6 +131,16 @@ def test_a_file_of_which_every_row_is_rejected_fails_in_one_sentence(firm: Firm,
     assert call("contacts", file, "--firm", other.id).exit_code == 0, "what is there already was taken in"
 
 
+def test_a_dry_run_of_consents_says_what_it_did_not_look_at(firm: Firm, tmp_path: Path) -> None:
+    other = opened(firm)
+    file = tmp_path / "consents.csv"
+    file.write_text("email,purpose,channel,status,date\nnobody@example.com,letters,email,given,2026-05-01\n")
+    looked = call("consents", file, "--firm", other.id, "--dry-run")
+    assert (looked.exit_code, "1 rows would be imported" in looked.output) == (0, True), looked.output
+    assert "is looked at when it is imported" in " ".join(looked.output.split())
+    assert call("consents", file, "--firm", other.id).exit_code == 1, "there is no such person"
+
+
 def test_bytes_without_meaning_are_refused_as_a_file_before_a_row_is_counted(firm: Firm, tmp_path: Path) -> None:
     other = opened(firm)
     file = tmp_path / "people.csv"
