@@ -2,7 +2,8 @@
 
 E1 What a dead server left behind never stands in the way: a lock file whose process is dead, or is another program by now (a machine
    or container that started anew gives its numbers again), or is the server of the folder this one was copied from.
-E2 A file that names the shared memory of a dead server is never removed: by it PostgreSQL knows whether the last of that server's
+E2 A folder that was not made to its end, because the machine or the program ended meanwhile, is made anew.
+E3 A file that names the shared memory of a dead server is never removed: by it PostgreSQL knows whether the last of that server's
    processes is gone, and starts only then.
 """
 
@@ -12,6 +13,7 @@ import logging
 import os
 import pwd
 import re
+import shutil
 import socket
 import subprocess
 import time
@@ -52,6 +54,7 @@ def start(folder: Path) -> Any:
             with lock:  # nobody starts the server meanwhile
                 _tidy(folder)
                 _own(folder, server.system_user)
+                _make(folder, server)
             server.start()
             _knock(server)
             _settle(server)
@@ -109,6 +112,21 @@ def _tidy(folder: Path) -> None:
             left.write_text("\n".join([str(NOBODY), *lines[1:7], "dead"]) + "\n")
     for lock in folder.glob(".s.PGSQL.*.lock"):
         lock.unlink(missing_ok=True)
+
+
+def _make(folder: Path, server: Any) -> None:
+    """Make the database of an empty folder. What was left of that when it broke off, before any server had run there, is made anew."""
+    making = folder.parent / f".{folder.name}.making"
+    if making.exists():
+        for path in folder.glob("*"):
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+    if not (folder / "PG_VERSION").exists():
+        making.touch()
+        server.ensure_pgdata_inited()
+        making.unlink()
 
 
 def _own(folder: Path, user: str | None) -> None:

@@ -121,6 +121,19 @@ def test_a_start_that_takes_long_and_is_then_refused_once_is_tried_again(folder:
     assert tries == [3]
 
 
+def test_a_folder_whose_making_broke_off_is_made_anew_and_no_other(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    embedded.start(folder).cleanup()
+    (folder / "global" / "pg_control").unlink()
+    monkeypatch.setattr(embedded, "PATIENCE", 0.0)
+    with pytest.raises(embedded.NotStarting):
+        embedded.start(folder)
+    assert (folder / "base").exists(), "what may hold somebody's data is left alone"
+    making = folder.parent / f".{folder.name}.making"
+    making.touch()
+    assert answers(embedded.start(folder))
+    assert not making.exists()
+
+
 def test_a_folder_that_cannot_be_started_says_why_and_where_to_look_and_no_more(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
