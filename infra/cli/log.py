@@ -31,6 +31,7 @@ from infra.cli.console import (
 )
 from infra.proofs import daily, heads
 from infra.proofs.acting import sealing
+from infra.proofs.checkpoints import read
 from infra.proofs.doctor import Audited, Trust, examine
 from infra.proofs.encoding import b64
 from infra.proofs.errors import NotProved
@@ -124,6 +125,7 @@ def write_tiles(connection: psycopg.Connection[Any], log: Log, folder: Path, tol
     """The whole log as files, its checkpoint last, so that whoever reads meanwhile finds what it promises; how many were written."""
     store = LogStore(connection, log.firm)
     written = 0
+    _goes_on(store, log, folder)
     for address in addresses(log.size):
         path = folder / str(address)
         if not path.exists():
@@ -136,6 +138,24 @@ def write_tiles(connection: psycopg.Connection[Any], log: Log, folder: Path, tol
                 written += _write(entries, bundle(store.entries(begin, begin + address.width)))
             told(begin + address.width)
     return written + _write(folder / "checkpoint", _note(connection, log).encode())
+
+
+def _goes_on(store: LogStore, log: Log, folder: Path) -> None:
+    """What stands in the folder was shown to others: it is gone on from, and never exchanged for another log or history."""
+    there = folder / "checkpoint"
+    if not there.exists():
+        return
+    try:
+        old, _ = read(read_file(there))
+    except NotProved as e:
+        fail(f"{there} is no checkpoint ({e}), so {folder} holds no log that could be gone on with. Name another folder.")
+    if old.origin != log.origin:
+        fail(f"{folder} holds the log {old.origin}, and this one is {log.origin}. Name another folder.")
+    if old.size > log.size or (old.size and store.root(log, old.size) != old.root):
+        fail(
+            f"{folder} holds this log as of {old.size} leaves, and the log as it is now, of {log.size}, does not go on from there: it was set back"
+            " or rewritten. Keep the folder as it is, it is evidence, and run `chancery doctor`."
+        )
 
 
 def _write(path: Path, content: bytes) -> int:

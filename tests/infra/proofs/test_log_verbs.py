@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from infra.database import Database
+from infra.proofs.encoding import b64
 from infra.proofs.notes import Verifier
 from infra.proofs.policy import Policy
 from infra.proofs.tiles import Address, addresses, node_from
@@ -77,6 +78,36 @@ def test_the_static_log_is_whole_and_grows(firm: str, tmp_path: Path) -> None:
         assert root(checkpoint.size, node_in(folder, checkpoint.size)) == checkpoint.root
         assert paths <= {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()}
         said("key", "create", "--firm", firm, "--role", "auditor")
+
+
+def test_a_folder_that_holds_another_log_or_another_history_is_left_as_it_is(firm: str, tmp_path: Path, here: Path) -> None:
+    del here
+    folder = tmp_path / "log"
+    said("log", "tiles", folder, "--firm", firm)
+
+    def stands() -> dict[str, bytes]:
+        return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+    def refused(words: str) -> None:
+        before = stands()
+        done = call("log", "tiles", folder, "--firm", firm)
+        assert (done.exit_code, words in " ".join(done.stderr.split())) == (1, True), done.output
+        assert stands() == before
+
+    note = (folder / "checkpoint").read_text()
+    origin, size, root_line, *rest = note.split("\n")
+    for altered, words in (
+        (["chancery/firms/another", size, root_line], "Name another folder"),
+        ([origin, str(int(size) + 5), root_line], "was set back or rewritten"),  # longer than the log, which was set back then
+        ([origin, size, b64(bytes(32))], "was set back or rewritten"),
+    ):
+        (folder / "checkpoint").write_text("\n".join([*altered, *rest]))
+        refused(words)
+    (folder / "checkpoint").write_text("rubbish")
+    refused("is no checkpoint")
+    (folder / "checkpoint").write_text(note)
+    said("key", "create", "--firm", firm, "--role", "auditor")
+    said("log", "tiles", folder, "--firm", firm)
 
 
 def test_what_was_altered_is_found_by_check_and_doctor(firm: str, database: Database, tmp_path: Path) -> None:
