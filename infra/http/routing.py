@@ -119,5 +119,5 @@ class Router:
             404,
             "no-such-route",
             "There is nothing at this address",
-            f"There is nothing at this address.{hint} /openapi.json lists what there is.",
+            f"There is nothing at this address.{hint} /openapi.json lists what there is, and /docs shows it.",
         )
