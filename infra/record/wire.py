@@ -182,8 +182,9 @@ class Pipe:
         self._begun = False
         self._preparing: dict[int, bytes] = {}  # by their place among what was sent
         self._sent = 0
-        with socket.socket(fileno=os.dup(pg.socket)) as mine:
-            self._local = mine.family == socket.AF_UNIX  # never encrypted
+        seen = socket.socket(fileno=pg.socket)
+        self._local = seen.family == socket.AF_UNIX  # never encrypted
+        seen.detach()
 
     def add(self, statement: Statement, *parameters: bytes | None) -> None:
         """Put a statement into the pipeline."""
