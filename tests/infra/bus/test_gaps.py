@@ -58,7 +58,7 @@ def sent(rows: list[EventRow], mangled: frozenset[int] = frozenset()) -> list[Se
 
 
 @pytest.mark.invariant("CS7")
-@trying(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@trying(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32), start=st.integers(0, 60), exact=st.booleans())
 def test_any_delivery_is_put_in_order_without_loss_or_doubling(
     database: Database, told: tuple[UUID, list[EventRow]], seed: int, start: int, exact: bool
