@@ -119,7 +119,7 @@ def run(work: Callable[[Chancery], Awaitable[T]], data: Path | None) -> T:
     try:
         return asyncio.run(inside())
     except Refused as e:
-        about = ", ".join(f"{k}: {v}" for k, v in e.about.items())
+        about = ", ".join(f"{k}: {' '.join(map(str, v)) if isinstance(v, list | tuple) else v}" for k, v in e.about.items())
         fail(e.why + (f" ({about})" if about else ""))
     except (DatabaseUnusable, KeysUnusable, EngineUnusable) as e:
         fail(str(e))

@@ -86,6 +86,7 @@ def test_a_persons_consent_is_decided_proved_verified_held_and_erased(database: 
     refused = call("erase", *who, "--approve")
     assert refused.exit_code == 1
     assert "legal hold" in refused.output
+    assert "['" not in refused.output, "a list is said as people say it"
     stranger = ("--firm", firm, "--contact", "01890000-0000-7000-8000-000000000000")
     nobody = call("erase", *stranger)
     assert (nobody.exit_code, "Traceback" in nobody.output) == (1, False)
