@@ -29,6 +29,7 @@ import json
 import os
 import re
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, NoReturn, Optional, Sequence, Set, Tuple
 
@@ -700,6 +701,22 @@ def plain(value: Any) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(value))
 
 
+def dated(e: Entry) -> Tuple[str, Optional[str]]:
+    """When an act was, as its entry says; and when it was recorded, where that is more than a minute away: the first is then the word of
+    whoever recorded it, and no log proves that."""
+    when = str(e.event["data"].get("effective_from") or e.event.get("time"))
+    recorded = str(e.event.get("recordedtime") or when)
+    try:
+        apart = abs((_instant(recorded) - _instant(when)).total_seconds())
+    except (TypeError, ValueError):
+        return when, recorded if recorded != when else None
+    return when, recorded if apart > 60 else None
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text.replace("Z", "+00:00"))
+
+
 def told(v: Verified) -> str:
     """What was proved, in lines that a person reads."""
     lines = [
@@ -716,8 +733,10 @@ def told(v: Verified) -> str:
         about = " ".join(
             x for x in (f"for {purposes}" if purposes else "", f"over {data['channel']}" if "channel" in data else "") if x
         )
-        when = data.get("effective_from", e.event.get("time"))
+        when, recorded = dated(e)
         lines.append(plain(f"  {data['seq']:>4}  {when}  {what:<12} {about}  (entry {e.place})"))
+        if recorded is not None:
+            lines.append(plain(f"        recorded {recorded}; the time above is what whoever recorded it said"))
         notice = data.get("notice")
         if isinstance(notice, dict):
             lines.append(plain(f"        on notice {notice.get('id')} version {notice.get('version')} ({notice.get('language')})"))

@@ -421,10 +421,12 @@ def _notices_of(found: Verified) -> list[str]:
 def _act(e: Entry) -> dict[str, Any]:
     """An act as a proof shows it, with what it discloses."""
     data = e.event["data"]
+    when, recorded = chancery_verify.dated(e)
     return {
         "seq": data.get("seq"),
         "type": e.event.get("type", ""),
-        "at": data.get("effective_from") or e.event.get("time"),
+        "at": when,
+        **({} if recorded is None else {"recorded_at": recorded}),  # else it is the same
         "purposes": [p["key"] for p in data.get("purposes", ())],
         "channel": data.get("channel"),
         "notice": data.get("notice"),

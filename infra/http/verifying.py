@@ -170,7 +170,8 @@ def _sha256(content: bytes) -> str:
 def _in_words(words: dict[str, str], act: dict[str, Any]) -> dict[str, Any]:
     kind = act["type"].partition(".")[2].partition(".")[0]
     return {
-        "at": re.sub(r"(\.[0-9]+)?Z$", " UTC", str(act["at"] or "").replace("T", " ")),
+        "at": _moment(act["at"]),
+        "recorded": words["verify_recorded"].format(at=_moment(act["recorded_at"])) if "recorded_at" in act else "",
         "did": words.get(f"did_{kind}", kind),
         "purposes": ", ".join(act["purposes"]),
         "channel": words.get(act["channel"] or "", act["channel"] or ""),
@@ -178,6 +179,10 @@ def _in_words(words: dict[str, str], act: dict[str, Any]) -> dict[str, Any]:
         "disclosed": sorted((words.get(f"shown_{k}", k.replace("_", " ")), str(v)) for k, v in act["disclosed"].items()),
         "place": words["verify_at"].format(place=act["place"]),
     }
+
+
+def _moment(text: str) -> str:
+    return re.sub(r"(\.[0-9]+)?Z$", " UTC", text.replace("T", " "))
 
 
 def _notice(words: dict[str, str], found: Any) -> str:

@@ -20,7 +20,7 @@ import segno
 import typst
 from fontTools.ttLib import TTFont  # type: ignore[import-untyped]  # it has no types
 
-from verifier.chancery_verify import Entry, Verified
+from verifier.chancery_verify import Entry, Verified, dated
 
 PAGE = Path(__file__).with_suffix(".typ")
 FONTS = (
@@ -195,7 +195,7 @@ def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping
     for e in entries:
         data = e.event["data"]
         what = e.event["type"].split(".")[1]
-        when = _moment(str(data.get("effective_from") or e.event["time"]))
+        when, recorded = dated(e)
         purposes = ", ".join(shown(names.get(str(p["key"]), str(p["key"]))) for p in data.get("purposes", []))
         about = [
             f"For {purposes}" if purposes else "",
@@ -203,7 +203,7 @@ def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping
             f"({_basis(str(data['legal_basis']))})" if "legal_basis" in data else "",
             f"because of {shown(str(data['reason']))}" if "reason" in data else "",
         ]
-        lines = []
+        lines = [] if recorded is None else [f"Recorded on {_moment(recorded)}. The time above is what whoever recorded it said."]
         notice = data.get("notice")
         if isinstance(notice, dict):
             title = titles.get((notice["id"], notice["version"]))
@@ -215,7 +215,7 @@ def _entries(entries: Sequence[Entry], names: Mapping[str, str], titles: Mapping
             first, *more = str(value).splitlines() or [""]
             lines += [f"{CALLED.get(member, member.replace('_', ' '))}: {shown(first)}", *map(shown, more)]
         yield {
-            "head": f"{data['seq']}. {when}: the person {SAID.get(what, what)}",
+            "head": f"{data['seq']}. {_moment(when)}: the person {SAID.get(what, what)}",
             "said": [" ".join(a for a in about if a) + "."] if any(about) else [],
             "lines": lines,
             "leaf": f"entry {e.place} of the log, leaf {e.hash.hex()}",

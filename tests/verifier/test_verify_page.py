@@ -1,18 +1,21 @@
 """The page on which a person has a record checked: the file as it was given, an answer in plain words, nothing kept."""
 
 import hashlib
+import io
 import json
 import re
 from typing import Any
 
 import httpx
 import pytest
+from pypdf import PdfReader
 
 from infra.choices.words import WORDS
 from infra.http.forms import parts
 from infra.http.problems import HttpProblem
 from tests.house import House, post
 from tests.verifier.test_bundle import Given, given, in_log, verified
+from verifier import chancery_verify
 
 __all__ = ["given"]
 EN = WORDS["en"]
@@ -118,6 +121,27 @@ async def test_what_a_proof_discloses_is_shown_as_text_and_never_run(house: Hous
     page = (await sent(house, "p.json", bundle.content)).text
     assert "&lt;script&gt;alert(1)" in page
     assert "<script" not in page
+
+
+async def test_an_act_dated_by_whoever_recorded_it_is_shown_with_when_it_was_recorded(house: House, given: Given) -> None:
+    contact = (await post(house, "/contacts", {"given": "Ida"}))["id"]
+    about = {"purposes": ["news"], "channel": "post", "occurred_at": "2024-02-03T10:00:00Z"}
+    done = await post(house, f"/contacts/{contact}/consent:refuse", about)
+    await house.settle()
+    await in_log(house, done["position"])
+    bundle = (await house.client.get(f"/v1/contacts/{contact}/consent:proof")).content
+    (dated,) = (await house.client.post("/v1/verify", content=bundle)).json()["chain"]
+    at_once = (await house.client.post("/v1/verify", json=given.bundle)).json()["chain"]
+    assert dated["at"].startswith("2024-02-03")
+    assert dated["recorded_at"] > "2026"
+    assert not any("recorded_at" in act for act in at_once)
+    page = words((await sent(house, "p.json", bundle)).text)
+    assert page.count(EN["verify_recorded"].partition("{at}")[2].strip()) == 1
+    vkey = (await house.client.get("/v1/log/vkey")).text
+    told = chancery_verify.told(chancery_verify.verify(bundle, chancery_verify.of_keys(vkey)))
+    assert told.count(f"recorded {dated['recorded_at']}; the time above is what whoever recorded it said") == 1
+    paper = (await house.client.get(f"/v1/contacts/{contact}/consent:paper")).content
+    assert "".join(p.extract_text() for p in PdfReader(io.BytesIO(paper)).pages).count("what whoever recorded it said") == 1
 
 
 def test_parts_of_a_form_are_taken_apart_as_they_were_put_together() -> None:
