@@ -24,7 +24,7 @@ from infra.bus.topics import partition_of
 from infra.database import Database
 from infra.record.reader import FOREIGN
 
-BATCH = 5_000
+BATCH = 10_000
 BATCH_BYTES = 8 * 1024 * 1024
 AT_ONCE = 250
 
