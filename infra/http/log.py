@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import structlog
 from starlette.requests import Request
@@ -105,13 +106,7 @@ class Logs:
             try:
                 return await answer(request, principal)
             except RecordAltered as e:
-                log.error("log.record_altered", firm=str(principal.firm), why=str(e))
-                raise HttpProblem(
-                    500,
-                    "record-altered",
-                    "The record is not what the log was built over. Tell whoever runs this installation at once: `chancery doctor`"
-                    " names what was altered.",
-                ) from e
+                raise altered(principal.firm, e) from e
             except NoLog as e:
                 raise begun() from e
 
@@ -405,6 +400,16 @@ class Logs:
         except (NoTimestamp, TimestampsUnusable) as e:
             raise HttpProblem(503, "no-timestamp", str(e), headers={"Retry-After": "60"}) from e
         return json_response({"size": size, "stamped_at": at})
+
+
+def altered(firm: UUID, e: RecordAltered) -> HttpProblem:
+    """What is answered where a proof would be of something else than the log was built over."""
+    log.error("log.record_altered", firm=str(firm), why=str(e))
+    return HttpProblem(
+        500,
+        "record-altered",
+        "The record is not what the log was built over. Tell whoever runs this installation at once: `chancery doctor` names what was altered.",
+    )
 
 
 def begun() -> HttpProblem:

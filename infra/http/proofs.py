@@ -16,7 +16,7 @@ from starlette.responses import Response
 
 from domain.kernel import FirmId, NotFound
 from infra.http.commands import read_body
-from infra.http.log import FORKED, NOT_KEPT, begun
+from infra.http.log import FORKED, NOT_KEPT, altered, begun
 from infra.http.problems import HttpProblem
 from infra.http.reads import json_response, parameters
 from infra.http.routing import Endpoint
@@ -30,7 +30,7 @@ from infra.proofs.going_on import MOST_BYTES, AnotherLog, Forked, going_on
 from infra.proofs.notes import Verifier
 from infra.proofs.policy import Policy
 from infra.proofs.signing import SigningKeys
-from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog
+from infra.proofs.store import AsyncLogStore, Beyond, NodeCache, NoLog, RecordAltered
 from infra.proofs.tlogproof import TlogProof, claimed
 from infra.proofs.tree import leaf_hash
 from infra.record.codec import unb64url
@@ -127,6 +127,8 @@ class Proofs:
                 raise HttpProblem(409, "log-forked", FORKED) from e
             except NoLog as e:
                 raise begun() from e
+            except RecordAltered as e:
+                raise altered(principal.firm, e) from e
             except NotYetProvable as e:
                 raise _not_yet() from e
             except ChainTooLong as e:
@@ -169,6 +171,8 @@ class Proofs:
             leaf = (await store.leaves([index])).get(index) if index is not None else None
         except NoLog as e:
             raise begun() from e
+        except RecordAltered as e:
+            raise altered(firm, e) from e
         except Beyond as e:
             raise _not_yet() from e
         if proof is None or leaf is None:

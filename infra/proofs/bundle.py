@@ -11,12 +11,13 @@ import asyncio
 import base64
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from domain.kernel import NotFound
+from infra.erasure.sealed import Listed, wrong
 from infra.proofs import heads
 from infra.proofs.checkpoints import Checkpoint
 from infra.proofs.encoding import b64
@@ -66,6 +67,16 @@ class Link:
     index: int
     event_id: UUID
     leaf: bytes
+    sealed: bytes | None
+
+
+class _Of(NamedTuple):
+    """A link as an event on the record."""
+
+    firm_id: UUID
+    stream_id: UUID
+    event_id: UUID
+    public: bytes
     sealed: bytes | None
 
 
@@ -151,15 +162,22 @@ async def _head(
 async def _disclosures(
     store: AsyncLogStore, vault: Vault, firm: UUID, contact: UUID, chain: Sequence[Link], names: Collection[str] | None
 ) -> list[list[str]]:
-    """What is disclosed of each link, of that which can still be opened."""
+    """What is disclosed of each link, of that which can still be opened. RecordAltered where it can't be though nobody was erased."""
     if names is not None and not names:
         return [[] for _ in chain]
-    keys, missing = vault.held((firm, link.sealed) for link in chain)
-    if missing:
-        rows = await _rows(store, SELECT_KEYS, ([f for f, _ in missing], [k for _, k in missing]))
-        keys |= {k.key_id: k.cipher for k in [vault.unwrap(*row) for row in rows]}
+    try:
+        keys, missing = vault.held((firm, link.sealed) for link in chain)
+        if missing:
+            rows = await _rows(store, SELECT_KEYS, ([f for f, _ in missing], [k for _, k in missing]))
+            keys |= {k.key_id: k.cipher for k in [vault.unwrap(*row) for row in rows]}
+    except (ValueError, TypeError, AttributeError) as e:
+        raise RecordAltered("personal values of the chain can't be read") from e
     out = []
+    listed = Listed(vault.folder)
     for link in chain:
+        found = wrong(_Of(firm, contact, link.event_id, link.leaf, link.sealed), vault, keys, listed)
+        if found is not None:
+            raise RecordAltered(f"entry {link.index}: {found}")
         texts = vault.open(firm, contact, link.event_id, link.sealed, keys) if link.sealed is not None else []
         out.append([t for t in texts if names is None or orjson.loads(unb64url(t))[1] in names])
     return out

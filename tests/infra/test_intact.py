@@ -191,9 +191,14 @@ async def test_a_sealed_value_that_somebody_spoilt_is_named_with_its_event(exami
         found = (await examined.doctor())[SEALED]
         assert said in found, found
         assert "Lamplighter" not in found
+        if "consent" in change:
+            told = await examined.house.client.get(f"/v1/contacts/{examined.contact}/consent:proof", params={"disclose": "all"})
+            assert (told.status_code, told.json()["type"].rpartition(":")[2]) == (500, "record-altered"), told.text
     finally:
         await asyncio.to_thread(put_back)
     assert (await examined.doctor())[SEALED] is None
+    told = await examined.house.client.get(f"/v1/contacts/{examined.contact}/consent:proof", params={"disclose": "all"})
+    assert told.status_code == 200, told.text
 
 
 @pytest.mark.invariant("ER6")
