@@ -208,3 +208,5 @@ async def test_what_an_erasure_destroyed_is_not_taken_for_damage(examined: Exami
     await examined.house.settle()
     after = await examined.doctor()
     assert (after[SEALED], after[COMPARED]) == (None, None)
+    told = await examined.house.client.get(f"/v1/contacts/{examined.contact}/consent:proof", params={"disclose": "all"})
+    assert (told.status_code, [e["disclosures"] for e in told.json()["entries"]]) == (200, [[]]), told.text
