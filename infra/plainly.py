@@ -1,12 +1,15 @@
 """What is wrong with a value, in the words of whoever sent or typed it, not in those of the library that found it."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, get_args
+from typing import Any, TypeVar, get_args
 
+import orjson
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from queries.listing.values import near, suggestion
+
+Model = TypeVar("Model", bound=BaseModel)
 
 ID = "an id such as 0190a1b2-0000-7000-8000-000000000000"
 WHOLE = "a whole number"
@@ -60,6 +63,16 @@ class Unfit(Exception):
         super().__init__()
         self.model = model
         self.why = why
+
+
+def fitted(model: type[Model], given: Mapping[str, Any], *, as_text: bool = False) -> Model:
+    """What was sent, as this model has it: of JSON strictly, of an address read from text. Unfit when it has another form."""
+    try:
+        if as_text:
+            return model.model_validate_strings(given)
+        return model.model_validate_json(orjson.dumps(given), strict=True)
+    except ValidationError as e:
+        raise Unfit(model, e) from None
 
 
 def told(model: type[BaseModel], error: Mapping[str, Any]) -> str:

@@ -61,6 +61,16 @@ def _prepared(sql: str) -> wire.Statement:
     )
 
 
+async def enter_firm(c: psycopg.AsyncConnection[Any], firm: FirmId, actor: str) -> datetime:
+    """Let the transaction see this firm, as this actor; answers the present as it has it."""
+    now = datetime.now(UTC)
+    await c.execute(
+        "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true), set_config('chancery.now', %s, true)",
+        (str(firm), actor, now.isoformat()),
+    )
+    return now
+
+
 async def enter(c: psycopg.AsyncConnection[Any], moment: Moment, prefix: str = "") -> None:
     """Let the transaction see this moment: in `at.x`, or with the prefix `vs_` in `before.x`."""
     if not moment:
@@ -219,11 +229,7 @@ class Readers:
         async with self._pool.connection() as c, c.pipeline():
             await c.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
             actor = str(by.actor) if by is not None else ""
-            now = datetime.now(UTC)
-            await c.execute(
-                "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true), set_config('chancery.now', %s, true)",
-                (str(firm), actor, now.isoformat()),
-            )
+            now = await enter_firm(c, firm, actor)
             await enter(c, moment)
             await enter(c, versus, "vs_")
             try:

@@ -8,7 +8,7 @@ import psycopg
 
 from infra.database import Database
 from infra.erasure.keys import LIST
-from infra.erasure.sealed import Listed, wrong
+from infra.erasure.sealed import Listed, Spoilt, opened
 from infra.projector.comparing import compared
 from infra.record.reader import FOREIGN, EventRow, fetch_keys, read_after
 from infra.record.vault import KeysUnusable, Vault
@@ -68,9 +68,19 @@ def _spoilt(c: psycopg.Connection[Any], vault: Vault, rows: list[EventRow], eras
     except KeysUnusable as e:
         return f"positions {rows[0].position} to {rows[-1].position}: {e}"
     for row in rows:
-        found = wrong(row, vault, keys, erased)
-        if found is not None:
-            return f"position {row.position} ({row.type}) of firm {row.firm_id}: {found}"
+        try:
+            opened(
+                row.firm_id,
+                row.stream_id,
+                row.event_id,
+                public=row.public,
+                sealed=row.sealed,
+                vault=vault,
+                keys=keys,
+                erased=erased,
+            )
+        except Spoilt as e:
+            return f"position {row.position} ({row.type}) of firm {row.firm_id}: {e}"
     return None
 
 

@@ -10,7 +10,7 @@ import functools
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -37,47 +37,45 @@ class Listed:
         return {(e.firm, s) for e in ErasedList(self._folder) for s in (e.contact, *e.subjects)}
 
 
-class Event(Protocol):
-    """What is looked at of an event on the record."""
-
-    @property
-    def firm_id(self) -> UUID: ...
-    @property
-    def stream_id(self) -> UUID: ...
-    @property
-    def event_id(self) -> UUID: ...
-    @property
-    def public(self) -> bytes: ...
-    @property
-    def sealed(self) -> bytes | None: ...
+class Spoilt(Exception):
+    """What is wrong with an event's sealed part, in a sentence without values."""
 
 
-def wrong(row: Event, vault: Vault, keys: Mapping[UUID, AESGCM], erased: Listed) -> str | None:
-    """What is wrong with the sealed part of an event, where `keys` are all its keys that there are; None when nothing is."""
+def opened(
+    firm: UUID,
+    stream: UUID,
+    event: UUID,
+    *,
+    public: bytes,
+    sealed: bytes | None,
+    vault: Vault,
+    keys: Mapping[UUID, AESGCM],
+    erased: Listed,
+) -> list[str]:
+    """The disclosures of an event that can still be opened; `keys` are all its keys that there are. Spoilt when they are not what they were."""
     try:
-        data = orjson.loads(row.public)["data"]
+        data = orjson.loads(public)["data"]
         committed = data.get("_sd", [])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return "its leaf can't be read"
-    if row.sealed is None:
-        about = {row.stream_id, *_ids(data)}
-        if committed and not any((row.firm_id, one) in erased.subjects for one in about):
-            return "its personal values are gone, and nobody it is about was erased"
-        return None
+        raise Spoilt("its leaf can't be read") from None
+    if sealed is None:
+        if committed and not any((firm, one) in erased.subjects for one in {stream, *_ids(data)}):
+            raise Spoilt("its personal values are gone, and nobody it is about was erased")
+        return []
     try:
-        ids = vault.key_ids(row.sealed)
+        ids = vault.key_ids(sealed)
         if len(ids) != len(committed):
-            return "it holds another number of personal values than its leaf"
-        if any(k not in keys and (row.firm_id, k) not in erased.keys for k in ids):
-            return "the key of its personal values is gone, and nobody was erased by it"
-        opened = vault.open(row.firm_id, row.stream_id, row.event_id, row.sealed, keys)
+            raise Spoilt("it holds another number of personal values than its leaf")
+        if any(k not in keys and (firm, k) not in erased.keys for k in ids):
+            raise Spoilt("the key of its personal values is gone, and nobody was erased by it")
+        texts = vault.open(firm, stream, event, sealed, keys)
     except InvalidTag:
-        return "its personal values are not those that were sealed there"
+        raise Spoilt("its personal values are not those that were sealed there") from None
     except (ValueError, TypeError, AttributeError):
-        return "what is sealed there can't be read"
-    if not {b64url(hashlib.sha256(text.encode()).digest()) for text in opened} <= set(committed):
-        return "its personal values are not those that its leaf commits to"
-    return None
+        raise Spoilt("what is sealed there can't be read") from None
+    if not {b64url(hashlib.sha256(text.encode()).digest()) for text in texts} <= set(committed):
+        raise Spoilt("its personal values are not those that its leaf commits to")
+    return texts
 
 
 def _ids(data: Any) -> set[UUID]:

@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -19,7 +18,7 @@ from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
 from infra.http.times import refuse_numbers
 from infra.jsonlimits import decode
-from infra.plainly import Unfit
+from infra.plainly import fitted
 
 BODY_SECONDS = 20.0
 UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
@@ -131,10 +130,7 @@ def route(service: Service, spec: CommandSpec, explained: Explained) -> Endpoint
                 )
             body[name] = value
         refuse_numbers(spec.model, body)
-        try:
-            command = spec.model.model_validate_json(orjson.dumps(body), strict=True)
-        except ValidationError as e:
-            raise Unfit(spec.model, e) from None
+        command = fitted(spec.model, body)
         try:
             done = await chancery.executor.execute(
                 command,

@@ -4,9 +4,7 @@ import hashlib
 import time
 from typing import Any
 
-import orjson
 import structlog
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -23,7 +21,7 @@ from infra.http.reads import json_response, parameters
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service
 from infra.http.times import refuse_numbers
-from infra.plainly import Unfit
+from infra.plainly import fitted
 from queries.graph.asking import VIEWS
 from queries.graph.cypher import (
     PERMISSION,
@@ -58,10 +56,7 @@ def route(service: Service) -> Endpoint:
         parameters(request, ())
         given = json_object(request, await read_body(request, MOST), MOST)
         refuse_numbers(AskCypher, given)
-        try:
-            asked = AskCypher.model_validate_json(orjson.dumps(given), strict=True)
-        except ValidationError as e:
-            raise Unfit(AskCypher, e) from None
+        asked = fitted(AskCypher, given)
         await service.wait_for(request, VIEWS)
         position = chancery.feed.reached(VIEWS)
         started = time.monotonic()

@@ -27,7 +27,7 @@ from infra.http.problems import HttpProblem
 from infra.http.reads import JSON_OPTIONS, MOMENT_PARAMETERS, moment_of, parameters, views_read
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service, json_default
-from infra.reading import Moment, PgReader, enter
+from infra.reading import Moment, PgReader, enter, enter_firm
 from queries.kernel import Collection
 from queries.listing import one_as_seen
 from queries.listing.whole import Whole, compile_whole
@@ -159,11 +159,7 @@ async def _reading(service: Service, principal: Principal, moment: Moment) -> As
     """A reader on a connection that no other read waits for."""
     async with await service.chancery.database.connect_async("app") as c:
         await c.execute("BEGIN READ ONLY")
-        now = datetime.now(UTC)
-        await c.execute(
-            "SELECT set_config('chancery.firm', %s, true), set_config('chancery.actor', %s, true), set_config('chancery.now', %s, true)",
-            (str(principal.firm), str(principal.actor), now.isoformat()),
-        )
+        now = await enter_firm(c, principal.firm, str(principal.actor))
         await enter(c, moment)
         yield PgReader(c, principal.firm, principal.permissions, moment, by=principal, now=now)
 

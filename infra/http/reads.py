@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -20,7 +19,7 @@ from infra.http.routing import Endpoint
 from infra.http.rows import hidden, source_of
 from infra.http.service import Principal, Service, json_default
 from infra.http.times import refuse_numbers
-from infra.plainly import Unfit
+from infra.plainly import fitted
 from infra.reading import Moment
 from infra.record.history import history
 from queries.filtering import parse
@@ -366,14 +365,7 @@ def query_route(service: Service, spec: QuerySpec) -> Endpoint:
         path_id(request)
         _places(request)
         refuse_numbers(spec.model, given)
-        try:
-            asked = (
-                spec.model.model_validate_strings(given)
-                if spec.method == "GET"
-                else spec.model.model_validate_json(orjson.dumps(given), strict=True)
-            )
-        except ValidationError as e:
-            raise Unfit(spec.model, e) from None
+        asked = fitted(spec.model, given, as_text=spec.method == "GET")
         views = views_asked(spec, asked, principal.permissions)
         await service.wait_for(request, views)
         position = service.chancery.feed.reached(views)

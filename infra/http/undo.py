@@ -8,8 +8,6 @@ import dataclasses
 import typing
 from typing import Any
 
-import orjson
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -22,7 +20,7 @@ from infra.http.reads import json_response
 from infra.http.routing import Endpoint
 from infra.http.service import Principal, Service
 from infra.imports.undo import undo as undo_import
-from infra.plainly import Unfit
+from infra.plainly import fitted
 from infra.record.codec import CODECS, json_codec
 from infra.record.execute import now
 from infra.record.explain import rows_along
@@ -44,10 +42,7 @@ def route(service: Service, carry_out: Endpoint) -> Endpoint:
             return await carry_out(request)
         principal = await service.principal(request)
         principal.need("history:read")
-        try:
-            c = UndoCommand.model_validate_json(orjson.dumps(given), strict=True)
-        except ValidationError as e:
-            raise Unfit(UndoCommand, e) from None
+        c = fitted(UndoCommand, given)
         if c.import_id is not None:
             return json_response(await _import(service, principal, c))
         return json_response(await _preview(service, principal, c))

@@ -11,13 +11,13 @@ import asyncio
 import base64
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from domain.kernel import NotFound
-from infra.erasure.sealed import Listed, wrong
+from infra.erasure.sealed import Listed, Spoilt, opened
 from infra.proofs import heads
 from infra.proofs.checkpoints import Checkpoint
 from infra.proofs.encoding import b64
@@ -67,16 +67,6 @@ class Link:
     index: int
     event_id: UUID
     leaf: bytes
-    sealed: bytes | None
-
-
-class _Of(NamedTuple):
-    """A link as an event on the record."""
-
-    firm_id: UUID
-    stream_id: UUID
-    event_id: UUID
-    public: bytes
     sealed: bytes | None
 
 
@@ -175,10 +165,12 @@ async def _disclosures(
     out = []
     listed = Listed(vault.folder)
     for link in chain:
-        found = wrong(_Of(firm, contact, link.event_id, link.leaf, link.sealed), vault, keys, listed)
-        if found is not None:
-            raise RecordAltered(f"entry {link.index}: {found}")
-        texts = vault.open(firm, contact, link.event_id, link.sealed, keys) if link.sealed is not None else []
+        try:
+            texts = opened(
+                firm, contact, link.event_id, public=link.leaf, sealed=link.sealed, vault=vault, keys=keys, erased=listed
+            )
+        except Spoilt as e:
+            raise RecordAltered(f"entry {link.index}: {e}") from e
         out.append([t for t in texts if names is None or orjson.loads(unb64url(t))[1] in names])
     return out
 

@@ -22,6 +22,7 @@ from commands.kernel import Entity
 from domain.kernel import Stream
 from infra.database import Database
 from infra.record import codec, wire
+from infra.record.conversing import Conversing
 from infra.record.vault import Vault, open_all, sealed_items
 
 TOGETHER = 32  # streams that are asked for in one pipeline
@@ -59,22 +60,17 @@ class _Wanted:
     ciphers: Ciphers = field(default_factory=dict)
 
 
-class Loading:
+class Loading(Conversing):
     """Loads entities for the coroutines of one loop."""
 
     def __init__(self, database: Database, vault: Vault, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
         self._database = database
         self._vault = vault
-        self._loop = loop
         self._waiting: deque[_Wanted] = deque()
         self._asked: list[_Wanted] = []
-        self._talk: wire.Talk[None] | None = None
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._pipe: wire.Pipe | None = None
-        self._fd = -1
         self._opening: asyncio.Task[None] | None = None
         self._due = False
-        self._writing = False
 
     def load(
         self, firm: UUID, stream: Stream[Any, Any], id: UUID, known: Entity[Any, Any] | None = None
@@ -114,19 +110,8 @@ class Loading:
                 raise
             return
         self._opening = None
-        self._connection, self._pipe, self._fd = c, wire.Pipe(c.pgconn), c.pgconn.socket
-        self._loop.add_reader(self._fd, self._readable)
-        self._talk = self._loading(self._pipe, self._asked)
+        self._talk = self._loading(self._connected(c), self._asked)
         self._go_on()
-
-    def _readable(self) -> None:
-        if self._talk is not None:
-            self._go_on()
-        elif self._pipe is not None:
-            try:
-                self._pipe.pg.consume_input()
-            except psycopg.Error:
-                self._drop()
 
     def _go_on(self) -> None:
         assert self._talk is not None  # noqa: S101 # nosec B101 - there is a conversation
@@ -143,27 +128,11 @@ class Loading:
         else:
             self._watch_room(wants)
 
-    def _watch_room(self, wanted: bool) -> None:
-        if wanted != self._writing:
-            self._writing = wanted
-            if wanted:
-                self._loop.add_writer(self._fd, self._go_on)
-            else:
-                self._loop.remove_writer(self._fd)
-
     def _fail(self, e: BaseException) -> None:
         asked, self._asked, self._talk = self._asked, [], None
         for wanted in asked:
             if not wanted.future.done():
                 wanted.future.set_exception(e)
-
-    def _drop(self) -> None:
-        if self._pipe is not None:
-            self._watch_room(False)
-            with contextlib.suppress(RuntimeError):
-                self._loop.remove_reader(self._fd)
-            self._pipe.pg.finish()
-            self._pipe = self._connection = None
 
     def close(self) -> None:
         """Let the connection go; who still waits is told that it is gone."""

@@ -16,6 +16,30 @@ from infra.record.appender.transaction import flush
 log = structlog.get_logger()
 
 
+class Tries:
+    """How long a batch is tried again while the database is away: pauses grow, and when a session was ended that held up the others, time
+    begins anew."""
+
+    def __init__(self, database: Database, patience: float, stopping: threading.Event | None = None) -> None:
+        self._database = database
+        self._patience = patience
+        self._stopping = stopping
+        self._begun = time.monotonic()
+        self._until = self._begun + patience
+        self._pause = 0.05
+
+    def again(self) -> bool:
+        """Wait before the next try; False where there is to be none."""
+        if relieve(self._database, time.monotonic() - self._begun):
+            self._until = time.monotonic() + self._patience
+        if time.monotonic() + self._pause > self._until or (self._stopping is not None and self._stopping.is_set()):
+            return False
+        time.sleep(self._pause)
+        self._pause = min(self._pause * 2, 1.0)
+        self._begun = time.monotonic()
+        return True
+
+
 class Writer:
     """Flushes batches, blocking, and tries again while the database is away."""
 
@@ -28,10 +52,8 @@ class Writer:
     def flush(self, batch: Sequence[Append], *, unknown: bool = False, waited: float = 0.0) -> Sequence[Appended | BaseException]:
         """The batch's results. `unknown`: an earlier attempt, which took `waited` seconds, may have been committed."""
         relieve(self._database, waited)
-        until = time.monotonic() + self._patience
-        pause = 0.05
+        tries = Tries(self._database, self._patience, self._stopping)
         while True:
-            begun = time.monotonic()
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._database.connect("record", writing=True)
@@ -48,12 +70,8 @@ class Writer:
                 unknown = unknown or self._connection is not None
                 log.warning("append.interrupted", error=type(e).__name__, commands=len(batch))
                 self.drop()
-                if relieve(self._database, time.monotonic() - begun):
-                    until = time.monotonic() + self._patience
-                if time.monotonic() + pause > until or self._stopping.is_set():
+                if not tries.again():
                     return [OutcomeUnknown() if unknown else Unavailable() for _ in batch]
-                time.sleep(pause)
-                pause = min(pause * 2, 1.0)
 
     def _interrupted(self, e: BaseException) -> bool:
         """Whether the database went away, rather than a command being one that can't be written."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
-from typing import Any
 
 import psycopg
 import structlog
@@ -15,6 +14,7 @@ from infra.record.appender import transaction
 from infra.record.appender.command import Append, Appended, OutcomeUnknown
 from infra.record.appender.insisting import Writer
 from infra.record.appender.waiting import Limits, Queue
+from infra.record.conversing import Conversing
 
 log = structlog.get_logger()
 
@@ -22,24 +22,19 @@ SMALL_BATCH = 4
 LOOK_AFTER = 8  # commands that a loop adds before it looks whether the server has answered
 
 
-class LoopWriter:
+class LoopWriter(Conversing):
     """Flushes on an event loop: a conversation with the server goes on whenever its socket has something, or a command is added.
 
     When a flush fails, a `Writer` takes the batch over in another thread, and decides what became of it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, database: Database, limits: Limits, rescuer: Writer) -> None:
-        self._loop = loop
+        super().__init__(loop)
         self._database = database
         self._queue = Queue(limits)
         self._rescuer = rescuer
-        self._connection: psycopg.AsyncConnection[Any] | None = None
-        self._pipe: wire.Pipe | None = None
-        self._fd = -1
-        self._talk: wire.Talk[list[Appended | BaseException]] | None = None
         self._batch: list[Append] = []
         self._rescue: asyncio.Task[None] | None = None
-        self._writing = False  # whether the socket is watched for room, too
         self._due = False
         self._overlapping = False
         self._begun_at = self._landed_at = self._took = 0.0
@@ -92,15 +87,6 @@ class LoopWriter:
         else:
             self._go_on()
 
-    def _readable(self) -> None:
-        if self._talk is not None:
-            self._go_on()
-        elif self._pipe is not None:
-            try:
-                self._pipe.pg.consume_input()
-            except psycopg.Error:
-                self._drop()
-
     def _go_on(self) -> None:
         assert self._talk is not None  # noqa: S101 # nosec B101 - there is a conversation
         self._since = 0
@@ -114,14 +100,6 @@ class LoopWriter:
             self._failed(e)
         else:
             self._watch_room(wants)
-
-    def _watch_room(self, wanted: bool) -> None:
-        if wanted != self._writing:
-            self._writing = wanted
-            if wanted:
-                self._loop.add_writer(self._fd, self._go_on)
-            else:
-                self._loop.remove_writer(self._fd)
 
     def _land(self, batch: Sequence[Append], results: Sequence[Appended | BaseException]) -> None:
         for a, result in zip(batch, results, strict=True):
@@ -149,12 +127,8 @@ class LoopWriter:
         except psycopg.Error:
             await self._hand_over(unknown=False)
             return
-        self._connection = c
-        self._pipe = wire.Pipe(c.pgconn)
-        self._fd = c.pgconn.socket
-        self._loop.add_reader(self._fd, self._readable)
         self._rescue = None
-        self._talk = transaction.flushing(self._pipe, self._batch, again=False)
+        self._talk = transaction.flushing(self._connected(c), self._batch, again=False)
         self._go_on()
 
     def _failed(self, e: Exception) -> None:
@@ -175,14 +149,6 @@ class LoopWriter:
         finally:
             self._rescue = None
             self._land(batch, results)
-
-    def _drop(self) -> None:
-        if self._pipe is not None:
-            self._watch_room(False)
-            with contextlib.suppress(RuntimeError):
-                self._loop.remove_reader(self._fd)
-            self._pipe.pg.finish()
-            self._pipe = self._connection = None
 
     def close(self) -> None:
         """Write what is waiting, blocking."""

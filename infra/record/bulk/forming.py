@@ -17,7 +17,7 @@ from infra.record import codec, wire
 from infra.record.bulk.tasks import Doing
 from infra.record.crew import Crew, CrewLost, packed, travels
 from infra.record.encoding import About, Commanded, Piece, Told, rows_of
-from infra.record.execute import Making
+from infra.record.execute import Making, seal_all
 from infra.record.vault import SELECT_SUBJECTS, DataKey, NewKey, Vault
 
 
@@ -182,17 +182,20 @@ class Forming(Making):
                 if m.stream_version == 1:
                     begun.add(m.stream_id)
                 for x in m.disclosures:
-                    if isinstance(x, codec.Disclosure) and x.subject not in begun and (x.subject, x.purpose) not in self._unwritten:
-                        key = vault.known(firm, x.subject, x.purpose)
-                        if key is None:
-                            wanted.add(x.subject)
-                        else:
-                            found[(x.subject, x.purpose)] = key
+                    if isinstance(x, codec.Disclosure):
+                        about = (x.subject, x.purpose)
+                        if about in self._unwritten:
+                            found[about] = self._unwritten[about][0]
+                        elif x.subject not in begun:
+                            key = vault.known(firm, *about)
+                            if key is None:
+                                wanted.add(x.subject)
+                            else:
+                                found[about] = key
         if wanted:
             asked = self._read_connection().execute(SELECT_SUBJECTS, (firm, list(wanted)), binary=True).fetchall()
             for row in asked:
                 found[(row[2], row[3])] = vault.unwrap(*row)
-        unwritten = self._unwritten
         nowhere = wire.event_place(0, firm.bytes, 0)
         rows: list[bytes] = []
         for d in batch:
@@ -202,23 +205,12 @@ class Forming(Making):
             d.first = len(rows)
             recorded_at = wire.micros(work.now)
             command_id = d.command_id.bytes
-            for m in work.made:
-                sealed = None
-                if m.disclosures:
-                    items = []
-                    for x in m.disclosures:
-                        if not isinstance(x, codec.Disclosure):
-                            raise TypeError(type(x).__name__)
-                        about = (x.subject, x.purpose)
-                        key = found.get(about)
-                        if key is None:
-                            fresh = unwritten.get(about)
-                            if fresh is None:
-                                fresh = unwritten[about] = vault.create(firm, *about)
-                            key = fresh[0]
-                            d.keys.append(fresh[1])
-                        items.append((key, x))
-                    sealed = vault.seal(m.stream_id, m.event_id, firm, items)
+            parts, fresh = seal_all(vault, firm, work.made, found)
+            for about, (key, record) in fresh.items():
+                self._unwritten[about] = key, record
+                found[about] = key
+                d.keys.append(record)
+            for m, sealed in zip(work.made, parts, strict=True):
                 rows.append(
                     wire.event_row(
                         nowhere,

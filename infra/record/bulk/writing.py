@@ -1,6 +1,5 @@
 """The thread of an import that writes what was decided, in the order it was decided (B1, B2, and the appender's R1 to R4)."""
 
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
@@ -13,7 +12,7 @@ import structlog
 from infra.database import Database
 from infra.record import wire
 from infra.record.appender import OutcomeUnknown, Unavailable, statements, stream_key, transaction
-from infra.record.appender.relieving import relieve
+from infra.record.appender.insisting import Tries
 from infra.record.bulk.tasks import Doing, Key, Outcome, Written, replayed
 from infra.record.crew import CrewLost
 from infra.record.encoding import Encoded, Rows, unframed
@@ -88,11 +87,9 @@ class Writer:
 
     def _persist(self, batch: list[Doing]) -> Written:
         """Write a batch, again while the database is away."""
-        until = time.monotonic() + self._patience
+        tries = Tries(self._database, self._patience)
         unknown = False
-        pause = 0.05
         while True:
-            begun = time.monotonic()
             try:
                 if self._connection is None or self._connection.closed:
                     self._connection = self._database.connect("record", writing=True)
@@ -109,12 +106,8 @@ class Writer:
                 # Anything may have happened to the transaction: the next attempt finds its commands, or writes them.
                 unknown = unknown or connected
                 log.warning("bulk.interrupted", error=type(e).__name__, commands=len(batch))
-                if relieve(self._database, time.monotonic() - begun):
-                    until = time.monotonic() + self._patience
-                if time.monotonic() + pause > until:
+                if not tries.again():
                     raise (OutcomeUnknown if unknown else Unavailable) from e
-                time.sleep(pause)
-                pause = min(pause * 2, 1.0)
 
 
 def _append(c: psycopg.Connection[Any], firm: UUID, batch: Sequence[Doing], *, again: bool) -> Written:

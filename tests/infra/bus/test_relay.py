@@ -301,13 +301,18 @@ def test_events_with_megabytes_of_sealed_values_are_published_a_few_at_a_time(
     assert sum(m.sealed == large for _, m in published(settings)) == 10
 
 
+def write_bad(appender: Appender) -> None:
+    """One event that can't be published."""
+    bad = an_append(FIRMS[0])
+    bad.events = [e._replace(public=b"{}") for e in bad.events]
+    appender.append_now(bad)
+
+
 def test_an_event_that_cannot_be_published_stops_the_relay_at_its_position(
     settings: Settings, fresh: Database, appender: Appender
 ) -> None:
     write(appender, 10)
-    bad = an_append(FIRMS[0])
-    bad.events = [e._replace(public=b"{}") for e in bad.events]
-    appender.append_now(bad)
+    write_bad(appender)
     write(appender, 10)
     with relaying(settings, fresh):
         until(lambda: shown(fresh)["stopped_at"] is not None)
@@ -321,9 +326,7 @@ def test_a_new_generation_goes_up_to_an_event_that_cannot_be_published_and_serve
     settings: Settings, fresh: Database, appender: Appender
 ) -> None:
     write(appender, 12)
-    bad = an_append(FIRMS[0])
-    bad.events = [e._replace(public=b"{}") for e in bad.events]
-    appender.append_now(bad)
+    write_bad(appender)
     write(appender, 30)
     relay = Relay(settings, fresh, batch=5)
     assert relay.rebuild() == 12

@@ -110,20 +110,21 @@ async def test_the_page_of_a_person_does_not_show_a_consent_that_a_newer_notice_
         assert ("checked" in page.text) is ticked
 
 
+async def given_until(desk: Desk, name: str, channel: str, until: datetime) -> str:
+    """Somebody new who consents to events up to a moment; answers their id."""
+    contact: str = (await post(desk.house, "/contacts", {"given": name, "family": "Ash"}))["id"]
+    about = {"purposes": ["events"], "channel": channel, "notice": {"id": desk.notice}, "expires_at": until.isoformat()}
+    await post(desk.house, f"/contacts/{contact}/consent:give", about)
+    await desk.house.settle()
+    return contact
+
+
 @pytest.mark.invariant("CD8")
 async def test_a_consent_ends_for_readers_at_its_microsecond_before_and_after_it_is_noted(desk: Desk) -> None:
     await desk.house.settle()
     future = (datetime.now(UTC) + timedelta(days=400)).isoformat()
-    later = (await post(desk.house, "/contacts", {"given": "later", "family": "Ash"}))["id"]
     until = datetime.now(UTC) + timedelta(days=100)
-    about: dict[str, Any] = {
-        "purposes": ["events"],
-        "channel": "post",
-        "notice": {"id": desk.notice},
-        "expires_at": until.isoformat(),
-    }
-    await post(desk.house, f"/contacts/{later}/consent:give", about)
-    await desk.house.settle()
+    later = await given_until(desk, "later", "post", until)
     hair = timedelta(microseconds=1)
     for _ in range(2):
         for whose, purpose, channel, moment, status in (
@@ -148,16 +149,8 @@ async def test_a_consent_ends_for_readers_at_its_microsecond_before_and_after_it
 
 
 async def test_two_moments_are_compared_also_where_only_time_has_passed(desk: Desk) -> None:
-    contact = (await post(desk.house, "/contacts", {"given": "between", "family": "Ash"}))["id"]
     until = datetime.now(UTC) + timedelta(days=10)
-    about: dict[str, Any] = {
-        "purposes": ["events"],
-        "channel": "sms",
-        "notice": {"id": desk.notice},
-        "expires_at": until.isoformat(),
-    }
-    await post(desk.house, f"/contacts/{contact}/consent:give", about)
-    await desk.house.settle()
+    contact = await given_until(desk, "between", "sms", until)
     sooner, later = (until - timedelta(days=1)).isoformat(), (until + timedelta(days=1)).isoformat()
     found = await desk.get("/consents", filter=f'contact = "{contact}"', as_of=later, vs_as_of=sooner)
     (row,) = found["items"]
