@@ -29,7 +29,7 @@ from infra.ids import uuid7
 from infra.record.bulk import Bulk, command_task
 from infra.settings import Settings
 
-FIRMS, EVENTS = 8, 120_000
+FIRMS, EVENTS = 8, 240_000
 GOAL = 0.8
 
 

@@ -1,4 +1,4 @@
-"""Batches of the record, on their way to a producer: the next one comes while this one is sent.
+"""Batches of the record, on their way to a producer: the next ones come while this one is sent.
 
 with Batches(database, partitions) as batches:
     while (batch := batches.after(position)).reached > position:
@@ -9,7 +9,11 @@ with Batches(database, partitions) as batches:
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -19,26 +23,36 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from infra.bus.messages import Packing, key_of
+from infra.bus.messages import CONTENT_TYPE, encode, key_of
 from infra.bus.topics import partition_of
 from infra.database import Database
-from infra.record.reader import FOREIGN
+from infra.record.reader import FOREIGN, read_after
 
 BATCH = 10_000
 BATCH_BYTES = 8 * 1024 * 1024
-AT_ONCE = 250
+AHEAD = 2  # batches the server works on at once
+AT_ONCE = 250  # rows taken over from an answer at once
+BY_HAND = 50  # events that are made here at once
 
-_NEXT = (
-    b"SELECT position, uuid_send(firm_id), firm_position, (date_part('epoch', recorded_at) * 1000)::int8, public, sealed,"
-    b" stream_type = $1, sha256('\\x00'::bytea || public), bytes::int8"
-    b" FROM (SELECT *, sum(octet_length(public) + coalesce(octet_length(sealed), 0)) OVER (ORDER BY position ROWS UNBOUNDED PRECEDING) AS bytes"
-    b" FROM (SELECT * FROM record.events WHERE position > $2 ORDER BY position LIMIT $3) n) e WHERE bytes <= $4 OR position = $2 + 1"
-    b" ORDER BY position"
-)
+_NEXT = Path(__file__).with_name("batch.sql").read_bytes()
 _TYPES = (25, 20, 20, 20)  # text and three int8
-_BYTES = 8  # the column
+_BYTES = 3  # the column
+_MEMBERS = (  # the last columns
+    "ce_actor",
+    "ce_commandid",
+    "ce_id",
+    "ce_recordedtime",
+    "ce_source",
+    "ce_specversion",
+    "ce_streamversion",
+    "ce_subject",
+    "ce_time",
+    "ce_type",
+    "ce_position",
+    "ce_firmposition",
+)
 
-Ready = tuple[bytes, Any, bytes, int, int, int]
+Ready = tuple[bytes | str, Any, bytes, int, int, int]
 """An event ready to be sent: value, headers, key, partition, milliseconds, position. The headers are another event's when the next is taken."""
 
 
@@ -68,33 +82,39 @@ class Gap(Exception):
 class Batches:
     """Reads the record for so many partitions. Close it.
 
-    Making messages and handing them over are one thread's work, which then waits for Kafka with nothing held: two threads of one
-    interpreter would hinder each other, and messages in stock would have left the processor's caches before they are sent. What comes
-    beside is the server's answer, in which the interpreter has no part.
+    The server takes the leaves apart, beside: of all there is to do the interpreter, of which there is one, is what is scarce. A batch in
+    which it finds something that can't be read is made here, event by event, to tell which it is.
     """
 
     def __init__(self, database: Database, partitions: int, *, most: int = BATCH, most_bytes: int = BATCH_BYTES) -> None:
         self._partitions = partitions
         self._most, self._most_bytes = most, most_bytes
         self._firms: dict[bytes, tuple[bytes, int]] = {}
-        self._connection = database.connect("record")
-        self._values = Transformer(self._connection)
-        self._packing = Packing()
-        self._thread = ThreadPoolExecutor(1, "relay-reader")
-        self._coming: tuple[int, Future[PGresult]] | None = None
+        self._connections = [database.connect("record") for _ in range(AHEAD)]
+        self._free = SimpleQueue[psycopg.Connection[Any]]()
+        for connection in self._connections:
+            self._free.put(connection)
+        self._values = Transformer(self._connections[0])
+        self._bare: dict[str, str | bytes] = {**dict.fromkeys(_MEMBERS, ""), "ce_leafhash": "", "content-type": CONTENT_TYPE}
+        self._with_sealed = {**self._bare, "ce_sealed": b""}
+        self._threads = ThreadPoolExecutor(AHEAD, "relay-reader")
+        self._coming: dict[int, Future[PGresult]] = {}
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None) -> None:
-        self._thread.shutdown(wait=True, cancel_futures=True)
-        self._connection.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        for connection in self._connections:
+            connection.close()
 
     def after(self, position: int) -> Batch:
         """The events after a position; empty when there are none yet. What was not taken of the batch before is gone."""
-        coming, self._coming = self._coming, None
-        asked = coming[1] if coming is not None and coming[0] == position else self._thread.submit(self._ask, position)
-        found = asked.result()
+        self._ask(position)
+        try:
+            found = self._coming.pop(position).result()
+        except psycopg.DataError:
+            return self._by_hand(position)
         self._values.set_pgresult(found)
         count = found.ntuples
         if not count:
@@ -106,38 +126,83 @@ class Batches:
             (), last, full=count == self._most or (count > 1 and self._number(found, count - 1, _BYTES) > self._most_bytes // 8)
         )
         batch.messages = self._made(batch, count)
+        self._coming = {after: coming for after, coming in self._coming.items() if after >= last}
         if batch.full:
-            self._coming = (last, self._thread.submit(self._ask, last))
+            self._ask(last)
+        if count == self._most:
+            self._ask(last + count)
         return batch
 
-    def _ask(self, after: int) -> PGresult:
+    def _ask(self, after: int) -> None:
+        """Have the server begin with the events after a position, unless it has."""
+        if after not in self._coming:
+            self._coming[after] = self._threads.submit(self._answer, after)
+
+    def _answer(self, after: int) -> PGresult:
         asked = [FOREIGN.encode(), b"%d" % after, b"%d" % self._most, b"%d" % self._most_bytes]
-        found = self._connection.pgconn.exec_params(_NEXT, asked, _TYPES, result_format=Format.BINARY)
+        with self._connection() as connection:
+            found = connection.pgconn.exec_params(_NEXT, asked, _TYPES, result_format=Format.BINARY)
         if found.status != ExecStatus.TUPLES_OK:
             raise psycopg.errors.error_from_result(found)
         return found
+
+    @contextmanager
+    def _connection(self) -> Iterator[psycopg.Connection[Any]]:
+        """One that nobody else has meanwhile."""
+        connection = self._free.get()
+        try:
+            yield connection
+        finally:
+            self._free.put(connection)
 
     @staticmethod
     def _number(found: PGresult, row: int, column: int) -> int:
         return int.from_bytes(found.get_value(row, column) or b"", "big")
 
     def _made(self, batch: Batch, count: int) -> Iterator[Ready]:
-        firms, pack = self._firms, self._packing.pack
+        firms, bare, with_sealed = self._firms, self._bare, self._with_sealed
         hashed = b""
         for begin in range(0, count, AT_ONCE):
-            rows = self._values.load_rows(begin, min(begin + AT_ONCE, count), tuple)
-            for position, firm, firm_position, millis, public, sealed, of_others, leaf, _ in rows:
+            for row in self._values.load_rows(begin, min(begin + AT_ONCE, count), tuple):
+                position, firm, millis, _, of_others, leaf, sealed, value, caused, correlated, origin, *members = row
                 if not of_others:
-                    try:
-                        value, headers = pack(position, firm_position, public, sealed, leaf)
-                    except ValueError as e:
-                        batch.poison, batch.full = Poison(position, e), False
-                        batch.reached, batch.leaf_hash = position - 1, _base64(hashed)
+                    if value is None or None in members:
+                        _stop(batch, position, hashed, ValueError("the public part is no leaf"))
                         return
+                    if sealed is None:
+                        headers = bare
+                    else:
+                        headers = with_sealed
+                        headers["ce_sealed"] = sealed
+                    headers.update(zip(_MEMBERS, members, strict=True))
+                    headers["ce_leafhash"] = b2a_base64(leaf, newline=False)
+                    if caused is not None or correlated is not None or origin is not None:
+                        optional = (("ce_causationid", caused), ("ce_correlationid", correlated), ("ce_origin", origin))
+                        headers = headers | {name: text for name, text in optional if text is not None}
                     key, partition = firms.get(firm) or self._firm(firm)
                     yield value, headers, key, partition, millis, position
                 hashed = leaf
         batch.leaf_hash = _base64(hashed)
+
+    def _by_hand(self, position: int) -> Batch:
+        """The next events without the server's help."""
+        with self._connection() as connection:
+            rows = read_after(connection, position, BY_HAND)
+        ready: list[Ready] = []
+        batch = Batch(ready, rows[-1].position, full=True)
+        hashed = b""
+        for row in rows:
+            if row.stream_type != FOREIGN:
+                try:
+                    made = encode(row)
+                except ValueError as e:
+                    _stop(batch, row.position, hashed, e)
+                    return batch
+                partition = partition_of(made.key, self._partitions)
+                ready.append((made.value, made.headers, made.key, partition, made.timestamp, row.position))
+            hashed = sha256(b"\x00" + row.public).digest()
+        batch.leaf_hash = _base64(hashed)
+        return batch
 
     def _firm(self, firm: bytes) -> tuple[bytes, int]:
         key = key_of(UUID(bytes=firm))
@@ -145,6 +210,12 @@ class Batches:
             self._firms.clear()
         found = self._firms[firm] = (key, partition_of(key, self._partitions))
         return found
+
+
+def _stop(batch: Batch, position: int, hashed: bytes, error: Exception) -> None:
+    """End a batch before an event that can't be published."""
+    batch.poison, batch.full = Poison(position, error), False
+    batch.reached, batch.leaf_hash = position - 1, _base64(hashed)
 
 
 def _base64(found: bytes) -> str:

@@ -11,12 +11,9 @@ The message's timestamp is the recorded time, so that a search by time finds wha
 """
 
 import functools
-from binascii import b2a_base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from hashlib import sha256
-from itertools import combinations
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -48,8 +45,9 @@ BESIDE_LEAF = ("position", "firmposition", "leafhash", "sealed")
 _NAMES = {name: f"ce_{name}" for name in (*IN_LEAF, *BESIDE_LEAF)}
 _ATTRIBUTES = {header: name for name, header in _NAMES.items()}
 _REQUIRED = frozenset(IN_LEAF) - OPTIONAL | {"position", "firmposition", "leafhash"}
-_DATA, _ID, _QUOTE, _BACKSLASH = b',"data":{', b'},"id":"', b'"', b"\\"
-_JSON = CONTENT_TYPE.encode()
+_DATA, _ID = b',"data":{', b'},"id":"'
+
+Headers = list[tuple[str, bytes]]
 
 
 class NotAnEvent(Exception):
@@ -61,86 +59,29 @@ class Encoded(NamedTuple):
 
     key: bytes
     value: bytes
-    headers: list[tuple[str, bytes]]
+    headers: Headers
     timestamp: int
 
 
 def encode(row: EventRow) -> Encoded:
-    """The message of a row of the record. ValueError when its public part is no leaf."""
-    value, headers = Packing().pack(row.position, row.firm_position, row.public, row.sealed, sha256(b"\x00" + row.public).digest())
-    return Encoded(key_of(row.firm_id), value, list(headers.items()), int(row.recorded_at.timestamp() * 1000))
+    """The message of a row of the record. ValueError when its public part is no leaf.
 
-
-class Packing:
-    """Makes messages one at a time: the headers are the same mapping each time, filled anew."""
-
-    def __init__(self) -> None:
-        self._shapes: dict[tuple[bytes, ...], tuple[tuple[str, ...], dict[str, bytes], dict[str, bytes]]] = {}
-
-    def pack(
-        self, position: int, firm_position: int, public: bytes, sealed: bytes | None, leaf_hash: bytes
-    ) -> tuple[bytes, dict[str, bytes]]:
-        """The value and the headers of an event; `leaf_hash` is the 32 bytes of it. ValueError when `public` is no leaf.
-
-        The leaf's keys are sorted and a quote inside a text is escaped, so what stands before and after `data` is found without reading
-        it; and where no backslash stands, members are what stands between quotes.
-        """
-        begin, end = public.index(_DATA), public.rindex(_ID)
-        around = public[:begin] + public[end + 2 :]
-        beside = (b"%d" % position, b"%d" % firm_position, b2a_base64(leaf_hash, newline=False))
-        try:
-            if _BACKSLASH in around:
-                headers = _read(public[:begin], public[end + 2 :]) | dict(zip(_BESIDE, beside, strict=True))
-                if sealed is not None:
-                    headers["ce_sealed"] = sealed
-            else:
-                headers = self._split(around, beside, sealed)
-        except (LookupError, TypeError) as e:
-            raise ValueError("the public part is no leaf") from e
-        return public[begin + 8 : end + 1], headers
-
-    def _split(self, around: bytes, beside: tuple[bytes, ...], sealed: bytes | None) -> dict[str, bytes]:
-        """The headers of a leaf without its data that has no escaped characters: texts stand at every fourth place between quotes, up to
-        the version of the stream, which has no quotes."""
-        parts = around.split(_QUOTE)
-        version = len(parts) - 14
-        if parts[version + 2] != b"subject":
-            raise ValueError("the public part is no leaf")
-        texts = parts[3:version:4]
-        texts += (parts[version + 1][1:-1], parts[version + 4], parts[version + 8], parts[version + 12], *beside)
-        shape = tuple(parts[1 : version + 1 : 4])
-        known = self._shapes.get(shape)
-        if known is None:
-            names = _SHAPES[shape]
-            bare = dict.fromkeys(names, b"") | {"content-type": _JSON}
-            known = self._shapes[shape] = names, bare, bare | {"ce_sealed": b""}
-        names, bare, with_sealed = known
-        headers = bare if sealed is None else with_sealed
-        headers.update(zip(names, texts, strict=True))
-        if sealed is not None:
-            headers["ce_sealed"] = sealed
-        return headers
-
-
-def _read(before: bytes, after: bytes) -> dict[str, bytes]:
-    """The headers of a leaf whose texts have escaped characters."""
-    members: dict[str, Any] = orjson.loads(before + b"}") | orjson.loads(b"{" + after)
-    return {_NAMES[name]: str(value).encode() for name, value in members.items()} | {"content-type": _JSON}
-
-
-def _shapes() -> dict[tuple[bytes, ...], tuple[str, ...]]:
-    """For each choice of optional members, by the names up to `streamversion`: the headers of a message, in the order of their values."""
-    found = {}
-    for count in range(len(OPTIONAL) + 1):
-        for chosen in combinations(sorted(OPTIONAL), count):
-            names = [n for n in IN_LEAF if n not in OPTIONAL or n in chosen]
-            ahead = tuple(n.encode() for n in names if n < "subject")
-            found[ahead] = (*(_NAMES[n] for n in names), *_BESIDE)
-    return found
-
-
-_BESIDE = (_NAMES["position"], _NAMES["firmposition"], _NAMES["leafhash"])
-_SHAPES = _shapes()
+    The leaf's keys are sorted and a quote inside a text is escaped, so what stands before and after `data` is found without reading it.
+    """
+    begin, end = row.public.index(_DATA), row.public.rindex(_ID)
+    members = orjson.loads(row.public[:begin] + row.public[end + 1 :])
+    if not isinstance(members, dict) or members.keys() - OPTIONAL != _REQUIRED.difference(BESIDE_LEAF):
+        raise ValueError("the public part is no leaf")
+    attributes = {name: str(value).encode() for name, value in members.items()} | {
+        "position": b"%d" % row.position,
+        "firmposition": b"%d" % row.firm_position,
+        "leafhash": leaf_hash(row.public).encode(),
+    }
+    if row.sealed is not None:
+        attributes["sealed"] = row.sealed
+    headers: Headers = [(_NAMES[name], value) for name, value in attributes.items()]
+    headers.append(("content-type", CONTENT_TYPE.encode()))
+    return Encoded(key_of(row.firm_id), row.public[begin + 8 : end + 1], headers, round(row.recorded_at.timestamp() * 1000))
 
 
 @functools.lru_cache(maxsize=100_000)

@@ -4,10 +4,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import orjson
 import psycopg
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -27,12 +29,15 @@ from pydantic import SecretStr
 from infra.bus import topics
 from infra.bus.batches import Batch, Batches, Ready
 from infra.bus.connection import NoKafka, WrongKafkaSettings, client
-from infra.bus.publishing import Publisher, producer_of
+from infra.bus.messages import OPTIONAL, encode
+from infra.bus.publishing import Publisher, leaf_at, producer_of
 from infra.bus.relay import Relay, healed
 from infra.bus.standing import Standing, Tail, live_topic, read_control, read_tails, reading
 from infra.bus.topics import Names, find
 from infra.database import Database
 from infra.record.appender import Appender
+from infra.record.codec import canonical
+from infra.record.reader import FOREIGN, read_after
 from infra.settings import Settings
 from tests.infra.bus.relaying import (
     FIRMS,
@@ -301,11 +306,86 @@ def test_events_with_megabytes_of_sealed_values_are_published_a_few_at_a_time(
     assert sum(m.sealed == large for _, m in published(settings)) == 10
 
 
-def write_bad(appender: Appender) -> None:
+def write_leaf(appender: Appender, public: bytes, **how: Any) -> None:
+    """One event with this public part."""
+    made = an_append(FIRMS[0], sealed=how.pop("sealed", None))
+    events = [e._replace(public=public, **how) for e in made.events]
+    appender.append_now(replace(made, events=events, expected={(e.stream_type, e.stream_id): 0 for e in events}))
+
+
+def write_bad(appender: Appender, public: bytes = b"{}") -> None:
     """One event that can't be published."""
-    bad = an_append(FIRMS[0])
-    bad.events = [e._replace(public=b"{}") for e in bad.events]
-    appender.append_now(bad)
+    write_leaf(appender, public)
+
+
+TREACHEROUS = [
+    '","id":"',
+    '},"id":"x',
+    ',"data":{',
+    '"}',
+    "\\",
+    '\\"},"id":"',
+    "a,",
+    "\N{PILE OF POO}",
+    "\u2028\u0001\t",
+    "null",
+    "",
+    "\\u0000",
+]
+
+
+@pytest.mark.invariant("BUS1")
+def test_messages_are_those_of_the_rows_whatever_their_leaves_hold(fresh: Database, appender: Appender) -> None:
+    write(appender, 3)
+    for n, text in enumerate(TREACHEROUS):
+        leaf = orjson.loads(an_append(FIRMS[0]).events[0].public)
+        leaf |= {"actor": text, "data": {text or "empty": [text, None, n, {"id": text, "data": {}}]}}
+        leaf |= {name: text + name for m, name in enumerate(sorted(OPTIONAL)) if n >> m & 1}
+        write_leaf(appender, canonical(leaf), sealed=SEALED if n % 2 else None)
+        write_leaf(appender, b"\x80\x04 of another application", stream_type=FOREIGN)
+    with Batches(fresh, 7) as batches, fresh.connect("record") as c:
+        batch = batches.after(0)
+        made = [(value, dict(headers), key, millis, position) for value, headers, key, _, millis, position in batch.messages]
+        rows = [r for r in read_after(c, 0, 1_000) if r.stream_type != FOREIGN]
+    assert (batch.poison, batch.reached, len(made)) == (None, 3 + 2 * len(TREACHEROUS), 3 + len(TREACHEROUS))
+    for (value, headers, key, millis, position), row in zip(made, rows, strict=True):
+        of_row = encode(row)
+        assert {name: text if isinstance(text, bytes) else text.encode() for name, text in headers.items()} == dict(of_row.headers)
+        assert (value.encode() if isinstance(value, str) else value, key) == (of_row.value, of_row.key)
+        assert (millis, position) == (of_row.timestamp, row.position)
+
+
+@pytest.mark.parametrize("public", [b"{}", b"\x80", b"[]", b'{"actor":"x","data":{},"id":"y"}', b'{"actor":"\\u0000"}'])
+def test_what_stands_before_an_event_that_cannot_be_published_is_published(
+    fresh: Database, appender: Appender, public: bytes
+) -> None:
+    write(appender, 120)
+    write_bad(appender, public)
+    write(appender, 5)
+    told: list[int] = []
+    with Batches(fresh, 7) as batches:
+        while True:
+            batch = batches.after(told[-1] if told else 0)
+            told += [position for *_, position in batch.messages]
+            if batch.poison is not None:
+                break
+    assert told == list(range(1, 121))
+    assert (batch.poison.position, batch.reached) == (121, 120)
+    with fresh.connect("record") as c:
+        assert batch.leaf_hash == leaf_at(c, [120])[120]
+
+
+def test_batches_read_ahead_give_what_was_recorded_since(fresh: Database, appender: Appender) -> None:
+    told: list[int] = []
+    with Batches(fresh, 7, most=10) as batches:
+        for grown in (10, 20, 5, 15, 0, 30):
+            write(appender, grown)
+            for _ in range(3):
+                batch = batches.after(told[-1] if told else 0)
+                told += [position for *_, position in batch.messages]
+        while (batch := batches.after(told[-1])).reached > told[-1]:
+            told += [position for *_, position in batch.messages]
+    assert told == list(range(1, 81))
 
 
 def test_an_event_that_cannot_be_published_stops_the_relay_at_its_position(
