@@ -28,7 +28,7 @@ from infra.bus.topics import partition_of
 from infra.database import Database
 from infra.record.reader import FOREIGN, read_after
 
-BATCH = 10_000
+BATCH = 5_000
 BATCH_BYTES = 8 * 1024 * 1024
 AHEAD = 2  # batches the server works on at once
 AT_ONCE = 250  # rows taken over from an answer at once
