@@ -22,7 +22,7 @@ from infra.bus import topics
 from infra.bus.batches import Batches, Ready
 from infra.bus.connection import client
 from infra.bus.publishing import producer_of
-from infra.bus.relay import PATIENCE, TRANSACTION, Relay, enter, show
+from infra.bus.relay import PATIENCE, SHOW, TRANSACTION, Relay, enter, show
 from infra.bus.topics import Names
 from infra.engines.run import Engines
 from infra.ids import uuid7
@@ -92,13 +92,17 @@ def measure(p: Place) -> list[Figure]:
                 enter(c)
                 publisher = relay.stand(c, admin, producer_of(chosen, Names(chosen.kafka_prefix).relay, TRANSACTION, PATIENCE))
 
-                def work() -> None:
-                    with Batches(p.database, publisher.topic.partitions) as batches:
+                with Batches(p.database, publisher.topic.partitions) as batches:
+
+                    def work() -> None:
+                        told = time.monotonic()
                         while publisher.position < last:
                             publisher.publish(batches.after(publisher.position))
-                            show(c, publisher.position)
+                            if time.monotonic() - told > SHOW or publisher.position == last:
+                                told = time.monotonic()
+                                show(c, publisher.position)
 
-                return timed(chosen, admin, work)
+                    return timed(chosen, admin, work)
 
         def theirs() -> float:
             chosen, admin = fresh()

@@ -40,6 +40,7 @@ VERSION = 1
 LEASE = 15.0  # seconds after which another relay takes over
 TRANSACTION = 30.0  # seconds after which Kafka gives up what a relay left open
 PATIENCE = 10.0  # seconds for one answer of Kafka; shorter than the lease
+SHOW = 0.2  # seconds between showing how far it is, while there is more at once
 LOOK = 5.0  # seconds between looks at whether the topics are still those
 AGAIN = 10.0  # seconds between tries of a relay that was stopped by what somebody must mend
 
@@ -181,7 +182,7 @@ class Relay:
     def _follow(
         self, c: psycopg.Connection[Any], listening: psycopg.Connection[Any], publisher: Publisher, batches: Batches, stop: Event
     ) -> None:
-        looked = renewed = time.monotonic()
+        looked = renewed = told = time.monotonic()
         shown = -1
         while not stop.is_set():
             now = time.monotonic()
@@ -194,8 +195,8 @@ class Relay:
             batch = batches.after(publisher.position)
             if batch.reached > publisher.position:
                 publisher.publish(batch)
-            if publisher.position != shown:
-                shown = publisher.position
+            if publisher.position != shown and (not batch.full or now - told > SHOW):
+                shown, told = publisher.position, now
                 show(c, shown)
             if batch.poison is not None:
                 raise Poisoned(
