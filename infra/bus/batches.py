@@ -11,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from queue import SimpleQueue
 from types import TracebackType
@@ -23,9 +22,10 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ExecStatus, Format
 from psycopg.pq.abc import PGresult
 
-from infra.bus.messages import CONTENT_TYPE, encode, key_of
+from infra.bus.messages import CONTENT_TYPE, IN_LEAF, OPTIONAL, encode, key_of
 from infra.bus.topics import partition_of
 from infra.database import Database
+from infra.record.codec import leaf_hash
 from infra.record.reader import FOREIGN, read_after
 
 BATCH = 5_000
@@ -37,20 +37,7 @@ BY_HAND = 50  # events that are made here at once
 _NEXT = Path(__file__).with_name("batch.sql").read_bytes()
 _TYPES = (25, 20, 20, 20)  # text and three int8
 _BYTES = 3  # the column
-_MEMBERS = (  # the last columns
-    "ce_actor",
-    "ce_commandid",
-    "ce_id",
-    "ce_recordedtime",
-    "ce_source",
-    "ce_specversion",
-    "ce_streamversion",
-    "ce_subject",
-    "ce_time",
-    "ce_type",
-    "ce_position",
-    "ce_firmposition",
-)
+_MEMBERS = tuple(f"ce_{n}" for n in (*(n for n in IN_LEAF if n not in OPTIONAL), "position", "firmposition"))  # the last columns
 
 Ready = tuple[bytes | str, Any, bytes, int, int, int]
 """An event ready to be sent: value, headers, key, partition, milliseconds, position. The headers are another event's when the next is taken."""
@@ -167,7 +154,7 @@ class Batches:
                 position, firm, millis, _, of_others, leaf, sealed, value, caused, correlated, origin, *members = row
                 if not of_others:
                     if value is None or None in members:
-                        _stop(batch, position, hashed, ValueError("the public part is no leaf"))
+                        _stop(batch, position, _base64(hashed), ValueError("the public part is no leaf"))
                         return
                     if sealed is None:
                         headers = bare
@@ -190,18 +177,16 @@ class Batches:
             rows = read_after(connection, position, BY_HAND)
         ready: list[Ready] = []
         batch = Batch(ready, rows[-1].position, full=True)
-        hashed = b""
         for row in rows:
             if row.stream_type != FOREIGN:
                 try:
                     made = encode(row)
                 except ValueError as e:
-                    _stop(batch, row.position, hashed, e)
+                    _stop(batch, row.position, batch.leaf_hash, e)
                     return batch
                 partition = partition_of(made.key, self._partitions)
                 ready.append((made.value, made.headers, made.key, partition, made.timestamp, row.position))
-            hashed = sha256(b"\x00" + row.public).digest()
-        batch.leaf_hash = _base64(hashed)
+            batch.leaf_hash = leaf_hash(row.public)
         return batch
 
     def _firm(self, firm: bytes) -> tuple[bytes, int]:
@@ -212,10 +197,10 @@ class Batches:
         return found
 
 
-def _stop(batch: Batch, position: int, hashed: bytes, error: Exception) -> None:
-    """End a batch before an event that can't be published."""
+def _stop(batch: Batch, position: int, before: str, error: Exception) -> None:
+    """End a batch before an event that can't be published; the leaf hash of the one before it stands beside."""
     batch.poison, batch.full = Poison(position, error), False
-    batch.reached, batch.leaf_hash = position - 1, _base64(hashed)
+    batch.reached, batch.leaf_hash = position - 1, before
 
 
 def _base64(found: bytes) -> str:
