@@ -288,6 +288,12 @@ def migrate(database: Database) -> list[str]:
             raise DatabaseUnusable(
                 f"PostgreSQL {c.info.server_version // 10000} is too old. Chancery needs PostgreSQL 17 or later."
             )
+        encoding = c.info.parameter_status("server_encoding")
+        if encoding != "UTF8":
+            raise DatabaseUnusable(
+                f"The database stores text as {encoding}, which cannot hold every name. Make one that stores UTF8:"
+                " CREATE DATABASE chancery OWNER chancery ENCODING 'UTF8' TEMPLATE template0."
+            )
         c.execute("SELECT pg_advisory_lock(%s)", (MIGRATION_LOCK,))
         try:
             try:

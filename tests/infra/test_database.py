@@ -2,6 +2,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from infra.database import Database, DatabaseUnusable, migrate, migrations
 from projections.kernel import VIEWS
@@ -27,6 +28,21 @@ def test_a_database_that_is_newer_than_the_program_is_refused(database: Database
         with pytest.raises(DatabaseUnusable, match=r"newer than this version.*9999_later\.sql"):
             migrate(database)
         c.execute("DELETE FROM chancery.migrations WHERE number = 9999")
+
+
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_database_that_does_not_store_utf_8_is_refused_before_anything_is_made(database: Database, encoding: str) -> None:
+    name = f"no_utf_8_{encoding.lower()}"
+    with psycopg.connect(database.admin_conninfo(), autocommit=True) as c:
+        c.execute(f"CREATE DATABASE {name} ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+        try:
+            other = make_conninfo(database.admin_conninfo(), dbname=name)
+            with pytest.raises(DatabaseUnusable, match=f"stores text as {encoding}.+ENCODING 'UTF8'"):
+                migrate(Database(other))
+            with psycopg.connect(other) as there:
+                assert there.execute("SELECT to_regnamespace('chancery')").fetchone() == (None,)
+        finally:
+            c.execute(f"DROP DATABASE {name}")
 
 
 @pytest.mark.invariant("I10")
