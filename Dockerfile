@@ -30,6 +30,7 @@ RUN python -c "import pathlib, tomllib; \
     folder = pathlib.Path('/opt/chancery/src') / f'chancery-{project[\"version\"]}.dist-info'; \
     folder.mkdir(); \
     (folder / 'METADATA').write_text(f'Metadata-Version: 2.4\nName: chancery\nVersion: {project[\"version\"]}\n')"
+RUN printf '#!/opt/chancery/bin/python\nfrom infra.cli import main\n\nmain()\n' > /opt/chancery/bin/chancery && chmod 755 /opt/chancery/bin/chancery
 # compiled once, by content and not by time: the image's file system is read-only; the checkout's permissions are not the image's
 RUN /opt/chancery/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/chancery/lib /opt/chancery/src \
     && chmod -R u=rwX,go=rX /opt/chancery
@@ -57,5 +58,5 @@ EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=4 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=4)"]
-ENTRYPOINT ["python", "-m", "infra.cli"]
+ENTRYPOINT ["chancery"]
 CMD ["serve", "--host", "0.0.0.0", "--port", "8000"]

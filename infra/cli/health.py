@@ -52,7 +52,7 @@ def examine(c: psycopg.Connection[Any], name: str, patience: float = PATIENCE) -
             if s.stopped_at is not None:
                 return now, f"{s.name} has stopped at position {s.stopped_at}: {s.error}."
             if s.error is not None:
-                return now, f"{s.name} can't go on at position {s.position}: {s.error}."
+                return now, f"{s.name} can't go on at position {s.position}: {s.error.rstrip('.')}."
         moved = {s.name: s.position for s in first}
         still = [s for s in now if s.lag > 0 and s.shown > ROUND and s.position <= moved.get(s.name, s.position)]
         if not still:

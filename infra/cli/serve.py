@@ -5,6 +5,7 @@ import contextlib
 import errno
 import gc
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -146,7 +147,7 @@ def serve(
         address = f"http://{_named(host)}:{port}"
         if "public_url" not in settings.model_fields_set:
             settings = settings.model_copy(update={"public_url": address})
-        _greet(address, made, demo=demo, data=data)
+        _greet(settings.public_url, made, demo=demo, data=data)
         app = build(settings)
         server = uvicorn.Server(
             uvicorn.Config(
@@ -185,8 +186,9 @@ def _named(host: str) -> str:
 def _greet(address: str, made: dict[str, str] | None, *, demo: bool, data: Path | None) -> None:
     """What a person sees first, and what to do next."""
     out.print(f"Chancery runs at {address}. Stop it with Ctrl-C.\n", style="bold")
-    program = Path(sys.argv[0])
-    chancery = program.name if program.parent == Path() else str(program)
+    program = sys.argv[0]
+    name = Path(program).name
+    chancery = name if program in {name, shutil.which(name)} else program
     where = f" --data {data}" if data else ""
     if made is not None:
         firm, key = made["firm_id"], made["api_key"]

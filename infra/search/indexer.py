@@ -117,19 +117,28 @@ class Indexer:
                     listening.execute(f"LISTEN {CHANNEL}")
                     try:
                         self.prepare(c, stop)
+                        self.catch_up(c, stop)
+                        self._well(c)
                         while not stop.is_set():
                             self.catch_up(c, stop)
                             pause = 0.1
                             for _ in listening.notifies(timeout=0.5, stop_after=1):
                                 stop.wait(GATHER_SECONDS)
-                    except lost:
-                        self._index.away(c)
+                    except lost as e:
+                        self._index.away(c, e)
                         raise
             except losses as e:
                 self._kept.clear()
                 interrupted(log, "search.interrupted", e, engine=self._index.engine, why=_why(e))
                 stop.wait(pause * random.uniform(0.5, 1.0))  # noqa: S311 # nosec B311 - spreads retries; not a secret
                 pause = min(pause * 2, 5.0)
+
+    def _well(self, c: psycopg.Connection[Any]) -> None:
+        """It has been everywhere it needs to be: what was wrong is over, although nothing new may have come that would show it."""
+        c.execute(
+            "UPDATE chancery.projections SET error = NULL WHERE name = %s AND stopped_at IS NULL AND error IS NOT NULL",
+            (self._index.name,),
+        )
 
     def prepare(self, c: psycopg.Connection[Any], stop: Event | None = None) -> None:
         """Give the index a position. One made by another version is rebuilt beside, and serves until then."""

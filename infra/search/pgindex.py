@@ -56,7 +56,7 @@ class PgIndex:
         for table in ("entries", "heads", "words"):
             c.execute(f"VACUUM chancery.search_{table}".encode())
 
-    def away(self, c: psycopg.Connection[Any]) -> None:
+    def away(self, c: psycopg.Connection[Any], e: Exception) -> None:
         """It is where the record is."""
 
     def digest(self, c: psycopg.Connection[Any]) -> str:

@@ -65,8 +65,8 @@ class Index(Protocol):
         """Take what was replaced or deleted off the disk."""
         ...
 
-    def away(self, c: psycopg.Connection[Any]) -> None:
-        """Show that the engine does not answer."""
+    def away(self, c: psycopg.Connection[Any], e: Exception) -> None:
+        """Show that the engine can't now, and why."""
         ...
 
     def digest(self, c: psycopg.Connection[Any], /) -> str:

@@ -174,11 +174,11 @@ class ElasticIndex:
         found = self.elastic.ask("GET", f"/{name}/_stats/docs?filter_path=_all.total.docs.deleted", fine=(404,))
         return int(found.get("_all", {}).get("total", {}).get("docs", {}).get("deleted", 0))
 
-    def away(self, c: psycopg.Connection[Any]) -> None:
-        """Show that the engine does not answer."""
+    def away(self, c: psycopg.Connection[Any], e: Exception) -> None:
+        """Show that the engine can't now, and why."""
         c.execute(
-            "UPDATE chancery.projections SET error = 'EngineAway' WHERE name = %s AND stopped_at IS NULL AND error IS NULL",
-            (self.name,),
+            "UPDATE chancery.projections SET error = %s WHERE name = %s AND stopped_at IS NULL",
+            (self.elastic.why(e), self.name),
         )
 
     def digest(self, _c: psycopg.Connection[Any]) -> str:

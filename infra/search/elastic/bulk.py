@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import structlog
 
-from infra.search.elastic.client import NOT_NOW, Elastic, Refused, TooLarge, Unreachable
+from infra.search.elastic.client import BLOCKED, NOT_NOW, Blocked, Elastic, Refused, TooLarge, Unreachable
 
 log = structlog.get_logger()
 
@@ -23,7 +23,6 @@ LEAST_BYTES = 100_000
 FIRST_WAIT = 0.05
 LONGEST_WAIT = 5.0
 PATIENCE = 30.0  # seconds without any progress before the engine counts as away
-BLOCKED = "cluster_block_exception"  # a disk that is full makes indices read-only
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Bulk:
             outcome.times_pressed += 1
             left = again + rest
             if stopping() or time.monotonic() - moved > self._patience:
-                raise Unreachable(f"{len(left)} documents were not taken")
+                raise (Blocked if blocked else Unreachable)(f"{len(left)} documents were not taken")
             if blocked:
                 log.warning(
                     "search.blocked", engine="elasticsearch", why="indices are read-only: is its disk full?", left=len(left)

@@ -19,11 +19,21 @@ JSON = "application/json"
 COMPATIBLE = "application/vnd.elasticsearch+json; compatible-with=9"
 COMPATIBLE_LINES = "application/vnd.elasticsearch+x-ndjson; compatible-with=9"
 NOT_NOW = frozenset({408, 429, 502, 503, 504})
+RED = "Elasticsearch is red: parts of its indices are missing. Mend that first; its log says what it lacks."
+FULL = (
+    "Elasticsearch's disk is fuller than it allows for indices. Make room on it, or change its settings"
+    " cluster.routing.allocation.disk.watermark.low, .high and .flood_stage; it goes on by itself."
+)
+BLOCKED = "cluster_block_exception"
 MINIMUM = 9
 
 
 class Unreachable(Exception):
-    """Elasticsearch does not answer, or says that it can't now."""
+    """Elasticsearch does not answer, or can't now; says which, in a few words."""
+
+
+class Blocked(Unreachable):
+    """Its indices take no writes: as a rule because their disk is full."""
 
 
 class Refused(Exception):
@@ -109,7 +119,8 @@ class Elastic:
         if status < 300 or status in fine:
             return answer.body
         if status in NOT_NOW:
-            raise Unreachable(f"{status} {kind_of(answer.body)}")
+            kind = kind_of(answer.body)
+            raise (Blocked if kind == BLOCKED else Unreachable)(f"{status} {kind}")
         if status == 413:
             raise TooLarge(status, kind_of(answer.body))
         raise Refused(status, kind_of(answer.body))
@@ -137,12 +148,27 @@ class Elastic:
                 f"What answers at CHANCERY_ELASTICSEARCH_URL answers {e.status} to a question for its health. Is it an Elasticsearch?"
             ) from None
         if not isinstance(health, dict) or health.get("status") == "red":
-            raise EngineUnusable(
-                "Elasticsearch is red: parts of its indices are missing. Mend that first; its log says what it lacks."
-            )
+            raise EngineUnusable(FULL if self._lacks_room() else RED)
         for version in _versions(nodes):
             if int(version.partition(".")[0]) < MINIMUM:
                 raise EngineUnusable(f"Elasticsearch {version} is too old. Chancery needs Elasticsearch {MINIMUM} or later.")
+
+    def why(self, e: Exception) -> str:
+        """Why it can't do now what it was asked to, in sentences for who runs it."""
+        try:
+            self.check(timeout=2.0)
+        except EngineUnusable as unusable:
+            return str(unusable)
+        return FULL if isinstance(e, Blocked) else f"Elasticsearch can't do now what it is asked to: {e}. It is asked again until it does."
+
+    def _lacks_room(self) -> bool:
+        """Whether a missing part is missing because of the disk."""
+        try:
+            told = self.ask("GET", "/_cluster/allocation/explain?filter_path=node_allocation_decisions.deciders.decider", timeout=2.0)
+        except (Unreachable, Refused):
+            return False
+        nodes = told.get("node_allocation_decisions", ()) if isinstance(told, dict) else ()
+        return any(d.get("decider") == "disk_threshold" for n in nodes for d in n.get("deciders", ()))
 
 
 def _versions(nodes: Any) -> Sequence[str]:

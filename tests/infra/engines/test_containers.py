@@ -235,7 +235,7 @@ def test_every_view_and_every_follower_has_one_process_that_a_check_watches(serv
         else:
             followed.add(command[1])
         assert command[0] in {"project", "follow"}
-        assert check == ["CMD", "python", "-m", "infra.cli", "status", "--of", command[-1]]
+        assert check == ["CMD", "chancery", "status", "--of", command[-1]]
     assert sorted(shared) == sorted(VIEWS)
     with_all = Settings(
         kafka_bootstrap="127.0.0.1:1",
@@ -376,7 +376,7 @@ def test_the_image_runs_as_the_user_its_files_are_for_and_tells_its_health() -> 
     words = dict(last)
     assert words["USER"] == "1000:1000"
     assert "/healthz" in words["HEALTHCHECK"]
-    assert json.loads(words["ENTRYPOINT"]) == ["python", "-m", "infra.cli"]
+    assert json.loads(words["ENTRYPOINT"]) == ["chancery"]
     assert json.loads(words["CMD"])[0] == "serve"
     order = [word for word, _ in last]
     assert "RUN" not in order[order.index("USER") :], "nothing is installed by the user it runs as"

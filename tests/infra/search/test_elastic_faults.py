@@ -22,13 +22,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from commands.contacts import CreateContact
+from infra.away import EngineUnusable
 from infra.database import Database
 from infra.engines import servers
 from infra.engines.run import Engines
 from infra.engines.servers import SERVERS, Site
 from infra.search.elastic.builds import ElasticIndex
 from infra.search.elastic.bulk import Bulk
-from infra.search.elastic.client import Elastic
+from infra.search.elastic.client import Elastic, Unreachable
 from infra.settings import Settings
 from tests.engines import CACHE
 from tests.house import a_house
@@ -186,7 +187,7 @@ def test_elasticsearch_killed_in_the_middle_of_batches_loses_and_doubles_nothing
         for pid in pids(own):
             os.kill(pid, signal.SIGKILL)
         go_on()
-        wait(lambda: shown(firm, index) == "EngineAway")
+        wait(lambda: "does not answer" in (shown(firm, index) or ""))
         assert position(firm, index) < head(firm), "it was killed before the end"
         url(own)
         whole(firm, index)
@@ -274,7 +275,7 @@ def test_a_full_disk_is_waited_for_and_costs_nothing_else(firm: Firm, due: str, 
         def full() -> bool:
             """The server lifts the block by itself when it next looks at its disk, twice a minute."""
             index.elastic.ask("PUT", everything, {"index.blocks.read_only_allow_delete": True})
-            return shown(firm, index) == "EngineAway"
+            return "disk is fuller than it allows" in (shown(firm, index) or "")
 
         full()
         go_on()
@@ -287,6 +288,48 @@ def test_a_full_disk_is_waited_for_and_costs_nothing_else(firm: Firm, due: str, 
         assert position(firm, index) == held
         index.elastic.ask("PUT", everything, {"index.blocks.read_only_allow_delete": None})
         whole(firm, index)
+    assert digest(firm, index) == due
+
+
+def test_a_disk_too_full_for_new_indices_is_said_and_what_waits_for_room_comes_up_by_itself(index: ElasticIndex) -> None:
+    elastic, waiting = index.elastic, "waits-for-room"
+    room = "cluster.routing.allocation.disk"
+    wanted: dict[str, Any] = {f"{room}.watermark.{w}": "900tb" for w in ("low", "high", "flood_stage")}
+    wanted |= {f"{room}.threshold_enabled": True, "cluster.info.update.interval": "10s"}
+    elastic.ask("PUT", "/_cluster/settings", {"persistent": wanted})
+    try:
+
+        def said() -> str:
+            """Of an index made now: the server looks at its disk every ten seconds, and until then has room."""
+            elastic.ask("DELETE", f"/{waiting}", fine=(404,))
+            elastic.ask("PUT", f"/{waiting}?wait_for_active_shards=0", {"settings": {"number_of_replicas": 0}})
+            time.sleep(0.5)
+            try:
+                elastic.check()
+            except EngineUnusable as e:
+                return str(e)
+            return ""
+
+        wait(lambda: "disk is fuller than it allows" in said())
+        assert "flood_stage" in elastic.why(Unreachable("503"))
+        elastic.ask("PUT", "/_cluster/settings", {"persistent": dict.fromkeys(wanted)})
+        wait(lambda: elastic.ask("GET", "/_cluster/health")["status"] != "red")
+        elastic.check()
+        assert "503" in elastic.why(Unreachable("503")), "it can, now; what it answered then is all there is to say"
+    finally:
+        elastic.ask("PUT", "/_cluster/settings", {"persistent": dict.fromkeys(wanted)})
+        elastic.ask("DELETE", f"/{waiting}", fine=(404,))
+
+
+def test_what_was_wrong_with_the_engine_is_no_longer_shown_once_it_is_back_although_nothing_new_is_recorded(
+    firm: Firm, due: str, index: ElasticIndex
+) -> None:
+    up_to_date(firm, index)
+    with connect(firm) as c:
+        index.away(c, Unreachable("503 no_shard_available_action_exception"))
+    assert "503 no_shard_available_action_exception" in (shown(firm, index) or "")
+    with running(firm, index):
+        wait(lambda: shown(firm, index) is None)
     assert digest(firm, index) == due
 
 
