@@ -15,7 +15,7 @@ from rich.progress import TaskID
 
 from infra.bootstrap import Chancery
 from infra.bus import positions
-from infra.cli import backup, bus, consent, engines, firms, health, imports, log, privacy, projections, serve
+from infra.cli import backup, bus, consent, engines, firms, imports, log, privacy, projections, serve
 from infra.cli.console import DATA, JSON, Verbs, bar, chosen, err, fail, out, print_json, run, show
 from infra.database import Database, DatabaseUnusable
 from infra.database import migrate as bring_up
@@ -25,6 +25,7 @@ from infra.projector.rebuild import AlreadyRebuilding
 from infra.proofs.doctor import Trust, first_finding
 from infra.proofs.follower import signed, signing_keys
 from infra.settings import Settings
+from infra.watch import watch
 
 app = typer.Typer(
     cls=Verbs,
@@ -84,7 +85,17 @@ def status(
 ) -> None:
     """The record, the firms, the views and the consumers of the bus, and what they lag. Exit 1 when one of them has stopped."""
     if of is not None:
-        health.show_one(of, chosen(data), json=json)
+        watched = watch(of, chosen(data))
+        if json:
+            print_json(
+                {"name": of, "healthy": watched.wrong is None, "why": watched.wrong, "rows": [s._asdict() for s in watched.rows]}
+            )
+        elif watched.wrong is None:
+            out.print(watched.said)
+        else:
+            fail(watched.wrong)
+        if watched.wrong is not None:
+            raise typer.Exit(1)
         return
 
     async def work(c: Chancery) -> dict[str, Any]:

@@ -159,12 +159,18 @@ class Elastic:
             self.check(timeout=2.0)
         except EngineUnusable as unusable:
             return str(unusable)
-        return FULL if isinstance(e, Blocked) else f"Elasticsearch can't do now what it is asked to: {e}. It is asked again until it does."
+        return (
+            FULL
+            if isinstance(e, Blocked)
+            else f"Elasticsearch can't do now what it is asked to: {e}. It is asked again until it does."
+        )
 
     def _lacks_room(self) -> bool:
         """Whether a missing part is missing because of the disk."""
         try:
-            told = self.ask("GET", "/_cluster/allocation/explain?filter_path=node_allocation_decisions.deciders.decider", timeout=2.0)
+            told = self.ask(
+                "GET", "/_cluster/allocation/explain?filter_path=node_allocation_decisions.deciders.decider", timeout=2.0
+            )
         except (Unreachable, Refused):
             return False
         nodes = told.get("node_allocation_decisions", ()) if isinstance(told, dict) else ()

@@ -1,13 +1,15 @@
 """`chancery status --of NAME`: at work, stopped, away, standing still; and the shares of the views."""
 
+import contextlib
+import io
 import json
+import sys
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from infra import registry
-from infra.cli import health
+from infra import registry, watch
 from infra.cli.main import app
 from infra.cli.serve import share
 from infra.database import Database
@@ -21,8 +23,8 @@ def here(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
     assert settings.database_url is not None
     monkeypatch.setenv("CHANCERY_DATABASE_URL", settings.database_url.get_secret_value())
     monkeypatch.setenv("CHANCERY_DATA", str(settings.data))
-    monkeypatch.setattr(health, "PATIENCE", 0.1)
-    monkeypatch.setattr(health.examine, "__defaults__", (0.1,))
+    monkeypatch.setattr(watch, "PATIENCE", 0.1)
+    monkeypatch.setattr(watch.examine, "__defaults__", (0.1,))
     with database.connect("owner") as c:
         c.execute("UPDATE record.head SET position = 10")
         c.execute("DELETE FROM chancery.projections")
@@ -35,7 +37,18 @@ def here(settings: Settings, database: Database, monkeypatch: pytest.MonkeyPatch
 
 def asked(*words: str) -> tuple[int, str]:
     done = CliRunner().invoke(app, ["status", "--of", *words])
+    if len(words) == 1:
+        assert (done.exit_code, done.stdout + done.stderr) == by_the_short_way(*words)
     return done.exit_code, done.stdout + done.stderr
+
+
+def by_the_short_way(name: str) -> tuple[int, str]:
+    """What `python -m infra.watch NAME` prints and exits with, as the containers' health checks ask."""
+    with pytest.MonkeyPatch.context() as m, contextlib.redirect_stdout(io.StringIO()) as said:
+        m.setattr(sys, "argv", ["infra.watch", name])
+        with pytest.raises(SystemExit) as ended:
+            watch.main()
+    return int(ended.value.code or 0), said.getvalue()
 
 
 def alter(database: Database, sql: str) -> None:

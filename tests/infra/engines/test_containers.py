@@ -36,28 +36,54 @@ FULL = {"graph", "relay", "kafka", "elasticsearch", "neo4j"}
 SECRET = re.compile(r"password|passwd|secret|token|api_?key|credential|auth(?!or)", re.IGNORECASE)
 
 
-def has_compose() -> bool:
-    docker = shutil.which("docker")
-    return docker is not None and subprocess.run([docker, "compose", "version"], capture_output=True, check=False).returncode == 0
+VIEWS_FILE = ROOT / "docker-compose.views.yml"
 
 
-def rendered(profiles: str = "engines") -> dict[str, Any]:
-    """The file as docker reads it; without docker, as YAML says it, with anchors, merges and variables resolved."""
-    if not has_compose():
-        return dict(interpolated(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")), {"COMPOSE_PROFILES": profiles}))
+def composer() -> list[str] | None:
+    """The command that is Docker Compose here: docker's plugin, or the program by itself."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if shutil.which(command[0]) is not None:
+            said = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)
+            if said.returncode == 0 and not said.stdout.lstrip("v").startswith("1."):
+                return command
+    return None
+
+
+def configured(*files: Path, profiles: str = "engines", every: bool = True) -> dict[str, Any]:
+    """What Docker Compose makes of these files, one over the other; with the services of every profile or of those given alone."""
+    command = composer()
+    assert command is not None
     said = subprocess.run(
-        ["docker", "compose", "--profile", "engines", "--file", str(COMPOSE), "config", "--format", "json"],
+        [
+            *command,
+            *(["--profile", "*"] if every else []),
+            *(w for f in files for w in ("--file", str(f))),
+            "config",
+            "--format",
+            "json",
+        ],
         capture_output=True,
         text=True,
         check=False,
         env={**os.environ, "COMPOSE_PROFILES": profiles},
     )
     assert said.returncode == 0, said.stderr
-    return dict(json.loads(said.stdout))
+    return dict(json.loads(said.stdout.replace("$$", "$")))  # told as it stands in a file
+
+
+def rendered(profiles: str = "engines") -> dict[str, Any]:
+    """The file as Docker Compose reads it; where it is not, as YAML says it, with anchors, merges and variables resolved."""
+    if composer() is not None:
+        return configured(COMPOSE, profiles=profiles)
+    return by_hand(profiles)
+
+
+def by_hand(profiles: str) -> dict[str, Any]:
+    return dict(interpolated(yaml.safe_load(COMPOSE.read_text(encoding="utf-8")), {"COMPOSE_PROFILES": profiles}))
 
 
 def interpolated(node: Any, variables: dict[str, str]) -> Any:
-    """`${A:-b}`, `${A:+b}` and `$$` as compose replaces them."""
+    """`${A:-b}`, `${A:+b}`, one within the other, and `$$` as compose replaces them."""
     if isinstance(node, dict):
         return {k: interpolated(v, variables) for k, v in node.items()}
     if isinstance(node, list):
@@ -69,7 +95,18 @@ def interpolated(node: Any, variables: dict[str, str]) -> Any:
         given = variables.get(match["name"], "")
         return {"-": given or match["other"], "+": match["other"] if given else ""}[match["how"]]
 
-    return re.sub(r"\$\{(?P<name>\w+):(?P<how>[-+])(?P<other>[^}]*)\}", value, node).replace("$$", "$")
+    within = re.compile(r"\$\{(?P<name>\w+):(?P<how>[-+])(?P<other>[^${}]*)\}")
+    while within.search(node):
+        node = within.sub(value, node)
+    return node.replace("$$", "$")
+
+
+@pytest.fixture
+def real() -> None:
+    """Docker Compose itself: continuous integration has it, a person who does without containers need not."""
+    if composer() is None:
+        assert not os.environ.get("CI"), "Docker Compose 2 or later is missing: .ci/run installs it where it can"
+        pytest.skip("no Docker Compose here")
 
 
 @pytest.fixture(scope="module")
@@ -103,6 +140,54 @@ def test_the_services_are_those_of_the_system_and_engines_start_only_when_asked_
     assert set(services) == {"secrets", *STANDING}
     assert {n for n, s in services.items() if s.get("profiles") == ["engines"]} == FULL
     assert {n for n, s in services.items() if s.get("profiles")} == FULL
+
+
+@pytest.mark.parametrize("profiles", ["", "engines"])
+@pytest.mark.usefixtures("real")
+def test_docker_compose_accepts_the_file_and_starts_what_the_profile_says(profiles: str) -> None:
+    asked = configured(COMPOSE, profiles=profiles, every=False)
+    assert set(asked["services"]) == {"secrets", *STANDING} - (set() if profiles else FULL)
+    for name, how in by_hand(profiles)["services"].items():
+        if name in asked["services"]:
+            read = asked["services"][name]
+            assert read["image"] == how["image"]
+            assert (read.get("command") or []) == how.get("command", []), name
+            assert read["healthcheck"].get("test") == how["healthcheck"].get("test"), name
+            assert {k: str(v) for k, v in (read.get("environment") or {}).items()} == how.get("environment", {}), name
+
+
+@pytest.mark.usefixtures("real")
+def test_docker_compose_accepts_every_override_of_the_manual(tmp_path: Path) -> None:
+    for n, block in enumerate(manual_blocks()):
+        over = tmp_path / f"{n}.yml"
+        over.write_text(block, encoding="utf-8")
+        found = configured(COMPOSE, over)["services"]
+        assert set(found) >= {"secrets", *STANDING}
+        if "!reset" in block:
+            assert not found["api"].get("ports"), "the API's own port is taken away"
+
+
+def test_a_process_for_each_view_is_a_line_in_env() -> None:
+    registry.load()
+    over = yaml.safe_load(VIEWS_FILE.read_text(encoding="utf-8"))["services"]
+    named = {n: s for n, s in over.items() if n.startswith("view-")}
+    assert [s["command"] for s in named.values()] == [["project", "--views", v] for v in sorted(VIEWS)]
+    for s in named.values():
+        assert s["extends"] == {"file": COMPOSE.name, "service": "views-1"}
+        assert s["healthcheck"]["test"] == ["CMD", "python", "-m", "infra.watch", s["command"][-1]]
+    shared = [n for n in FOLLOWING if n.startswith("views-")]
+    assert [over[n] for n in shared] == [{"scale": 0}] * len(shared), "nothing is folded twice"
+    assert set(over) - set(named) - set(shared) == {"postgres"}
+    line = "COMPOSE_FILE=docker-compose.yml:docker-compose.views.yml"
+    assert line in (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("real")
+def test_docker_compose_gives_each_view_all_that_the_shared_processes_have() -> None:
+    asked = configured(COMPOSE, VIEWS_FILE)["services"]
+    for name in (n for n in asked if n.startswith("view-")):
+        changed = {k for k in asked["views-1"].keys() | asked[name].keys() if asked["views-1"].get(k) != asked[name].get(k)}
+        assert changed <= {"command", "mem_limit", "healthcheck", "scale", "deploy"}, name
 
 
 def test_every_service_has_a_health_check_a_limit_a_user_and_no_more_rights_than_it_needs(services: dict[str, Any]) -> None:
@@ -235,7 +320,7 @@ def test_every_view_and_every_follower_has_one_process_that_a_check_watches(serv
         else:
             followed.add(command[1])
         assert command[0] in {"project", "follow"}
-        assert check == ["CMD", "chancery", "status", "--of", command[-1]]
+        assert check == ["CMD", "python", "-m", "infra.watch", command[-1]]
     assert sorted(shared) == sorted(VIEWS)
     with_all = Settings(
         kafka_bootstrap="127.0.0.1:1",
@@ -290,11 +375,14 @@ def test_the_database_is_reached_with_a_password_that_only_a_file_holds(services
 # -- what the manual puts over it --
 
 
-def overrides() -> list[dict[str, Any]]:
+def manual_blocks() -> list[str]:
     """The override files that the manual shows."""
     manual = (ROOT / "docs" / "engines.md").read_text(encoding="utf-8")
-    blocks = re.findall(r"^```yaml\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
-    return [yaml.safe_load(block.replace("!reset []", "null")) for block in blocks]  # compose's own word for taking away
+    return re.findall(r"^```yaml\n(.*?)^```$", manual, re.MULTILINE | re.DOTALL)
+
+
+def overrides() -> list[dict[str, Any]]:
+    return [yaml.safe_load(block.replace("!reset []", "null")) for block in manual_blocks()]  # compose's own word for taking away
 
 
 def test_the_overrides_of_the_manual_fit_the_file(stack: dict[str, Any], services: dict[str, Any]) -> None:

@@ -1,12 +1,15 @@
-"""Whether one view, one follower or one share of the views does its work: what a watchdog asks of it."""
+"""Whether one view, one follower or one share of the views does its work: what a watchdog asks of it.
 
+`python -m infra.watch NAME` is `chancery status --of NAME` for those who ask every minute: it reads a tenth of the program to answer.
+"""
+
+import sys
 import time
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 import psycopg
-import typer
 
-from infra.cli.console import fail, out, print_json
 from infra.database import Database, DatabaseUnusable
 from infra.settings import Settings
 
@@ -66,8 +69,23 @@ def examine(c: psycopg.Connection[Any], name: str, patience: float = PATIENCE) -
         time.sleep(ASKED)
 
 
-def show_one(name: str, settings: Settings, *, json: bool) -> None:
-    """Print it; exit 1 when something is wrong."""
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What was found: `wrong` says in a sentence what is not as it should be, if anything."""
+
+    name: str
+    rows: list[Standing]
+    wrong: str | None
+
+    @property
+    def said(self) -> str:
+        lag = max((s.lag for s in self.rows), default=0)
+        return self.wrong or f"{self.name} is at work" + (f", {lag} behind the record." if lag else " and up to date.")
+
+
+def watch(name: str, settings: Settings) -> Watched:
+    """Ask the database that these settings name."""
+    found: list[Standing] = []
     try:
         database = Database.open(settings)
         try:
@@ -76,17 +94,22 @@ def show_one(name: str, settings: Settings, *, json: bool) -> None:
         finally:
             database.close()
     except Unknown:
-        fail(f"Nothing named {name!r} has run here. `chancery projection list` shows what there is.")
+        wrong = f"Nothing named {name!r} has run here. `chancery projection list` shows what there is."
     except DatabaseUnusable as e:
-        fail(str(e))
+        wrong = str(e)
     except psycopg.Error:
-        fail("The database does not answer. Check that it runs, and the host, port, name and password in CHANCERY_DATABASE_URL.")
-    if json:
-        print_json({"name": name, "healthy": wrong is None, "why": wrong, "rows": [s._asdict() for s in found]})
-    elif wrong is None:
-        lag = max(s.lag for s in found)
-        out.print(f"{name} is at work" + (f", {lag} behind the record." if lag else " and up to date."))
-    if wrong is not None:
-        if json:
-            raise typer.Exit(1)
-        fail(wrong)
+        wrong = "The database does not answer. Check that it runs, and the host, port, name and password in CHANCERY_DATABASE_URL."
+    return Watched(name, found, wrong)
+
+
+def main() -> None:
+    """Print it; exit 1 when something is wrong."""
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m infra.watch NAME")
+    found = watch(sys.argv[1], Settings())
+    sys.stdout.write(f"{found.said}\n")
+    sys.exit(found.wrong is not None)
+
+
+if __name__ == "__main__":
+    main()
