@@ -21,7 +21,7 @@ import structlog
 
 from infra.database import Database, interrupted
 from infra.projector.filling import uncollected
-from infra.projector.folding import Folding, Poisoned
+from infra.projector.folding import MOST_LINES, MOST_LINES_IN_ALL, Folding, Poisoned
 from infra.projector.rebuild import rebuild
 from infra.projector.routing import CannotSay, Router
 from infra.projector.tables import Key, Slice, Table, Write
@@ -297,7 +297,7 @@ class Projector:
                 before.result()
 
         with (
-            uncollected(),
+            uncollected() as swept,
             self._database.connect("record", writing=True) as writing,
             ThreadPoolExecutor(1, "writer") as writer,
         ):
@@ -308,6 +308,7 @@ class Projector:
                     settled()
                     before = writer.submit(self._write, writing, positions, reached, folded)
                     positions = dict.fromkeys(positions, reached)
+                    swept()
                     if stop is not None and stop.is_set():
                         break
                 settled()
@@ -370,6 +371,8 @@ class Projector:
             routed = router.route(events)
         except CannotSay as e:
             raise Poisoned(e.view, e.position, e.error) from e
+        active = sum(1 for f in self._foldings.values() if f.lines) or 1
+        most = min(MOST_LINES, MOST_LINES_IN_ALL // active)
         for name, position in positions.items():
             folding = self._foldings[name]
             if self._held.get(name) != position:
@@ -390,7 +393,7 @@ class Projector:
                 return table.load(c, keys, gone=gone)
 
             yield name, folding.writing(folding.fold(touched, fetch, believed))
-            folding.trim()
+            folding.trim(most)
 
     def _moves(self, positions: dict[str, int], reached: int) -> "_Moves":
         names = tuple(sorted(positions))

@@ -24,6 +24,7 @@ from infra.projector import shadows
 from infra.projector.folding import Folding, Line
 from infra.projector.routing import Router
 from infra.projector.tables import Key, Shadow, Slice, Write, run
+from infra.projector.written import WrittenOut
 from infra.record import wire
 from infra.record.reader import replay_batches
 from infra.record.vault import Vault
@@ -31,27 +32,8 @@ from projections.kernel import VIEWS, View
 
 FILL_LOCK = 7_020_240_004  # shared by everyone who fills; a rebuild starts when nobody does
 LINES = 200_000  # rows in memory, of all views
-_MASK = (1 << 26) - 1
-
-
-class _WrittenOut:
-    """Which keys may have been written out: never wrong about one that was, seldom about another."""
-
-    def __init__(self) -> None:
-        self._bits: bytearray | None = None
-
-    def add(self, key: Key) -> None:
-        if self._bits is None:
-            self._bits = bytearray(_MASK + 1 >> 3)
-        h = hash((key[0].int, key[1].int))
-        for place in (h & _MASK, h >> 32 & _MASK):
-            self._bits[place >> 3] |= 1 << (place & 7)
-
-    def __contains__(self, key: Key) -> bool:
-        if self._bits is None:
-            return False
-        h = hash((key[0].int, key[1].int))
-        return all(self._bits[place >> 3] >> (place & 7) & 1 for place in (h & _MASK, h >> 32 & _MASK))
+SWEEP = 10  # batches between two collections of what is new
+SWEEP_ALL = 200  # and of everything
 
 
 class _Filling:
@@ -63,7 +45,7 @@ class _Filling:
             view, table=f"views.{self.name}{shadows.SHADOW}", history=f"history.{self.name}{shadows.SHADOW}"
         )
         self.folding: Folding[Any] = Folding(view, self.table)
-        self.out = _WrittenOut()
+        self.out = WrittenOut()
         self.keyed = False
 
     def superseded(self, lines: Sequence[Line[Any]]) -> tuple[list[bytes], list[Write]]:
@@ -103,12 +85,23 @@ Copy = tuple[str, list[bytes]]
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Rows and slices make no cycles: looking for some among hundreds of thousands of them takes a third of the time."""
+def uncollected() -> Iterator[Callable[[], None]]:
+    """Rows and slices make no cycles: looking for some among hundreds of thousands of them takes a third of the time.
+
+    What else makes some, as clients of databases do, is looked for among what is new when the function given is called: after each batch.
+    """
     was = gc.isenabled()
+    batches = 0
+
+    def swept() -> None:
+        nonlocal batches
+        batches += 1
+        if not batches % SWEEP:
+            gc.collect(0 if batches % SWEEP_ALL else 2)
+
     gc.disable()
     try:
-        yield
+        yield swept
     finally:
         if was:
             gc.enable()
@@ -138,7 +131,7 @@ def fill(
     fillings = {v.name: _Filling(v) for v in views}
     router = Router(views)
     with (
-        uncollected(),
+        uncollected() as swept,
         _writing(database) as writing,
         database.connect("record") as record,
         ThreadPoolExecutor(1, "copy") as writer,
@@ -169,6 +162,7 @@ def fill(
                 writes += amended
             settled()
             before = writer.submit(_write, writing, copies, writes)
+            swept()
             if progress is not None:
                 progress(position)
         settled()

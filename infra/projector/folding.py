@@ -20,6 +20,7 @@ from projections.kernel import Recorded, View
 Row = TypeVar("Row")
 
 MOST_LINES = 20_000  # rows of one view held in memory
+MOST_LINES_IN_ALL = 60_000  # of all views of a process: 1 to 2 KB each
 MOST_KEPT = 1_000  # superseded slices of one row held in memory, for late events
 MOST_KEPT_IN_ALL = 100_000  # of all rows of one view
 
@@ -244,7 +245,7 @@ class Folding(Generic[Row]):
             raise Poisoned(self.view.name, None, e) from e
         return writes
 
-    def trim(self, most: int = MOST_LINES, young: int = 2) -> list[Line[Row]]:
+    def trim(self, most: int, young: int = 2) -> list[Line[Row]]:
         """Take the lines out of memory that were touched longest ago, none of the last `young` batches; answers them."""
         if self._late and sum(len(line.kept) for line in self.lines.values() if line.kept) > MOST_KEPT_IN_ALL:
             for line in self.lines.values():

@@ -10,6 +10,7 @@ It reads no view: an entry is folded from its own stream, taken up in memory whe
 
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from threading import Event
@@ -100,7 +101,7 @@ class Indexer:
         self._contents = contents or Contents(blobs)
         self._batch = batch
         self._index: Index = index or PgIndex()
-        self._kept: dict[Id, _Kept] = {}
+        self._kept: OrderedDict[Id, _Kept] = OrderedDict()  # those used last at the end
         self._again = -1
         self._told = time.monotonic()
 
@@ -168,9 +169,9 @@ class Indexer:
                     return position or 0
                 while True:
                     reached = self._once(c, into, position)
+                    self._forget_old()
                     if reached is None:
                         into.settle()
-                        self._forget_old()
                         return position
                     if stopping():
                         into.settle()
@@ -328,6 +329,7 @@ class Indexer:
                 raise _Poison(after.last.position if after.last else 0, e) from e
             changes[Key(firm, kind.name, id)] = None if entry is None else self._with_body(c, entry)
             self._kept[thing] = _Kept(after, now)
+            self._kept.move_to_end(thing)
         return changes
 
     def _step(self, before: Standing, r: Recorded) -> Standing:
@@ -368,7 +370,7 @@ class Indexer:
         return replace(entry, body=read.text, unread=read.unread)
 
     def _forget_old(self) -> None:
-        """Let go of what was not used for a minute, and of the oldest when there is much."""
+        """Let go of what was not used for a minute, and of what was used longest ago when there is much."""
         limit = time.monotonic() - SECONDS
-        kept = {thing: k for thing, k in self._kept.items() if k.used > limit}
-        self._kept = dict(list(kept.items())[-REMEMBERED:])
+        while self._kept and (len(self._kept) > REMEMBERED or next(iter(self._kept.values())).used < limit):
+            self._kept.popitem(last=False)

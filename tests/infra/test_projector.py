@@ -19,6 +19,7 @@ from commands.kernel import Actor
 from commands.organisations import CreateOrganisation
 from domain.kernel import EVENTS, STREAMS, UPCASTERS, FirmId
 from infra.database import Database
+from infra.projector import engine
 from infra.projector.engine import Projector
 from infra.projector.routing import OWN, named_always
 from infra.record.appender import Appender
@@ -143,6 +144,29 @@ async def test_projectors_killed_in_the_middle_and_two_at_once_leave_the_views_o
     catch_up(fresh, vault, *[anew(v) for v in VIEWS.values()], batch=1_000)
     assert contents(fresh) == lived
     catch_up(fresh, vault, *VIEWS.values(), batch=1)
+    assert contents(fresh) == lived
+
+
+async def test_the_rows_in_memory_are_limited_in_all_and_the_views_are_the_same(
+    fresh: Database, appender: Appender, vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with an_executor(fresh, appender, vault) as executor:
+        await some_history(executor, 60)
+    monkeypatch.setattr(engine, "MOST_LINES_IN_ALL", 30)
+    held: list[int] = []
+    write = Projector._write
+
+    def counted(self: Projector, *what: Any) -> Any:
+        held.append(sum(len(f.lines) for f in self._foldings.values()))
+        return write(self, *what)
+
+    monkeypatch.setattr(Projector, "_write", counted)
+    catch_up(fresh, vault, batch=7)
+    assert len(held) > 10
+    assert max(held) < 100, "those of two batches stay, whatever the limit is"
+    lived = contents(fresh)
+    monkeypatch.undo()
+    catch_up(fresh, vault, *[anew(v) for v in VIEWS.values()])
     assert contents(fresh) == lived
 
 

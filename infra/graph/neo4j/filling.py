@@ -1,6 +1,5 @@
 """Feeds a build of the graph from the record: events folded into rows as for the views, rows into statements, a batch a transaction."""
 
-import gc
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -19,6 +18,7 @@ from infra.projector.filling import uncollected
 from infra.projector.folding import Folding, Poisoned
 from infra.projector.routing import CannotSay, Router
 from infra.projector.tables import Key, Slice
+from infra.projector.written import WrittenOut
 from infra.record.reader import EventRow, decode, fetch_keys, read_after
 from infra.record.vault import Vault
 from projections.kernel import Recorded
@@ -28,9 +28,9 @@ log = structlog.get_logger()
 NAME = "graph"
 BATCH = 1_000
 LEAST = 20  # events of a batch where more are too much for Neo4j
-LINES = 100_000  # rows of one view in memory
+LINES = 30_000  # rows of one view in memory
+ENSURED = 100_000  # ends of edges of which it is remembered that they are there
 LOOK_SECONDS = 1.0  # after so long it is asked where the build stands, though nobody else should move it
-COLLECT = 100  # batches of a long way between two collections of garbage
 
 
 def sealer(vault: Vault) -> Sealer:
@@ -50,7 +50,7 @@ class Filler:
         self._at: int | None = None  # the position at which what is remembered is good
         self._looked = 0.0
         self._complete = False  # whether every row there is came through here
-        self._out: set[Key] = set()  # rows that were let go of since
+        self._out = WrittenOut()  # rows that were let go of since
 
     def serves(self) -> bool:
         """Whether the build that is fed is still the one that serves."""
@@ -60,7 +60,7 @@ class Filler:
         """What is remembered may not be so any more."""
         self._at = None
         self._complete = False
-        self._out.clear()
+        self._out = WrittenOut()
         self.store.forget()
         for folding in self._foldings.values():
             folding.forget()
@@ -131,10 +131,9 @@ class Filler:
         self, c: psycopg.Connection[Any], position: int, rows: list[EventRow], stop: Event | None, told: Callable[[int], None]
     ) -> int:
         """Far behind: one batch is folded while the one before is written."""
-        with uncollected(), ThreadPoolExecutor(1, "neo4j") as writer:
+        with uncollected() as swept, ThreadPoolExecutor(1, "neo4j") as writer:
             before: Future[None] | None = None
             reached = position
-            batches = 0
 
             def settled() -> None:
                 if before is not None:
@@ -153,9 +152,7 @@ class Filler:
                 reached = upto
                 self._trim()
                 rows = read_after(c, reached, self._batch)
-                batches += 1
-                if not batches % COLLECT:
-                    gc.collect()
+                swept()
             settled()
             self._at = reached
             told(reached)
@@ -169,11 +166,8 @@ class Filler:
                 if name == EDGES:
                     self.store.stored.pop(line.key, None)
                 self._out.add(line.key)
-        if len(self.store.ensured) > 500_000:
+        if len(self.store.ensured) > ENSURED:
             self.store.ensured.clear()
-        if len(self._out) > 5_000_000:
-            self._complete = False
-            self._out.clear()
 
     def _folded(
         self, c: psycopg.Connection[Any], rows: Sequence[EventRow], settled: Callable[[], None] = lambda: None

@@ -11,7 +11,7 @@ from neo4j.exceptions import DriverError, Neo4jError, TransientError
 
 from infra.away import EngineUnusable
 from infra.database import Database
-from infra.graph.neo4j import migrations
+from infra.graph.neo4j import filling, migrations
 from infra.graph.neo4j import store as st
 from infra.graph.neo4j.client import Address, check
 from infra.graph.neo4j.digests import postgres_digest
@@ -70,6 +70,26 @@ def test_the_graph_in_neo4j_is_that_of_the_views_the_past_included_however_it_wa
     empty: Place, batch: int
 ) -> None:
     f = fill(empty, batch=batch)
+    assert f.digest() == postgres_digest(empty.database)
+
+
+@pytest.mark.invariant("GN1")
+def test_a_long_way_is_gone_with_few_rows_in_memory_and_leads_to_the_same_graph(
+    empty: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filling, "LINES", 5)
+    monkeypatch.setattr(filling, "ENSURED", 5)
+    held: list[int] = []
+    trim = Filler._trim
+
+    def trimmed(self: Filler) -> None:
+        trim(self)
+        held.append(max(len(f.lines) for f in self._foldings.values()))
+
+    monkeypatch.setattr(Filler, "_trim", trimmed)
+    f = fill(empty, batch=10)
+    assert len(held) > 10
+    assert max(held) < 100, "those of two batches stay, whatever the limit is"
     assert f.digest() == postgres_digest(empty.database)
 
 

@@ -73,6 +73,22 @@ def test_an_index_kept_in_small_steps_equals_one_rebuilt_at_once(firm: Firm) -> 
             assert c.execute(f"SELECT count(*) FROM chancery.search_{table} WHERE build = %s", (live.build,)).fetchone() == (0,)
 
 
+def test_a_long_way_takes_no_more_memory_than_a_short_one(firm: Firm, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "REMEMBERED", 10)
+    remembered: list[int] = []
+    with connect(firm) as c:
+        keeper = indexing(firm, 3)
+        monkeypatch.setattr(keeper, "_tell", lambda *_: remembered.append(len(keeper._kept)))
+        keeper.prepare(c)
+        keeper.catch_up(c)
+        assert len(remembered) > 10
+        assert max(remembered) == 10
+        monkeypatch.setattr(module, "REMEMBERED", 20_000)
+        before = PgStore.live(c).digest()
+        assert indexing(firm, 1_000).rebuild(c)
+        assert PgStore.live(c).digest() == before
+
+
 @pytest.mark.invariant("SR6")
 def test_a_rebuild_serves_the_old_index_until_the_new_one_is_whole(firm: Firm) -> None:
     with connect(firm) as c:
