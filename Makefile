@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export UV_LINK_MODE ?= copy
 
-.PHONY: setup run test again check bench format lock sbom clean
+.PHONY: setup run test again containers check bench format lock sbom clean
 
 setup: $(VENV)/.ready
 
@@ -37,6 +37,10 @@ again:
 	@test "$$(grep -c '::' .pytest_cache/v/cache/lastfailed)" -le 3
 	@echo "Trying alone what failed, as printed above. What passes now is unsteady and to be mended:"
 	@$(BIN)/pytest -n 0 --verbose --last-failed --last-failed-no-failures none
+
+# docker-compose.yml, started for real: needs a Docker engine and some minutes.
+containers: setup
+	@$(BIN)/pytest -n 0 tests/containers
 
 bench: setup
 	@$(BIN)/python -m bench

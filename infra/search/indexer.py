@@ -41,7 +41,7 @@ log = structlog.get_logger()
 
 VERSION = search.VERSION * 1_000 + analysis.VERSION
 BATCH = 500
-REMEMBERED = 20_000  # streams, for as long as a data key may be held in memory
+REMEMBERED = 10_000  # streams, for as long as a data key may be held in memory
 SECONDS = 60.0
 
 GATHER_SECONDS = (

@@ -83,7 +83,7 @@ def test_a_long_way_takes_no_more_memory_than_a_short_one(firm: Firm, monkeypatc
         keeper.catch_up(c)
         assert len(remembered) > 10
         assert max(remembered) == 10
-        monkeypatch.setattr(module, "REMEMBERED", 20_000)
+        monkeypatch.undo()
         before = PgStore.live(c).digest()
         assert indexing(firm, 1_000).rebuild(c)
         assert PgStore.live(c).digest() == before
