@@ -30,12 +30,18 @@ class Stack:
         over = [f for f in os.environ.get("CHANCERY_TEST_COMPOSE", "").split(":") if f]
         files = [w for f in [str(ROOT / "docker-compose.yml"), *over] for w in ("--file", f)]
         self._command = ["docker", "compose", "--project-name", "chancery-tried", "--progress", "quiet", *files]
-        self._environment = {**os.environ, "COMPOSE_PROFILES": "engines", "CHANCERY_PORT": "18000"}
+        self.profiles = "engines"
 
     def __call__(self, *words: str, check: bool = True) -> str:
-        done = subprocess.run([*self._command, *words], env=self._environment, capture_output=True, text=True, check=False)
+        environment = {**os.environ, "COMPOSE_PROFILES": self.profiles, "CHANCERY_PORT": "18000"}
+        done = subprocess.run([*self._command, *words], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0 or not check, f"{' '.join(words)}: {done.stderr}"
         return done.stdout
+
+    def take_away(self) -> None:
+        """With the volumes of every engine."""
+        self.profiles = "engines"
+        self("down", "--volumes", "--timeout", "5", check=False)
 
     def states(self) -> dict[str, str]:
         """What each service that stays is: `healthy` and so on."""
@@ -80,13 +86,14 @@ def wait(what: Callable[[], bool], shown: Callable[[], Any]) -> None:
 @pytest.fixture(scope="module")
 def stack() -> Iterator[Stack]:
     made = Stack()
+    made.take_away()  # what a run that was killed left
     made("build")
     try:
         made("up", "--detach")
         made.wait_healthy()
         yield made
     finally:
-        made("down", "--volumes", "--timeout", "5", check=False)
+        made.take_away()
 
 
 @pytest.fixture(scope="module")
@@ -128,7 +135,7 @@ def test_all_that_is_started_again_at_once_comes_back_by_itself_with_the_same_di
 
 def test_without_the_engines_postgresql_stands_in(stack: Stack, key: str) -> None:
     stack("down", "--timeout", "5")
-    stack._environment["COMPOSE_PROFILES"] = ""
+    stack.profiles = ""
     stack("up", "--detach")
     stack.wait_healthy()
     assert "kafka" not in stack.states()
