@@ -209,7 +209,7 @@ def test_every_service_has_a_health_check_a_limit_a_user_and_no_more_rights_than
 def test_all_together_fit_a_laptop_of_8_gb_and_each_heap_fits_its_limit(services: dict[str, Any]) -> None:
     limits = {n: size(s["mem_limit"]) for n, s in services.items() if n != "secrets"}
     assert sum(limits.values()) <= 6 * UNITS["g"]
-    assert sum(limit for n, limit in limits.items() if n not in FULL) <= 4 * UNITS["g"]
+    assert sum(limit for n, limit in limits.items() if n not in FULL) <= 3 * UNITS["g"]
     assert size(services["secrets"]["mem_limit"]) <= 256 * UNITS["m"]
     heaps = {
         "kafka": services["kafka"]["environment"]["KAFKA_HEAP_OPTS"],
