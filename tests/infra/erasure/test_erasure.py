@@ -5,6 +5,7 @@ import base64
 import hashlib
 import os
 import subprocess
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,22 @@ def found_in(data: bytes, words: list[bytes]) -> list[bytes]:
 
 
 def beneath(folder: Path) -> list[Path]:
+    """Its files and theirs; a folder that goes away while it is looked at has none."""
     return [Path(at) / name for at, _, names in os.walk(folder) for name in names]
+
+
+def holding(folder: Path, words: list[bytes], wanted: Callable[[Path], bool] = lambda _: True) -> dict[str, list[bytes]]:
+    """The files beneath that hold one of the words; engines that run remove some meanwhile."""
+    found = {}
+    for file in beneath(folder):
+        if wanted(file) and file.is_file() and not file.is_symlink():
+            try:
+                there = found_in(file.read_bytes(), words)
+            except FileNotFoundError:
+                continue
+            if there:
+                found[str(file)] = there
+    return found
 
 
 @pytest.mark.invariant("ER1")

@@ -13,7 +13,7 @@ from infra.settings import Settings
 from tests import engines
 from tests.house import House
 from tests.infra.erasure.saying import everything_said
-from tests.infra.erasure.test_erasure import a_person, dump, erased, found_in, spellings
+from tests.infra.erasure.test_erasure import a_person, dump, erased, found_in, holding, spellings
 from tests.infra.test_backup import living
 
 CANARY = "Qwortzelbyx"
@@ -43,17 +43,13 @@ def places(settings: Settings) -> dict[str, Path]:
 
 def on_disk(settings: Settings, words: list[bytes]) -> dict[str, list[bytes]]:
     """The files that hold one of the words; pages of PostgreSQL's tables are looked at by a dump."""
-    found = {}
+    found: dict[str, list[bytes]] = {}
     for root in places(settings).values():
-        for file in root.rglob("*"):
-            inside = file.relative_to(root).parts
-            if file.is_file() and not file.is_symlink() and inside[:2] not in {("postgres", "base"), ("postgres", "pg_stat_tmp")}:
-                try:
-                    there = found_in(file.read_bytes(), words)
-                except FileNotFoundError:
-                    continue
-                if there:
-                    found[str(file)] = there
+
+        def wanted(file: Path, root: Path = root) -> bool:
+            return file.relative_to(root).parts[:2] not in {("postgres", "base"), ("postgres", "pg_stat_tmp")}
+
+        found |= holding(root, words, wanted)
     return found
 
 

@@ -35,7 +35,7 @@ from tests.engines import CACHE
 from tests.house import House, post
 from tests.infra.bus.consuming import consuming
 from tests.infra.bus.relaying import broker
-from tests.infra.erasure.test_erasure import a_person, erased, found_in, spellings
+from tests.infra.erasure.test_erasure import a_person, erased, holding, spellings
 from tests.infra.test_backup import living
 from tests.infra.writing import scalar
 from tests.processes import PATIENCE
@@ -84,16 +84,7 @@ async def with_letters(house: House, contact: str) -> None:
 
 def on_disk(logs: Path, settings: Settings, words: list[bytes]) -> dict[str, list[bytes]]:
     """The files of the dead-letter topic that hold one of the words."""
-    found = {}
-    for file in logs.rglob("*"):
-        if Names(settings.kafka_prefix).dead_letters in str(file) and file.is_file():
-            try:
-                there = found_in(file.read_bytes(), words)
-            except FileNotFoundError:  # compacted away just now
-                continue
-            if there:
-                found[str(file)] = there
-    return found
+    return holding(logs, words, lambda file: Names(settings.kafka_prefix).dead_letters in str(file))
 
 
 @pytest.mark.invariant("BUS14")
@@ -171,14 +162,7 @@ async def a_look(settings: Settings) -> list[Message]:
 
 def in_topics(logs: Path, settings: Settings, words: list[bytes]) -> list[str]:
     """The files of the topics of events that hold one of the words."""
-    found = []
-    for file in logs.rglob("*"):
-        if f"{settings.kafka_prefix}.events" in str(file) and file.is_file():
-            try:
-                found += [str(file)] if found_in(file.read_bytes(), words) else []
-            except FileNotFoundError:
-                continue
-    return found
+    return list(holding(logs, words, lambda file: f"{settings.kafka_prefix}.events" in str(file)))
 
 
 @pytest.mark.invariant("BUS15")
