@@ -31,9 +31,11 @@ RUN python -c "import pathlib, tomllib; \
     folder.mkdir(); \
     (folder / 'METADATA').write_text(f'Metadata-Version: 2.4\nName: chancery\nVersion: {project[\"version\"]}\n')"
 RUN printf '#!/opt/chancery/bin/python\nfrom infra.cli import main\n\nmain()\n' > /opt/chancery/bin/chancery && chmod 755 /opt/chancery/bin/chancery
-# compiled once, by content and not by time: the image's file system is read-only; the checkout's permissions are not the image's
+# compiled once, by content and not by time: the image's file system is read-only; the checkout's permissions and times are not the image's
+# (the builder takes back only times after the commit's: a file that lay there before would keep its own)
 RUN /opt/chancery/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/chancery/lib /opt/chancery/src \
-    && chmod -R u=rwX,go=rX /opt/chancery
+    && chmod -R u=rwX,go=rX /opt/chancery \
+    && find /opt/chancery -exec touch --no-dereference --date=@${SOURCE_DATE_EPOCH} {} +
 
 FROM ${PYTHON}
 ARG SOURCE_DATE_EPOCH=0
