@@ -32,7 +32,7 @@ from projections.kernel import VIEWS, View
 
 FILL_LOCK = 7_020_240_004  # shared by everyone who fills; a rebuild starts when nobody does
 LINES = 200_000  # rows in memory, of all views
-SWEEP = 10  # batches between two collections of what is new
+SWEEP = 50  # batches between two collections of what is new
 SWEEP_ALL = 200  # and of everything
 
 
