@@ -120,11 +120,11 @@ class Indexer:
                         self.prepare(c, stop)
                         self.catch_up(c, stop)
                         self._well(c)
+                        pause = 0.1
                         while not stop.is_set():
-                            self.catch_up(c, stop)
-                            pause = 0.1
                             for _ in listening.notifies(timeout=0.5, stop_after=1):
                                 stop.wait(GATHER_SECONDS)
+                            self.catch_up(c, stop)
                     except lost as e:
                         self._index.away(c, e)
                         raise
