@@ -40,7 +40,7 @@ from infra.record.bulk import Bulk, command_task
 from infra.settings import Settings
 from queries.graph.questions import AskNeighbourhood, neighbourhood
 
-CONTACTS = 4_000
+CONTACTS = 12_000
 PAIRS = 7
 RATE = 500  # events a second
 SECONDS = 20
@@ -48,7 +48,7 @@ STARTS = 200
 
 
 def record(p: Place) -> list[UUID]:
-    """A firm at work: contacts, whom they know, what they are party to, what was noted; about ten thousand events."""
+    """A firm at work: contacts, whom they know, what they are party to, what was noted; about thirty thousand events."""
     chosen = random.Random(7)
     with Bulk(p.database, p.vault, firm=p.firm, actor=ACTOR) as bulk:
 
@@ -71,7 +71,8 @@ def record(p: Place) -> list[UUID]:
 
 def wipe(neo4j: Driver) -> None:
     with neo4j.session() as session:
-        session.run("MATCH (n) WHERE NOT n:ChanceryMigration CALL (n) { DETACH DELETE n } IN TRANSACTIONS OF 5000 ROWS").consume()
+        for what in ("()-[x]->()", "(x) WHERE NOT x:ChanceryMigration"):
+            session.run(f"MATCH {what} CALL (x) {{ DELETE x }} IN TRANSACTIONS OF 5000 ROWS").consume()
     st.filled(neo4j, st.prepare(neo4j).number)
 
 
@@ -81,7 +82,7 @@ class _Kept(st.Store):
     batches: list[list[Statement]]
 
     def apply(self, position: int, reached: int, statements: Sequence[Statement], *, live: bool) -> None:
-        self.batches.append(list(statements))
+        self.batches.append([Statement(s.cypher, list(s.rows)) for s in statements])
         super().apply(position, reached, statements, live=live)
 
 

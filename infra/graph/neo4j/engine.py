@@ -37,11 +37,11 @@ _WHOLE = "MATCH (a:ChanceryNode{n})-[e:{edges}]->() WHERE a.firm = $firm AND a.i
 
 CYPHER: Mapping[str, str] = {
     "touching": (
-        "UNWIND $ids AS id MATCH (a:ChanceryNode{n} {{firm: $firm, id: id}})-[e:{edges}]-() WHERE {scope}"
+        "UNWIND $ids AS id MATCH (a:ChanceryNode{n} {{firm: $firm, id: id}})-[e:{edges}]-() {seek} WHERE {scope}"
         " WITH DISTINCT e ORDER BY e.last_at DESC, e.id LIMIT $limit RETURN {edge}"
     ),
     "nearby": (
-        "UNWIND $ids AS near MATCH (a:ChanceryNode{n} {{firm: $firm, id: near}})-[e:{edges}]-() WHERE {scope}"
+        "UNWIND $ids AS near MATCH (a:ChanceryNode{n} {{firm: $firm, id: near}})-[e:{edges}]-() {seek} WHERE {scope}"
         " WITH e, CASE WHEN e.source = near THEN e.target ELSE e.source END AS id"
         " WHERE NOT id IN $known"
         " WITH id, min(CASE WHEN e.source = id THEN e.source_kind ELSE e.target_kind END) AS kind, max(e.last_at) AS latest"
@@ -49,14 +49,14 @@ CYPHER: Mapping[str, str] = {
     ),
     "walked": (
         "UNWIND $near AS near MATCH (a:ChanceryNode{n} {{firm: $firm, id: near}})-[e:{edges}]-()"
-        " WHERE $distances[e.source] IS NOT NULL AND $distances[e.target] IS NOT NULL AND {scope}"
+        " {seek} WHERE $distances[e.source] IS NOT NULL AND $distances[e.target] IS NOT NULL AND {scope}"
         " WITH DISTINCT e WITH e, CASE WHEN $distances[e.source] < $distances[e.target] THEN $distances[e.source]"
         " ELSE $distances[e.target] END AS distance"
         " ORDER BY distance, e.last_at DESC, e.id LIMIT $limit RETURN {edge}"
     ),
     "between": (
         "UNWIND $ids AS near MATCH (a:ChanceryNode{n} {{firm: $firm, id: near}})-[e:{edges}]->()"
-        " WHERE e.target IN $ids AND {scope}"
+        " {seek} WHERE e.target IN $ids AND {scope}"
         " WITH DISTINCT e ORDER BY e.last_at DESC, e.id LIMIT $limit RETURN {edge}"
     ),
     "edges": (
@@ -90,17 +90,21 @@ CYPHER: Mapping[str, str] = {
     ),
     "timeline": (
         "UNWIND $ids AS near MATCH (a:ChanceryNode{n} {{firm: $firm, id: near}})-[e:{ever}]->()"
-        " WHERE e.target IN $ids AND {scope} AND ($after IS NULL OR e.last_at >= $after) AND ($before IS NULL OR e.last_at <= $before)"
+        " {seek} WHERE e.target IN $ids AND {scope} AND ($after IS NULL OR e.last_at >= $after) AND ($before IS NULL OR e.last_at <= $before)"
         " AND EXISTS {{ MATCH ()-[v:{edges}]->() WHERE v.firm = $firm AND v.id = e.id AND {there} }}"
         " WITH DISTINCT {edge} AS said ORDER BY said[10] DESC, said[12], said[0] SKIP $offset LIMIT $limit RETURN said"
     ),
     "nodes": (
-        "UNWIND $ids AS id CALL (id) {{ MATCH (e:ChanceryNode{n} {{firm: $firm, id: id}}) WHERE {scope} RETURN e"
+        "UNWIND $ids AS id CALL (id) {{ MATCH (e:ChanceryNode{n} {{firm: $firm, id: id}})"
+        " USING INDEX SEEK e:ChanceryNode{n}(firm, id) WHERE {scope} RETURN e"
         "{past} }}"
         " WITH DISTINCT e ORDER BY e.id RETURN [e.id, e.kind, e.label, e.status, e.archived, e.amount, e.currency, e.closed_on]"
     ),
 }
-_PAST_NODES = " UNION ALL MATCH (e:ChanceryNodePast{n} {{firm: $firm, id: id}}) WHERE {scope} RETURN e"
+_PAST_NODES = (
+    " UNION ALL MATCH (e:ChanceryNodePast{n} {{firm: $firm, id: id}})"
+    " USING INDEX SEEK e:ChanceryNodePast{n}(firm, id) WHERE {scope} RETURN e"
+)
 _VISIBLE = (  # as the views at.x say it (migrations/0001_roles.sql); what stands has no corner
     "{e}.updated_at <= $as_of AND coalesce({e}.known_from, {e}.position) <= $known_at"
     " AND coalesce({e}.known_end, $forever) > $known_at"
@@ -170,6 +174,7 @@ class _Seen:
             edges=both if self.moment else f"CHANCERY_EDGE_{n}",
             ever=both,
             past=past,
+            seek=f"USING INDEX SEEK a:ChanceryNode{n}(firm, id)",
             there=_VISIBLE.format(e="v") if self.moment else "true",
         )
 

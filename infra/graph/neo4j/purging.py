@@ -5,6 +5,7 @@ from uuid import UUID
 
 import psycopg
 
+from infra.graph.neo4j.statements import node_sought
 from infra.graph.neo4j.store import EDGES, NODES, VIEWS, Store
 from infra.projector.routing import Router
 from infra.projector.tables import Key
@@ -46,8 +47,8 @@ def made_anew(
 def _streams_of(store: Store, firm: UUID, nodes: set[UUID]) -> list[UUID]:
     """An offer's events lie in the stream of its deal."""
     found = store.rows(
-        f"UNWIND $ids AS id MATCH (n:ChanceryNode{store.build} {{firm: $firm, id: id}})<-[e:CHANCERY_EDGE_{store.build}]-()"
-        " WHERE n.kind = 'offer' AND e.kind = 'offers' RETURN DISTINCT e.source",
+        f"UNWIND $ids AS id {node_sought('n', f'ChanceryNode{store.build}', '$firm', 'id')}"
+        f" MATCH (n)<-[e:CHANCERY_EDGE_{store.build}]-() WHERE n.kind = 'offer' AND e.kind = 'offers' RETURN DISTINCT e.source",
         firm=str(firm),
         ids=[str(i) for i in nodes],
     )

@@ -5,7 +5,7 @@ questions of the port. The open one (Contact, Deal, PARTY_TO, …) holds what st
 """
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,7 +23,7 @@ HUBS = frozenset({"member", "key", "purpose"})  # they have as many edges as the
 @dataclass(frozen=True, slots=True)
 class Statement:
     cypher: str
-    rows: Sequence[Mapping[str, Any]]
+    rows: list[Plain]
 
 
 LABELS: Mapping[str, str] = {kind: kind.capitalize() for kind in PERMISSION_OF}
@@ -52,27 +52,37 @@ def open_node(row: GraphNodeRow, p: Plain) -> Plain:
     return out
 
 
-def open_edge(row: GraphEdgeRow, p: Plain) -> Plain:
-    """An edge as Cypher sees it, but for its times."""
-    said: dict[str, str | int | None] = {
-        "id": p["id"],
-        "source": p["source"],
-        "target": p["target"],
-        "count": row.count,
-        "last_event": row.last_event,
-    }
-    if not row.sealed:
-        said["role"] = row.role
-    return {name: value for name, value in said.items() if value is not None}
+def _moment(name: str) -> str:
+    return f"datetime('2000-01-01T00:00Z') + duration({{microseconds: row.{name}}})"
 
 
-def times(row: GraphEdgeRow) -> Plain:
-    """The times of an edge as Cypher sees it, as text: a time takes the driver ten times as long to pack as all else of a row."""
-    said = {"last_at": row.last_at} if row.sealed else {"last_at": row.last_at, "since": row.since, "until": row.until}
-    return {name: moment.isoformat() for name, moment in said.items() if moment is not None}
+def _unless_sealed(name: str, value: str) -> str:
+    return f"{name}: CASE WHEN row.sealed OR row.{name} IS NULL THEN null ELSE {value} END"
 
 
-_OPEN_EDGE = "SET o = row.o" + "".join(f", o.{name} = datetime(row.t.{name})" for name in ("last_at", "since", "until"))
+_OPEN_EDGE = (
+    "SET o = row {.id, .source, .target, .count, .last_event, "
+    + ", ".join((f"last_at: {_moment('last_at')}", _unless_sealed("role", "row.role")))
+    + "".join(", " + _unless_sealed(name, _moment(name)) for name in ("since", "until"))
+    + "}"
+)
+"""An edge as Cypher sees it, from the properties that everything is stored with: a row is told once, and what is null is not set."""
+_AT = f"CASE WHEN row.source_kind IN [{', '.join(repr(kind) for kind in sorted(HUBS))}] THEN row.target ELSE row.source END"
+"""The end to look for an edge from; as `stored` has it."""
+
+
+def node_sought(x: str, label: str, firm: str = "row.firm", id: str = "row.id", *, by: str = "id") -> str:
+    """Looks for a node by an index, and Cypher is told so.
+
+    While it knows little of a graph that grows, it believes that looking through all of an index costs nothing, and goes on to do so
+    until it plans anew: a batch then takes more memory than Neo4j gives it.
+    """
+    return f"MATCH ({x}:{label} {{firm: {firm}, {by}: {id}}}) USING INDEX SEEK {x}:{label}(firm, {by})"
+
+
+def edge_sought(x: str, kind: str, firm: str = "row.firm", id: str = "row.id", *, by: str = "id") -> str:
+    """Looks for an edge as `node_sought` for a node."""
+    return f"MATCH ()-[{x}:{kind} {{firm: {firm}, {by}: {id}}}]->() USING INDEX SEEK {x}:{kind}(firm, {by})"
 
 
 @dataclass(slots=True)
@@ -109,14 +119,13 @@ class Batch:
     def edge(self, key: Key, row: GraphEdgeRow, p: Plain) -> None:
         now = stored(row, p["source"], p["target"])
         before = self.stored.get(key)
-        said = {**_ends(p), "id": p["id"], "at": now[3], "p": p, "o": open_edge(row, p), "t": times(row)}
         if before == now:
-            self.changed.setdefault(now[0], []).append(said)
+            self.changed.setdefault(now[0], []).append(p)
             return
         if before is not None:
             self._leave(p["firm"], p["id"], before)
         self._need(row, p)
-        self.made.setdefault(now[0], []).append(said)
+        self.made.setdefault(now[0], []).append(p)
         self.stored[key] = now
 
     def no_edge(self, key: Key) -> None:
@@ -141,7 +150,7 @@ class Batch:
             self.gone.append({**p, "view": view})
         elif isinstance(s.row, GraphEdgeRow):
             self._need(s.row, p)
-            self.past_edges.append({**_ends(p), "p": p})
+            self.past_edges.append(p)
         else:
             self.past_nodes.append(p)
 
@@ -174,16 +183,15 @@ class Batch:
         if self.bare:
             out.append(
                 Statement(
-                    f"UNWIND $rows AS row MATCH (n:ChanceryNode{n} {{firm: row.firm, id: row.id}}) SET n = row"
-                    f" WITH row MATCH (o:ChanceryOpen{n} {{firm: row.firm, id: row.id}}) SET o = row",
+                    f"UNWIND $rows AS row {node_sought('n', f'ChanceryNode{n}')} SET n = row"
+                    f" WITH row {_open_end(n, 'row.id')} SET a = row",
                     self.bare,
                 )
             )
         for kind, rows in self.left.items():
             out.append(
                 Statement(
-                    f"UNWIND $rows AS row MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: row.firm, id: row.id}}]->()"
-                    f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) DELETE e"
+                    f"UNWIND $rows AS row {edge_sought('e', f'CHANCERY_EDGE_{n}')} DELETE e"
                     f" WITH row {_open_end(n)} MATCH (a)-[o:{kind}]-() WHERE o.id = row.id DELETE o",
                     rows,
                 )
@@ -191,7 +199,7 @@ class Batch:
         for kind, rows in self.made.items():
             out.append(
                 Statement(
-                    f"UNWIND $rows AS row {_private_ends(n)} CREATE (a)-[e:CHANCERY_EDGE_{n}]->(b) SET e = row.p"
+                    f"UNWIND $rows AS row {_private_ends(n)} CREATE (a)-[e:CHANCERY_EDGE_{n}]->(b) SET e = row"
                     f" WITH row {_open_ends(n)} CREATE (a)-[o:{kind}]->(b) {_OPEN_EDGE}",
                     rows,
                 )
@@ -199,9 +207,8 @@ class Batch:
         for kind, rows in self.changed.items():
             out.append(
                 Statement(
-                    f"UNWIND $rows AS row MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: row.firm, id: row.id}}]->()"
-                    f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) SET e = row.p"
-                    f" WITH row {_open_end(n)} MATCH (a)-[o:{kind}]-() WHERE o.id = row.id {_OPEN_EDGE}",
+                    f"UNWIND $rows AS row {edge_sought('e', f'CHANCERY_EDGE_{n}')} SET e = row"
+                    f" WITH row {_open_end(n, _AT)} MATCH (a)-[o:{kind}]-() WHERE o.id = row.id {_OPEN_EDGE}",
                     rows,
                 )
             )
@@ -210,7 +217,7 @@ class Batch:
         if self.past_edges:
             out.append(
                 Statement(
-                    f"UNWIND $rows AS row {_private_ends(n)} CREATE (a)-[e:CHANCERY_PAST_{n}]->(b) SET e = row.p", self.past_edges
+                    f"UNWIND $rows AS row {_private_ends(n)} CREATE (a)-[e:CHANCERY_PAST_{n}]->(b) SET e = row", self.past_edges
                 )
             )
         if self.gone:
@@ -219,35 +226,14 @@ class Batch:
             " WHERE x.updated_at = row.updated_at AND x.known_from = row.known_from"
             " SET x.valid_to = row.valid_to, x.known_to = row.known_to, x.known_end = row.known_end"
         )
-        if self.ended_edges:
-            out.append(
-                Statement(
-                    f"UNWIND $rows AS row MATCH ()-[x:CHANCERY_PAST_{n} {{firm: row.firm, id: row.id}}]->()"
-                    f" USING INDEX x:CHANCERY_PAST_{n}(firm, id){ending}",
-                    self.ended_edges,
-                )
-            )
-        if self.ended_nodes:
-            out.append(
-                Statement(
-                    f"UNWIND $rows AS row MATCH (x:ChanceryNodePast{n} {{firm: row.firm, id: row.id}})"
-                    f" USING INDEX x:ChanceryNodePast{n}(firm, id){ending}",
-                    self.ended_nodes,
-                )
-            )
-        if self.ended_gone:
-            out.append(
-                Statement(
-                    f"UNWIND $rows AS row MATCH (x:ChanceryGone{n} {{firm: row.firm, id: row.id}})"
-                    f" USING INDEX x:ChanceryGone{n}(firm, id){ending.replace('WHERE', 'WHERE x.view = row.view AND', 1)}",
-                    self.ended_gone,
-                )
-            )
+        for sought, rows in (
+            (edge_sought("x", f"CHANCERY_PAST_{n}"), self.ended_edges),
+            (node_sought("x", f"ChanceryNodePast{n}"), self.ended_nodes),
+            (f"{node_sought('x', f'ChanceryGone{n}')} WHERE x.view = row.view WITH x, row", self.ended_gone),
+        ):
+            if rows:
+                out.append(Statement(f"UNWIND $rows AS row {sought}{ending}", rows))
         return out
-
-
-def _ends(p: Plain) -> Plain:
-    return {"firm": p["firm"], "source": p["source"], "target": p["target"]}
 
 
 def _private_ends(n: int) -> str:
@@ -258,15 +244,12 @@ def _open_ends(n: int) -> str:
     return _both(f"ChanceryOpen{n}")
 
 
-def _open_end(n: int) -> str:
-    return f"MATCH (a:ChanceryOpen{n} {{firm: row.firm, id: row.at}}) USING INDEX a:ChanceryOpen{n}(firm, id)"
+def _open_end(n: int, at: str = "row.at") -> str:
+    return node_sought("a", f"ChanceryOpen{n}", id=at)
 
 
 def _both(label: str) -> str:
-    return (
-        f"MATCH (a:{label} {{firm: row.firm, id: row.source}}) USING INDEX a:{label}(firm, id)"
-        f" MATCH (b:{label} {{firm: row.firm, id: row.target}}) USING INDEX b:{label}(firm, id)"
-    )
+    return f"{node_sought('a', label, id='row.source')} {node_sought('b', label, id='row.target')}"
 
 
 def stored(row: GraphEdgeRow, source: str, target: str) -> Stored:

@@ -15,7 +15,7 @@ from neo4j.exceptions import TransientError
 from infra.graph.neo4j.client import TOO_LARGE
 from infra.graph.neo4j.migrations import BUILDS, migrate
 from infra.graph.neo4j.rows import SEALED, EdgeForm, Form, Plain, Sealer, canonical
-from infra.graph.neo4j.statements import Batch, End, Statement, Stored, stored_of
+from infra.graph.neo4j.statements import Batch, End, Statement, Stored, edge_sought, node_sought, stored_of
 from infra.projector.folding import Folding
 from infra.projector.tables import FOREVER, Key, Slice
 from infra.record import wire
@@ -32,6 +32,7 @@ WRITE_SECONDS = 15.0  # after which the server itself ends a transaction: one of
 ATTEMPTS = 12
 SWEEP = 10_000
 NODES, EDGES = GRAPH_NODES.name, GRAPH_EDGES.name
+_KEY = ("k[0]", "k[1]")  # a pair of `_pairs`
 
 
 class Outrun(Exception):
@@ -101,8 +102,7 @@ class Store:
         lost = [k for k in gone if k not in out]
         if lost:
             ended = self.rows(
-                f"UNWIND $keys AS k MATCH (n:ChanceryGone{self.build} {{firm: k[0], id: k[1]}})"
-                f" USING INDEX n:ChanceryGone{self.build}(firm, id)"
+                f"UNWIND $keys AS k {node_sought('n', f'ChanceryGone{self.build}', *_KEY)}"
                 " WHERE n.view = $view AND n.valid_to = $forever AND n.known_end = $forever RETURN properties(n)",
                 keys=_pairs(lost),
                 view=view.name,
@@ -114,28 +114,23 @@ class Store:
     def _one(self, view: View[Any]) -> str:
         n = self.build
         if view.name == EDGES:
-            return (
-                f"UNWIND $keys AS k MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: k[0], id: k[1]}}]->()"
-                f" USING INDEX e:CHANCERY_EDGE_{n}(firm, id) RETURN properties(e)"
-            )
-        return (
-            f"UNWIND $keys AS k MATCH (n:ChanceryNode{n} {{firm: k[0], id: k[1]}})"
-            f" USING INDEX n:ChanceryNode{n}(firm, id) RETURN properties(n)"
-        )
+            return f"UNWIND $keys AS k {edge_sought('e', f'CHANCERY_EDGE_{n}', *_KEY)} RETURN properties(e)"
+        return f"UNWIND $keys AS k {node_sought('n', f'ChanceryNode{n}', *_KEY)} RETURN properties(n)"
 
     def believed(self, view: View[Any], key: Key) -> list[Slice[Any]]:
         """The superseded slices of a key that no late event has ended."""
         n = self.build
+        asked = ("$firm", "$id")
         past = (
-            f"MATCH ()-[x:CHANCERY_PAST_{n} {{firm: $firm, id: $id}}]->()"
+            edge_sought("x", f"CHANCERY_PAST_{n}", *asked)
             if view.name == EDGES
-            else f"MATCH (x:ChanceryNodePast{n} {{firm: $firm, id: $id}})"
+            else node_sought("x", f"ChanceryNodePast{n}", *asked)
         )
         params = {"firm": str(key[0]), "id": str(key[1]), "forever": FOREVER, "view": view.name}
         form = self.forms[view.name]
         kept = self.rows(f"{past} WHERE x.known_end = $forever RETURN properties(x)", **params)
         gone = self.rows(
-            f"MATCH (x:ChanceryGone{n} {{firm: $firm, id: $id}}) WHERE x.view = $view AND x.known_end = $forever RETURN properties(x)",
+            f"{node_sought('x', f'ChanceryGone{n}', *asked)} WHERE x.view = $view AND x.known_end = $forever RETURN properties(x)",
             **params,
         )
         return [form.slice(p)[1] for p in kept] + [form.slice(p, gone=True)[1] for p in gone]
@@ -170,8 +165,13 @@ class Store:
         return b.statements()
 
     def apply(self, position: int, reached: int, statements: Sequence[Statement], *, live: bool) -> None:
-        """All of it and the position, or nothing. Outrun when the build is not at `position`, or not (or no more) the one that serves."""
+        """All of it and the position, or nothing. Outrun when the build is not at `position`, or not (or no more) the one that serves.
+
+        What is written is let go of: the driver's results are cycles that hold what they were asked with until they are found.
+        """
         self._carefully(lambda tx: self._move(tx, position, reached, statements, live=live))
+        for s in statements:
+            s.rows.clear()
 
     def _carefully(self, work: Callable[[Transaction], None]) -> None:
         """In one transaction, again when it met another (a deadlock, a lock that was not to be had). What is too large stays so."""
@@ -191,54 +191,53 @@ class Store:
                 time.sleep(random.uniform(0.01, 0.05) * 1.6**attempt)  # noqa: S311 # nosec B311 - so that two do not meet again
 
     def _move(self, tx: Transaction, position: int, reached: int, statements: Sequence[Statement], *, live: bool) -> None:
-        standing = self._hold(tx)
-        if standing is None or standing.position != position or standing.live != live:
-            raise Outrun
+        self._advance(tx, position, reached, live=live)
         for s in statements:
             tx.run(s.cypher, rows=s.rows).consume()
-        tx.run("MATCH (b:ChanceryBuild {build: $build}) SET b.position = $reached", build=self.build, reached=reached).consume()
 
-    def _hold(self, tx: Transaction) -> Build | None:
-        """Lock the build, then read where it stands: what is read before a lock is had may be out of date."""
-        tx.run("MATCH (b:ChanceryBuild {build: $build}) SET b.held = timestamp()", build=self.build).consume()
-        found = tx.run(
-            "MATCH (b:ChanceryBuild {build: $build}) RETURN b.position AS position, b.version AS version, b.live AS live",
+    def _advance(self, tx: Transaction, position: int, reached: int, *, live: bool) -> None:
+        """Lock the build, then see that it is where it should be, and move it: what is read before a lock is had may be out of date."""
+        moved = tx.run(
+            "MATCH (b:ChanceryBuild {build: $build}) SET b.held = timestamp()"
+            " WITH b MATCH (now:ChanceryBuild {build: $build}) WHERE now.position = $position AND now.live = $live"
+            " SET now.position = $reached RETURN now.position",
             build=self.build,
+            position=position,
+            reached=reached,
+            live=live,
         ).single()
-        return None if found is None else Build(self.build, found["position"], found["version"], found["live"])
+        if moved is None:
+            raise Outrun
 
     # --- one person's rows, made anew
 
     def concerning(self, firm: UUID, subject: UUID) -> dict[str, set[UUID]]:
         """The rows, by view, in which anything is or was sealed for a person."""
-        n, params = self.build, {"firm": str(firm), "subject": str(subject)}
-        nodes = [
-            *self.rows(f"MATCH (n:ChanceryNode{n} {{firm: $firm, subject: $subject}}) RETURN n.id", **params),
-            *self.rows(f"MATCH (n:ChanceryNodePast{n} {{firm: $firm, subject: $subject}}) RETURN DISTINCT n.id", **params),
-        ]
-        edges = [
-            *self.rows(f"MATCH ()-[e:CHANCERY_EDGE_{n} {{firm: $firm, person: $subject}}]->() RETURN e.id", **params),
-            *self.rows(f"MATCH ()-[e:CHANCERY_PAST_{n} {{firm: $firm, person: $subject}}]->() RETURN DISTINCT e.id", **params),
-        ]
-        return {NODES: {UUID(id) for id in nodes}, EDGES: {UUID(id) for id in edges}}
+        n, asked = self.build, ("$firm", "$subject")
+        nodes = [node_sought("x", label, *asked, by="subject") for label in (f"ChanceryNode{n}", f"ChanceryNodePast{n}")]
+        edges = [edge_sought("x", kind, *asked, by="person") for kind in (f"CHANCERY_EDGE_{n}", f"CHANCERY_PAST_{n}")]
+
+        def ids(sought: Sequence[str]) -> set[UUID]:
+            each = (self.rows(f"{s} RETURN DISTINCT x.id", firm=str(firm), subject=str(subject)) for s in sought)
+            return {UUID(id) for found in each for id in found}
+
+        return {NODES: ids(nodes), EDGES: ids(edges)}
 
     def replace(self, position: int, gone: Mapping[str, Sequence[Key]], statements: Sequence[Statement]) -> None:
         """Take out everything stored under these keys and write what is said instead, at this position. Outrun as `apply`."""
         n = self.build
 
         def work(tx: Transaction) -> None:
-            standing = self._hold(tx)
-            if standing is None or standing.position != position or not standing.live:
-                raise Outrun
+            self._advance(tx, position, position, live=True)
             for cypher, keys in (
-                (f"MATCH (x:ChanceryNodePast{n} {{firm: k[0], id: k[1]}}) DELETE x", gone.get(NODES, ())),
-                (f"MATCH (x:ChanceryNode{n} {{firm: k[0], id: k[1]}}) SET x = {{firm: k[0], id: k[1]}}", gone.get(NODES, ())),
-                (f"MATCH ()-[x:CHANCERY_PAST_{n} {{firm: k[0], id: k[1]}}]->() DELETE x", gone.get(EDGES, ())),
+                (f"{node_sought('x', f'ChanceryNodePast{n}', *_KEY)} DELETE x", gone.get(NODES, ())),
+                (f"{node_sought('x', f'ChanceryNode{n}', *_KEY)} SET x = {{firm: k[0], id: k[1]}}", gone.get(NODES, ())),
+                (f"{edge_sought('x', f'CHANCERY_PAST_{n}', *_KEY)} DELETE x", gone.get(EDGES, ())),
             ):
                 tx.run(f"UNWIND $keys AS k {cypher}", keys=_pairs(keys)).consume()
             for view, keys in gone.items():
                 tx.run(
-                    f"UNWIND $keys AS k MATCH (x:ChanceryGone{n} {{firm: k[0], id: k[1]}}) WHERE x.view = $view DELETE x",
+                    f"UNWIND $keys AS k {node_sought('x', f'ChanceryGone{n}', *_KEY)} WHERE x.view = $view DELETE x",
                     keys=_pairs(keys),
                     view=view,
                 ).consume()

@@ -76,6 +76,12 @@ class Place:
             self.deals += deals
         return self.head()
 
+    def noted(self, at: datetime) -> None:
+        """A note on the first deal, of a time that was."""
+        with Bulk(self.database, self.vault, firm=self.firm, actor=self.actor) as bulk:
+            said = command_task(NoteOnDeal(id=self.deals[0], note="Said then", occurred_at=at), actor=self.actor)
+            assert [o.refused or o.failed for o in bulk.run([said])] == [None]
+
     def head(self) -> int:
         with self.database.connect("record") as c:
             return int((c.execute("SELECT position FROM record.head").fetchone() or (0,))[0])
