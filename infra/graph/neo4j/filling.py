@@ -13,6 +13,7 @@ from neo4j.exceptions import DriverError, Neo4jError
 
 from infra.graph.neo4j.client import too_much
 from infra.graph.neo4j.rows import Sealer
+from infra.graph.neo4j.statements import Statement
 from infra.graph.neo4j.store import EDGES, VIEWS, Outrun, Store
 from infra.projector.filling import uncollected
 from infra.projector.folding import Folding, Poisoned
@@ -31,6 +32,12 @@ LEAST = 20  # events of a batch where more are too much for Neo4j
 LINES = 30_000  # rows of one view in memory
 ENSURED = 100_000  # ends of edges of which it is remembered that they are there
 LOOK_SECONDS = 1.0  # after so long it is asked where the build stands, though nobody else should move it
+
+
+def let_go(written: Sequence[Statement]) -> None:
+    """Drop rows that stand: the driver's results are cycles that hold what they were asked with until somebody looks for cycles."""
+    for s in written:
+        s.rows.clear()
 
 
 def sealer(vault: Vault) -> Sealer:
@@ -107,6 +114,7 @@ class Filler:
             statements, reached, poison = self._folded(c, rows)
             if reached > position:
                 self.store.apply(position, reached, statements, live=self._live)
+                let_go(statements)
                 position = self._at = reached
                 self._trim()
                 told(position)
@@ -133,6 +141,7 @@ class Filler:
         """Far behind: one batch is folded while the one before is written."""
         with uncollected() as swept, ThreadPoolExecutor(1, "neo4j") as writer:
             before: Future[None] | None = None
+            written: Sequence[Statement] = ()
             reached = position
 
             def settled() -> None:
@@ -149,11 +158,13 @@ class Filler:
                 if upto == position:
                     break
                 before = writer.submit(self.store.apply, position, upto, statements, live=self._live)
-                reached = upto
+                let_go(written)
+                reached, written = upto, statements
                 self._trim()
                 rows = read_after(c, reached, self._batch)
                 swept()
             settled()
+            let_go(written)
             self._at = reached
             told(reached)
         if poison is not None:
@@ -171,7 +182,7 @@ class Filler:
 
     def _folded(
         self, c: psycopg.Connection[Any], rows: Sequence[EventRow], settled: Callable[[], None] = lambda: None
-    ) -> tuple[Sequence[Any], int, Poisoned | None]:
+    ) -> tuple[Sequence[Statement], int, Poisoned | None]:
         """The statements of these events, the position they lead to, and what kept it from being the last."""
         wanted = [row for row in rows if self._router.wanted(row)]
         keys = fetch_keys(c, self._vault, wanted)
@@ -196,7 +207,7 @@ class Filler:
         reached = rows[-1].position if poison is None or poison.position is None else poison.position - 1
         return statements, reached, poison
 
-    def _statements(self, events: Sequence[Recorded], settled: Callable[[], None]) -> Sequence[Any]:
+    def _statements(self, events: Sequence[Recorded], settled: Callable[[], None]) -> Sequence[Statement]:
         try:
             routed = self._router.route(events)
         except CannotSay as e:

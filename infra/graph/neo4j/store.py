@@ -9,7 +9,7 @@ from typing import Any, cast
 from uuid import UUID
 
 import structlog
-from neo4j import Driver, Query, Session, Transaction
+from neo4j import Driver, ManagedTransaction, Query, Session, unit_of_work
 from neo4j.exceptions import TransientError
 
 from infra.graph.neo4j.client import TOO_LARGE
@@ -165,24 +165,15 @@ class Store:
         return b.statements()
 
     def apply(self, position: int, reached: int, statements: Sequence[Statement], *, live: bool) -> None:
-        """All of it and the position, or nothing. Outrun when the build is not at `position`, or not (or no more) the one that serves.
-
-        What is written is let go of: the driver's results are cycles that hold what they were asked with until they are found.
-        """
+        """All of it and the position, or nothing. Outrun when the build is not at `position`, or not (or no more) the one that serves."""
         self._carefully(lambda tx: self._move(tx, position, reached, statements, live=live))
-        for s in statements:
-            s.rows.clear()
 
-    def _carefully(self, work: Callable[[Transaction], None]) -> None:
+    def _carefully(self, work: Callable[[ManagedTransaction], None]) -> None:
         """In one transaction, again when it met another (a deadlock, a lock that was not to be had). What is too large stays so."""
         for attempt in range(ATTEMPTS):
             try:
-                with (
-                    self._driver.session() as session,
-                    session.begin_transaction(timeout=WRITE_SECONDS, metadata={"app": "chancery"}) as tx,
-                ):
-                    work(tx)
-                    tx.commit()
+                with self._driver.session(max_transaction_retry_time=0) as session:
+                    session.execute_write(unit_of_work({"app": "chancery"}, WRITE_SECONDS)(work))
                 return
             except TransientError as e:
                 if attempt == ATTEMPTS - 1 or TOO_LARGE.fullmatch(e.code or ""):
@@ -190,12 +181,12 @@ class Store:
                 log.info("neo4j.again", error=e.code)
                 time.sleep(random.uniform(0.01, 0.05) * 1.6**attempt)  # noqa: S311 # nosec B311 - so that two do not meet again
 
-    def _move(self, tx: Transaction, position: int, reached: int, statements: Sequence[Statement], *, live: bool) -> None:
+    def _move(self, tx: ManagedTransaction, position: int, reached: int, statements: Sequence[Statement], *, live: bool) -> None:
         self._advance(tx, position, reached, live=live)
         for s in statements:
             tx.run(s.cypher, rows=s.rows).consume()
 
-    def _advance(self, tx: Transaction, position: int, reached: int, *, live: bool) -> None:
+    def _advance(self, tx: ManagedTransaction, position: int, reached: int, *, live: bool) -> None:
         """Lock the build, then see that it is where it should be, and move it: what is read before a lock is had may be out of date."""
         moved = tx.run(
             "MATCH (b:ChanceryBuild {build: $build}) SET b.held = timestamp()"
@@ -227,7 +218,7 @@ class Store:
         """Take out everything stored under these keys and write what is said instead, at this position. Outrun as `apply`."""
         n = self.build
 
-        def work(tx: Transaction) -> None:
+        def work(tx: ManagedTransaction) -> None:
             self._advance(tx, position, position, live=True)
             for cypher, keys in (
                 (f"{node_sought('x', f'ChanceryNodePast{n}', *_KEY)} DELETE x", gone.get(NODES, ())),

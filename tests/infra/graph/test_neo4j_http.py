@@ -393,6 +393,9 @@ async def test_cypher_is_refused_while_the_graph_is_made_anew(house: House, url:
     assert (await ask(house.client, "MATCH (c:Contact) RETURN count(c) AS n"))[0] == 200
 
 
+@pytest.mark.filterwarnings(  # the driver leaves a socket to the collector where it is told to stop while it connects
+    "ignore::pytest.PytestUnraisableExceptionWarning"
+)
 async def test_a_neo4j_that_is_down_costs_the_graph_alone_and_it_catches_up(house: House, engines: Engines, url: str) -> None:
     (status,) = [s for s in engines.status() if s.engine == "neo4j"]
     process = psutil.Process(status.pids[0])
