@@ -75,7 +75,7 @@ def node_sought(x: str, label: str, firm: str = "row.firm", id: str = "row.id", 
     """Looks for a node by an index, and Cypher is told so.
 
     While it knows little of a graph that grows, it believes that looking through all of an index costs nothing, and goes on to do so
-    until it plans anew: a batch then takes more memory than Neo4j gives it.
+    until it plans anew: a batch then takes a hundred times as long.
     """
     return f"MATCH ({x}:{label} {{firm: {firm}, {by}: {id}}}) USING INDEX SEEK {x}:{label}(firm, {by})"
 

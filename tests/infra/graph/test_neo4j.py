@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
@@ -183,6 +184,27 @@ def test_a_batch_that_does_not_begin_where_the_graph_is_changes_nothing(empty: P
 
 
 @pytest.mark.invariant("GN2")
+@pytest.mark.invariant("GN2")
+def test_a_batch_that_waits_for_another_writer_is_refused_for_what_that_one_wrote(empty: Place) -> None:
+    fill(empty)
+    with empty.neo4j() as d:
+        live = st.live(d)
+        assert live is not None
+        store = st.Store(d, Sealer(bytes(32)), live.number)
+        made = [Statement("UNWIND $rows AS row CREATE (n:ChanceryNodePast1) SET n = row", [{"firm": "x"}])]
+        with ThreadPoolExecutor(1) as other, d.session() as session, session.begin_transaction(timeout=2 * PATIENCE) as tx:
+            tx.run("MATCH (b:ChanceryBuild {build: $n}) SET b.position = b.position + 1", n=live.number).consume()
+            waiting = other.submit(store.apply, live.position, live.position + 9, made, live=True)
+            with pytest.raises(TimeoutError):
+                waiting.result(1)
+            tx.commit()
+            with pytest.raises(Outrun):
+                waiting.result(PATIENCE)
+        assert store.position() == live.position + 1
+        with d.session() as session:
+            assert session.run("MATCH (n:ChanceryNodePast1 {firm: 'x'}) RETURN count(n)").single(strict=True)[0] == 0
+
+
 def test_writers_that_meet_in_a_deadlock_try_again(empty: Place) -> None:
     """Another program holds a node and wants the build, while the follower holds the build and wants the node."""
     fill(empty)
