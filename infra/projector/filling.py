@@ -104,7 +104,8 @@ def uncollected() -> Iterator[Callable[[], None]]:
         yield swept
     finally:
         if was:
-            gc.freeze()  # with the next line: what is left counts as old, without being looked through now
+            # All there is counts as old from here, what a process froze at its start too: looking through it now would take long.
+            gc.freeze()
             gc.unfreeze()
             gc.enable()
 
