@@ -60,11 +60,14 @@ def _unless_sealed(name: str, value: str) -> str:
     return f"{name}: CASE WHEN row.sealed OR row.{name} IS NULL THEN null ELSE {value} END"
 
 
-_OPEN_EDGE = (
-    "SET o = row {.id, .source, .target, .count, .last_event, "
-    + ", ".join((f"last_at: {_moment('last_at')}", _unless_sealed("role", "row.role")))
-    + "".join(", " + _unless_sealed(name, _moment(name)) for name in ("since", "until"))
-    + "}"
+_OPEN_EDGE = ", ".join(
+    (
+        "SET o = row {.id, .source, .target, .count, .last_event",
+        f"last_at: {_moment('last_at')}",
+        _unless_sealed("role", "row.role"),
+        _unless_sealed("since", _moment("since")),
+        _unless_sealed("until", _moment("until")) + "}",
+    )
 )
 """An edge as Cypher sees it, from the properties that everything is stored with: a row is told once, and what is null is not set."""
 _AT = f"CASE WHEN row.source_kind IN [{', '.join(repr(kind) for kind in sorted(HUBS))}] THEN row.target ELSE row.source END"
